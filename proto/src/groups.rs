@@ -1,0 +1,10 @@
+//! The consumer groups of the contract; `KAFKA_GROUP_ID` renames a service's first one.
+
+/// consumer-svc on `order_topic` and `orders`.
+pub const ORDER_PROCESSING: &str = "order-processing";
+
+/// producer-svc on the orders and their statuses.
+pub const ORDER_VIEW: &str = "order-view";
+
+/// notifier-svc on `notifications`.
+pub const NOTIFICATION_GROUP: &str = "notification-group";

@@ -1,0 +1,70 @@
+//! Every topic of the contract that is spoken today: its name, the variable that renames it, and
+//! the partitions it is created with.
+
+/// A topic as the contract names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// The name unless the environment gives another.
+    pub name: &'static str,
+    /// The environment variable that gives another name.
+    pub variable: &'static str,
+    /// Partitions if a service has to create it; one that exists is used with those it has.
+    pub partitions: i32,
+    /// What its key is, for help texts and diagnosis.
+    pub key: &'static str,
+}
+
+/// Orders as the HTTP front door takes them, camelCase.
+pub const ORDER_TOPIC: Topic = Topic {
+    name: "order_topic",
+    variable: "ORDER_TOPIC",
+    partitions: 3,
+    key: "orderId",
+};
+
+/// Orders in snake_case.
+pub const ORDERS: Topic = Topic {
+    name: "orders",
+    variable: "ORDERS_TOPIC",
+    partitions: 3,
+    key: "order_id",
+};
+
+/// Every step of an order.
+pub const ORDER_STATUS_TOPIC: Topic = Topic {
+    name: "order_status_topic",
+    variable: "ORDER_STATUS_TOPIC",
+    partitions: 3,
+    key: "orderId",
+};
+
+/// The final result of an order.
+pub const NOTIFICATIONS: Topic = Topic {
+    name: "notifications",
+    variable: "NOTIFICATIONS_TOPIC",
+    partitions: 3,
+    key: "order_id",
+};
+
+/// What a topic of dead letters is called: its source's name and this.
+pub const DEAD_LETTER_SUFFIX: &str = "-dlt";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_partitions_are_those_of_the_contract() {
+        let listed = [ORDER_TOPIC, ORDERS, ORDER_STATUS_TOPIC, NOTIFICATIONS]
+            .map(|topic| (topic.name, topic.variable, topic.partitions));
+        assert_eq!(
+            listed,
+            [
+                ("order_topic", "ORDER_TOPIC", 3),
+                ("orders", "ORDERS_TOPIC", 3),
+                ("order_status_topic", "ORDER_STATUS_TOPIC", 3),
+                ("notifications", "NOTIFICATIONS_TOPIC", 3),
+            ]
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The contract's JSON, to the letter, and what is said of JSON that is not it.
+
+use std::borrow::Cow;
+
+use proto::{
+    DecodeError, FinalStatus, Notification, Order, OrderRequest, OrderStatusEvent, Spelling,
+    Status, order_id,
+};
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn order_in_camel_case() {
+    let json = r#"{"orderId":"o-1","product":"Laptop","quantity":1,"userId":"u-1","createdAt":"2026-01-02T03:04:05.678Z"}"#;
+    let order = Order::decode(json.as_bytes(), Spelling::Camel).unwrap();
+    assert_eq!(
+        order,
+        Order {
+            order_id: "o-1".into(),
+            product: "Laptop".into(),
+            quantity: 1,
+            user_id: Some("u-1".into()),
+            created_at: Some("2026-01-02T03:04:05.678Z".into()),
+        }
+    );
+    assert_eq!(written(|out| order.write(Spelling::Camel, out)), json);
+    let least = r#"{"orderId":"o-1","product":"Laptop","quantity":1}"#;
+    let order = Order::decode(least.as_bytes(), Spelling::Camel).unwrap();
+    assert_eq!(written(|out| order.write(Spelling::Camel, out)), least);
+}
+
+#[test]
+fn order_in_snake_case() {
+    let json = r#"{"order_id":"12345","user_id":"user789","item":"laptop","quantity":2}"#;
+    let order = Order::decode(json.as_bytes(), Spelling::Snake).unwrap();
+    assert_eq!(
+        order,
+        Order {
+            order_id: "12345".into(),
+            product: "laptop".into(),
+            quantity: 2,
+            user_id: Some("user789".into()),
+            created_at: None,
+        }
+    );
+    assert_eq!(written(|out| order.write(Spelling::Snake, out)), json);
+}
+
+#[test]
+fn order_status() {
+    let json = r#"{"orderId":"o-1","status":"REJECTED","reason":"too many","updatedAt":"2026-01-02T03:04:05.678Z"}"#;
+    let event = OrderStatusEvent::decode(json.as_bytes()).unwrap();
+    assert_eq!(event.status, Status::Rejected);
+    assert_eq!(event.reason.as_deref(), Some("too many"));
+    assert_eq!(written(|out| event.write(out)), json);
+    let json = r#"{"orderId":"o-1","status":"CREATED","updatedAt":"2026-01-02T03:04:05Z"}"#;
+    let event = OrderStatusEvent::decode(json.as_bytes()).unwrap();
+    assert_eq!(event.status, Status::Created);
+    assert_eq!(written(|out| event.write(out)), json);
+}
+
+#[test]
+fn notification() {
+    let json = r#"{"order_id":"12345","status":"CONFIRMED","user_id":"user789"}"#;
+    let event = Notification::decode(json.as_bytes()).unwrap();
+    assert_eq!(event.status, FinalStatus::Confirmed);
+    assert_eq!(event.user_id.as_deref(), Some("user789"));
+    assert_eq!(written(|out| event.write(out)), json);
+    let json = r#"{"order_id":"12345","status":"REJECTED","reason":"too many"}"#;
+    let event = Notification::decode(json.as_bytes()).unwrap();
+    assert_eq!(written(|out| event.write(out)), json);
+}
+
+#[test]
+fn either_spelling_on_either_topic_and_ids_as_numbers() {
+    let same = [
+        r#"{"orderId":"7","product":"x","quantity":2,"userId":"8"}"#,
+        r#"{"order_id":7,"item":"x","quantity":2,"user_id":8}"#,
+        r#" {"orderId":7,"item":"x","quantity":2,"userId":8,"order_id":"7","unknown":{"a":[1,{}]}} "#,
+        r#"{"orderId":null,"order_id":"7","product":"x","quantity":2,"user_id":8,"createdAt":null}"#,
+    ];
+    let expected = Order::decode(same[0].as_bytes(), Spelling::Camel).unwrap();
+    for json in same {
+        for spelling in [Spelling::Camel, Spelling::Snake] {
+            let order = Order::decode(json.as_bytes(), spelling).unwrap();
+            assert_eq!(order, expected, "{json}");
+            assert_eq!(order_id::peek(json.as_bytes()).as_deref(), Some("7"));
+        }
+    }
+    let event =
+        OrderStatusEvent::decode(br#"{"order_id":-7,"status":"CONFIRMED","updated_at":null}"#);
+    assert_eq!(event.unwrap().order_id, "-7");
+    let event = Notification::decode(
+        br#"{"orderId":18446744073709551615,"status":"CONFIRMED","userId":9}"#,
+    );
+    let event = event.unwrap();
+    assert_eq!(event.order_id, "18446744073709551615");
+    assert_eq!(event.user_id.as_deref(), Some("9"));
+}
+
+#[test]
+fn null_is_absent_before_and_after() {
+    let json = br#"{"order_id":"7","orderId":null,"item":"x","product":null,"quantity":1}"#;
+    let order = Order::decode(json, Spelling::Camel).unwrap();
+    assert_eq!((&*order.order_id, &*order.product), ("7", "x"));
+    let json = br#"{"order_id":null,"item":null,"quantity":null}"#;
+    assert_eq!(
+        Order::decode(json, Spelling::Snake)
+            .unwrap_err()
+            .to_string(),
+        "order_id is missing; item is missing; quantity is missing"
+    );
+}
+
+#[test]
+fn content_is_product_quantity_and_user() {
+    let order = |json: &'static str| Order::decode(json.as_bytes(), Spelling::Camel).unwrap();
+    let first = order(r#"{"orderId":"1","product":"x","quantity":1,"userId":"u"}"#);
+    for same in [
+        r#"{"order_id":2,"item":"x","quantity":1,"user_id":"u"}"#,
+        r#"{"orderId":"1","product":"x","quantity":1,"userId":"u","createdAt":"2026-01-02T03:04:05Z"}"#,
+    ] {
+        assert!(first.same_content(&order(same)), "{same}");
+    }
+    for other in [
+        r#"{"orderId":"1","product":"y","quantity":1,"userId":"u"}"#,
+        r#"{"orderId":"1","product":"x","quantity":2,"userId":"u"}"#,
+        r#"{"orderId":"1","product":"x","quantity":1,"userId":"v"}"#,
+        r#"{"orderId":"1","product":"x","quantity":1}"#,
+    ] {
+        assert!(!first.same_content(&order(other)), "{other}");
+    }
+}
+
+#[test]
+fn plain_strings_are_borrowed() {
+    let json = br#"{"orderId":"o-1","product":"Lap\"top","quantity":1,"userId":"u-1"}"#;
+    let order = Order::decode(json, Spelling::Camel).unwrap();
+    assert!(matches!(order.order_id, Cow::Borrowed(_)));
+    assert!(matches!(order.user_id, Some(Cow::Borrowed(_))));
+    assert!(matches!(order.product, Cow::Owned(_)));
+}
+
+/// Each wrong value and what is said of it.
+#[test]
+fn what_is_wrong_is_named() {
+    for (json, expected) in [
+        ("", "the value is empty"),
+        (" \n", "the value is empty"),
+        ("null", "the value is not a JSON object but null"),
+        ("[1]", "the value is not a JSON object but an array"),
+        ("\"a\"", "the value is not a JSON object but a string"),
+        ("12", "the value is not a JSON object but an integer"),
+        (
+            "{}",
+            "orderId is missing; product is missing; quantity is missing",
+        ),
+        (
+            r#"{"order_id":true,"item":1,"quantity":"2","user_id":[],"created_at":"now"}"#,
+            "order_id must be a string or an integer, is a boolean; item must be a string, is an \
+             integer; quantity must be an integer, is a string; user_id must be a string or an \
+             integer, is an array; created_at must be an RFC 3339 time",
+        ),
+        (
+            r#"{"orderId":"","product":" ","quantity":1.5}"#,
+            "orderId must not be empty; product must not be empty; quantity must be an integer, is \
+             a number with a fraction or beyond 64 bits",
+        ),
+        (
+            r#"{"orderId":1.0,"product":"x","quantity":9223372036854775808}"#,
+            "orderId must be a string or an integer, is a number with a fraction or beyond 64 \
+             bits; quantity is too large",
+        ),
+        (
+            r#"{"orderId":"a","order_id":"b","product":"x","quantity":1}"#,
+            "orderId and order_id have different values",
+        ),
+        (
+            r#"{"orderId":"a","orderId":"b","product":"x","quantity":1}"#,
+            "orderId is given twice with different values",
+        ),
+        (
+            r#"{"order_id":"a","product":"x","item":"y","quantity":1}"#,
+            "product and item have different values",
+        ),
+        (
+            "{\"orderId\":\"a\\u0000\",\"product\":\"x\",\"quantity\":1}",
+            "orderId must consist of printable characters",
+        ),
+    ] {
+        let error = Order::decode(json.as_bytes(), Spelling::Camel).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{json}");
+    }
+    for json in [
+        "{",
+        "{\"a\":1}x",
+        "nul",
+        "\u{feff}{}",
+        "{\"orderId\":1e999}",
+        "{'a':1}",
+    ] {
+        let error = Order::decode(json.as_bytes(), Spelling::Camel).unwrap_err();
+        assert!(matches!(error, DecodeError::NotJson(_)), "{json}: {error}");
+    }
+    let error = Order::decode(b"{\"orderId\":\"\xff\"}", Spelling::Camel).unwrap_err();
+    assert!(matches!(error, DecodeError::NotJson(_)), "{error}");
+    let error = Order::decode(b"{}", Spelling::Snake).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "order_id is missing; item is missing; quantity is missing"
+    );
+    let error = OrderStatusEvent::decode(br#"{"orderId":"1","status":"created"}"#).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "status must be CREATED, CONFIRMED or REJECTED"
+    );
+    let error = Notification::decode(br#"{"status":"CREATED"}"#).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "order_id is missing; status must be CONFIRMED or REJECTED"
+    );
+}
+
+#[test]
+fn deep_nesting_is_no_danger() {
+    let deep = "[".repeat(100_000);
+    for json in [
+        deep.clone(),
+        format!("{{\"unknown\":{deep}"),
+        format!("{{\"orderId\":{deep}"),
+    ] {
+        let error = Order::decode(json.as_bytes(), Spelling::Camel).unwrap_err();
+        assert!(matches!(error, DecodeError::NotJson(_)), "{error}");
+    }
+}
+
+#[test]
+fn intake_names_all_wrong_fields() {
+    let refused = |json: &str| {
+        OrderRequest::decode(json.as_bytes(), Spelling::Camel)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        refused(r#"{"product":"Laptop","quantity":0}"#),
+        "quantity must be at least 1"
+    );
+    assert_eq!(
+        refused(r#"{"product":"Laptop","quantity":-1}"#),
+        "quantity must be at least 1"
+    );
+    assert_eq!(refused(r#"{"product":"Laptop"}"#), "quantity is missing");
+    assert_eq!(
+        refused(r#"{"item":"","quantity":"1","userId":"","orderId":"\n"}"#),
+        "orderId must consist of printable characters; item must not be empty; quantity must be an \
+         integer, is a string; userId must not be empty"
+    );
+    assert_eq!(
+        refused(r#"{"product":"Laptop","quantity":2147483648}"#),
+        "quantity must be at most 2147483647"
+    );
+    let error = OrderRequest::decode(b"{}", Spelling::Snake).unwrap_err();
+    let fields: Vec<_> = error.fields().iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["item", "quantity"]);
+    assert_eq!(
+        serde_json::to_string(error.fields()).unwrap(),
+        r#"[{"field":"item","problem":"is missing"},{"field":"quantity","problem":"is missing"}]"#
+    );
+
+    let request =
+        OrderRequest::decode(br#"{"product":"Laptop","quantity":1}"#, Spelling::Camel).unwrap();
+    assert_eq!(request.order_id, None);
+    let request = OrderRequest::decode(
+        br#"{"order_id":12345,"user_id":"user789","item":"laptop","quantity":2147483647}"#,
+        Spelling::Snake,
+    )
+    .unwrap();
+    assert_eq!(request.order_id.as_deref(), Some("12345"));
+    assert_eq!(request.quantity, 2_147_483_647);
+}
