@@ -1,0 +1,176 @@
+//! The one way bytes reach the disk, and the place where a disk can be made to fail.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+/// How the disk misbehaves from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFault {
+    /// Takes this many bytes more, then every write fails with "no space left on device". A write
+    /// that does not fit whole is stored in part, as a real disk does it.
+    Full {
+        /// Bytes that still fit.
+        after_bytes: u64,
+    },
+    /// Every write fails with an input/output error, and nothing of it is stored.
+    Broken,
+}
+
+/// Writes for every file of a broker's data folder.
+///
+/// Bytes are handed to the operating system before a call returns: they survive the death of the
+/// process, and the death of the machine only after [`Disk::sync`].
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// Read on every write, so that a healthy disk costs no lock.
+    faulty: AtomicBool,
+    fault: Mutex<Option<DiskFault>>,
+}
+
+impl Disk {
+    pub(crate) fn set_fault(&self, fault: Option<DiskFault>) {
+        let mut current = self.fault.lock();
+        *current = fault;
+        self.faulty.store(fault.is_some(), Ordering::Release);
+    }
+
+    /// Opens for appending and reading; creates what is missing.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        if !path.exists() {
+            self.admit(0)?;
+        }
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(path)
+    }
+
+    pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.admit(0)?;
+        std::fs::create_dir_all(path)
+    }
+
+    /// Appends all parts, or fails; after a failure some of them may be in the file.
+    pub(crate) fn append(&self, file: &File, parts: &[&[u8]]) -> io::Result<()> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let (allowed, verdict) = if self.faulty.load(Ordering::Acquire) {
+            self.admit_part(total)
+        } else {
+            (total, Ok(()))
+        };
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(parts.len());
+        let mut left = allowed;
+        for part in parts {
+            let take = part.len().min(left);
+            left -= take;
+            if take > 0 {
+                slices.push(IoSlice::new(&part[..take]));
+            }
+        }
+        let mut slices = slices.as_mut_slice();
+        let mut file = file;
+        while !slices.is_empty() {
+            match file.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        verdict
+    }
+
+    /// Replaces a small file in one step: after the death of the process it holds the old content
+    /// or the new one.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.swap_in(path, content, false)
+    }
+
+    /// Like [`Disk::replace`], after the death of the machine too.
+    pub(crate) fn replace_durably(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.swap_in(path, content, true)
+    }
+
+    fn swap_in(&self, path: &Path, content: &[u8], durably: bool) -> io::Result<()> {
+        self.admit(content.len())?;
+        let fresh = path.with_extension("tmp");
+        let mut file = File::create(&fresh)?;
+        file.write_all(content)?;
+        if durably {
+            // The new name must not reach the device before the bytes do.
+            file.sync_data()?;
+        }
+        std::fs::rename(&fresh, path)
+    }
+
+    /// Forces a file's bytes to the device.
+    pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+        if self.faulty.load(Ordering::Acquire) && *self.fault.lock() == Some(DiskFault::Broken) {
+            return Err(broken());
+        }
+        file.sync_data()
+    }
+
+    fn admit(&self, bytes: usize) -> io::Result<()> {
+        if !self.faulty.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match *self.fault.lock() {
+            None => Ok(()),
+            Some(DiskFault::Broken) => Err(broken()),
+            Some(DiskFault::Full { after_bytes })
+                if after_bytes == 0 || (bytes as u64) > after_bytes =>
+            {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Some(DiskFault::Full { .. }) => Ok(()),
+        }
+    }
+
+    fn admit_part(&self, bytes: usize) -> (usize, io::Result<()>) {
+        match self.fault.lock().as_mut() {
+            None => (bytes, Ok(())),
+            Some(DiskFault::Broken) => (0, Err(broken())),
+            Some(DiskFault::Full { after_bytes }) => {
+                if bytes as u64 <= *after_bytes {
+                    *after_bytes -= bytes as u64;
+                    (bytes, Ok(()))
+                } else {
+                    let part = *after_bytes as usize;
+                    *after_bytes = 0;
+                    (part, Err(io::ErrorKind::StorageFull.into()))
+                }
+            }
+        }
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::other("input/output error (injected)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_stores_what_fits_and_says_no() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let disk = Disk::default();
+        let file = disk.open(&path).unwrap();
+        disk.set_fault(Some(DiskFault::Full { after_bytes: 5 }));
+        disk.append(&file, &[b"abc"]).unwrap();
+        let error = disk.append(&file, &[b"d", b"efg"]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcde");
+        disk.set_fault(None);
+        disk.append(&file, &[b"f"]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+    }
+}

@@ -1,0 +1,11 @@
+//! The broker over real sockets: frame by frame, and through rskafka.
+
+mod common;
+mod faults;
+mod groups;
+mod produce_and_fetch;
+mod restart;
+mod robustness;
+mod through_rskafka;
+mod topics;
+mod versions;

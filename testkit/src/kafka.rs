@@ -1,0 +1,193 @@
+//! A Kafka for a test: Apache Kafka by environment, or an embedded broker.
+
+use std::time::Duration;
+
+use broker::{Broker, Config};
+use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use tempfile::TempDir;
+
+use crate::raw::Connection;
+use crate::wait::eventually;
+
+/// Names Apache Kafka to test against: `host:port`, several separated by commas.
+const BOOTSTRAP_VARIABLE: &str = "TEST_KAFKA_BOOTSTRAP_SERVERS";
+
+/// How long a topic may take to appear.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test talks to. Dropping it ends an embedded broker and deletes its data.
+pub struct Kafka {
+    bootstrap: String,
+    embedded: Option<Embedded>,
+}
+
+struct Embedded {
+    /// `None` while killed.
+    broker: Option<Broker>,
+    config: Config,
+    _dir: TempDir,
+}
+
+impl Kafka {
+    /// Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` is set, otherwise [`Kafka::own_broker`].
+    ///
+    /// # Panics
+    /// When the embedded broker does not start.
+    pub async fn start() -> Self {
+        match std::env::var(BOOTSTRAP_VARIABLE) {
+            Ok(bootstrap) if !bootstrap.is_empty() => Self {
+                bootstrap,
+                embedded: None,
+            },
+            _ => Self::own_broker().await,
+        }
+    }
+
+    /// An embedded broker on a port and in a folder of its own, whatever the environment says.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn own_broker() -> Self {
+        Self::own_broker_with(|_| {}).await
+    }
+
+    /// Like [`Kafka::own_broker`], with settings changed. Groups may have sessions as short as
+    /// 50 ms here.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn own_broker_with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = TempDir::with_prefix("broker-").expect("a folder for the embedded broker");
+        let mut config = Config::new(dir.path());
+        config.group.min_session_timeout = Duration::from_millis(50);
+        change(&mut config);
+        let broker = start(&config).await;
+        // A restart must be found where the first start was.
+        config.listen = broker.addr();
+        Self {
+            bootstrap: broker.addr().to_string(),
+            embedded: Some(Embedded {
+                broker: Some(broker),
+                config,
+                _dir: dir,
+            }),
+        }
+    }
+
+    /// `host:port` of what to connect to; several separated by commas.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// The embedded broker; `None` on Apache Kafka and while killed.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.embedded.as_ref()?.broker.as_ref()
+    }
+
+    /// The embedded broker's faults.
+    ///
+    /// # Panics
+    /// When there is no embedded broker: such a test starts with [`Kafka::own_broker`].
+    pub fn faults(&self) -> &broker::Faults {
+        self.broker()
+            .expect("only an embedded broker can be made to misbehave")
+            .faults()
+    }
+
+    /// Ends the embedded broker as `kill -9` would; data and port stay.
+    ///
+    /// # Panics
+    /// When there is no embedded broker.
+    pub async fn kill_broker(&mut self) {
+        let embedded = self.embedded.as_mut().expect("an embedded broker");
+        if let Some(broker) = embedded.broker.take() {
+            broker.kill().await;
+        }
+    }
+
+    /// Ends the embedded broker in order; data and port stay.
+    ///
+    /// # Panics
+    /// When there is no embedded broker.
+    pub async fn stop_broker(&mut self) {
+        let embedded = self.embedded.as_mut().expect("an embedded broker");
+        if let Some(broker) = embedded.broker.take() {
+            broker.shutdown().await;
+        }
+    }
+
+    /// Starts the embedded broker again on its data and its port.
+    ///
+    /// # Panics
+    /// When there is no embedded broker, it runs, or it does not start.
+    pub async fn start_broker(&mut self) {
+        let embedded = self.embedded.as_mut().expect("an embedded broker");
+        assert!(embedded.broker.is_none(), "the embedded broker runs");
+        embedded.broker = Some(start(&embedded.config).await);
+    }
+
+    /// A raw connection to the (first) broker.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn connect(&self) -> Connection {
+        let first = self.bootstrap.split(',').next().unwrap_or_default();
+        Connection::open(first.trim()).await
+    }
+
+    /// Creates a topic and waits until every partition has a leader.
+    ///
+    /// # Panics
+    /// When it cannot be created, or exists already.
+    pub async fn create_topic(&self, name: &str, partitions: i32) {
+        let mut connection = self.connect().await;
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(TOPIC_PATIENCE.as_millis() as i32);
+        let response = connection.call(&request, 5).await;
+        for result in response.topics {
+            if let Some(error) = result.error_code.err() {
+                let reason = result.error_message.unwrap_or_default();
+                panic!("cannot create topic {name}: {error} {reason}");
+            }
+        }
+        // Apache Kafka answers before every broker knows of the topic.
+        eventually(TOPIC_PATIENCE, || async {
+            self.has_leaders(name, partitions).await.then_some(())
+        })
+        .await;
+    }
+
+    async fn has_leaders(&self, name: &str, partitions: i32) -> bool {
+        let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(false);
+        let response = self.connect().await.call(&request, 5).await;
+        response.topics.iter().all(|topic| {
+            let leaders = topic
+                .partitions
+                .iter()
+                .filter(|partition| partition.error_code == 0 && *partition.leader_id >= 0);
+            topic.error_code == 0 && leaders.count() == partitions as usize
+        })
+    }
+}
+
+async fn start(config: &Config) -> Broker {
+    Broker::start(config.clone())
+        .await
+        .unwrap_or_else(|error| panic!("the embedded broker does not start: {error}"))
+}
+
+fn topic_name(name: &str) -> TopicName {
+    StrBytes::from_string(name.to_owned()).into()
+}

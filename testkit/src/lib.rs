@@ -1,0 +1,21 @@
+//! What tests of the other crates need: a Kafka to talk to, names of their own, and a way to wait.
+//!
+//! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
+//! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
+//! make it misbehave. [`raw`] speaks the protocol frame by frame. Everything panics with a clear
+//! message where a test could not go on.
+
+pub mod http;
+mod kafka;
+pub mod metrics;
+pub mod raw;
+mod wait;
+
+pub use broker::{ApiKey, ResponseError};
+pub use kafka::Kafka;
+pub use wait::eventually;
+
+/// A name no other test uses: the prefix and a random part.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
