@@ -1,0 +1,374 @@
+//! Consumer groups: which there are, who is in them, how far they have come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::{FutureExt as _, try_join_all};
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest,
+        OffsetFetchRequest,
+        describe_groups_response::{DescribedGroup, DescribedGroupMember},
+        offset_fetch_request::{
+            OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+        },
+    },
+};
+
+use super::{Admin, OffsetAt, text};
+use crate::{
+    consumer::{protocol, topic_partition::TopicPartition},
+    error::Error,
+};
+
+/// A group as a broker lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupListing {
+    /// The group's id.
+    pub group: String,
+    /// `consumer`, or what else uses group coordination (`connect`); empty for groups that only commit.
+    pub protocol_type: String,
+    /// `Stable`, `Empty` and so on; empty where the broker does not say (before Kafka 2.6).
+    pub state: String,
+}
+
+/// A group and its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// The group's id.
+    pub group: String,
+    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead` (there is no such group).
+    pub state: String,
+    /// The assignment strategy the members agreed on; empty without members.
+    pub assignor: String,
+    /// The broker that coordinates it.
+    pub coordinator: i32,
+    /// In the broker's order.
+    pub members: Vec<GroupMember>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The id that the coordinator gave it.
+    pub member_id: String,
+    /// Of a static member (KIP-345).
+    pub group_instance_id: Option<String>,
+    /// What the client calls itself.
+    pub client_id: String,
+    /// Its address, as the broker sees it.
+    pub client_host: String,
+    /// What it was assigned; empty while the group rebalances.
+    pub assignment: Vec<TopicPartition>,
+}
+
+/// How far a group has come in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next record to handle.
+    pub offset: i64,
+    /// The leader epoch of the record before it; -1 if not known.
+    pub leader_epoch: i32,
+    /// What the committer noted with it.
+    pub metadata: String,
+}
+
+/// How far a group is behind in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The next record to handle.
+    pub committed: i64,
+    /// Where the next record will be written.
+    pub end: i64,
+}
+
+impl PartitionLag {
+    /// Records not handled yet, gaps and markers included.
+    pub fn lag(&self) -> i64 {
+        (self.end - self.committed).max(0)
+    }
+}
+
+impl Admin {
+    /// Every group of every broker, by name.
+    ///
+    /// # Errors
+    /// A broker that did not answer in time.
+    pub async fn list_groups(&self) -> Result<Vec<GroupListing>, Error> {
+        self.retrying("listing groups", || {
+            async {
+                let answers = self
+                    .ask_all(self.brokers().await?, |node, connection| {
+                        async move {
+                            let response = connection
+                                .call(ListGroupsRequest::default(), self.timeout)
+                                .await?;
+                            Error::check(ApiKey::ListGroups, response.error_code, None, || {
+                                format!("broker {node}")
+                            })?;
+                            Ok(response.groups)
+                        }
+                        .boxed()
+                    })
+                    .await?;
+                let mut groups: Vec<_> = answers
+                    .into_iter()
+                    .flatten()
+                    .map(|group| GroupListing {
+                        group: group.group_id.as_str().to_owned(),
+                        protocol_type: group.protocol_type.as_str().to_owned(),
+                        state: group.group_state.as_str().to_owned(),
+                    })
+                    .collect();
+                groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+                // A group that is just moving may be listed by two brokers.
+                groups.dedup_by(|a, b| a.group == b.group);
+                Ok(groups)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// State and members of groups, in the order asked. A group that does not exist has the state `Dead`.
+    ///
+    /// # Errors
+    /// A coordinator that did not answer in time, or a group that this client may not describe.
+    pub async fn describe_groups(&self, groups: &[&str]) -> Result<Vec<GroupDescription>, Error> {
+        let what = format!("describing groups {}", groups.join(", "));
+        self.retrying(&what, || {
+            async { try_join_all(groups.iter().map(|group| self.describe(group))).await }.boxed()
+        })
+        .await
+    }
+
+    async fn describe(&self, group: &str) -> Result<GroupDescription, Error> {
+        let coordinator = self.cluster.coordinator(group).await?;
+        let request = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
+        let response = self
+            .to(coordinator)
+            .await?
+            .call(request, self.timeout)
+            .await?;
+        let described = response.groups.into_iter().next().unwrap_or_default();
+        // KIP-1043: from version 6 on a missing group is an error rather than a dead one.
+        if ResponseError::try_from_code(described.error_code)
+            == Some(ResponseError::GroupIdNotFound)
+        {
+            return Ok(GroupDescription {
+                group: group.to_owned(),
+                state: "Dead".to_owned(),
+                assignor: String::new(),
+                coordinator,
+                members: Vec::new(),
+            });
+        }
+        Error::check(
+            ApiKey::DescribeGroups,
+            described.error_code,
+            described.error_message.as_deref(),
+            || format!("group {group}"),
+        )?;
+        describe_members(group, coordinator, described)
+    }
+
+    /// What a group has committed; partitions without a commit are absent.
+    ///
+    /// # Errors
+    /// A coordinator that did not answer in time, or a group that this client may not read.
+    pub async fn committed_offsets(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+        let what = format!("asking for the committed offsets of group {group}");
+        self.retrying(&what, || self.fetch_committed(group).boxed())
+            .await
+    }
+
+    async fn fetch_committed(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+        let connection = self.to(self.cluster.coordinator(group).await?).await?;
+        let request = OffsetFetchRequest::default();
+        let version = connection.version::<OffsetFetchRequest>();
+        // KIP-709: from version 8 on several groups are asked for at once. No topics: all of them.
+        let request = if version >= Some(8) {
+            request.with_groups(vec![
+                OffsetFetchRequestGroup::default()
+                    .with_group_id(group_id(group))
+                    .with_topics(None::<Vec<OffsetFetchRequestTopics>>),
+            ])
+        } else {
+            request
+                .with_group_id(group_id(group))
+                .with_topics(None::<Vec<OffsetFetchRequestTopic>>)
+        };
+        let response = connection.call(request, self.timeout).await?;
+        let check =
+            |code| Error::check(ApiKey::OffsetFetch, code, None, || format!("group {group}"));
+        check(response.error_code)?;
+        let mut committed = BTreeMap::new();
+        let mut take =
+            |topic: &str, partition, code, offset, leader_epoch, metadata: Option<&str>| {
+                let of = TopicPartition::new(topic, partition);
+                Error::check(ApiKey::OffsetFetch, code, None, || {
+                    format!("group {group}, {of}")
+                })?;
+                if offset >= 0 {
+                    let metadata = metadata.unwrap_or_default().to_owned();
+                    committed.insert(
+                        of,
+                        CommittedOffset {
+                            offset,
+                            leader_epoch,
+                            metadata,
+                        },
+                    );
+                }
+                Ok::<_, Error>(())
+            };
+        for topic in &response.topics {
+            for p in &topic.partitions {
+                take(
+                    topic.name.as_str(),
+                    p.partition_index,
+                    p.error_code,
+                    p.committed_offset,
+                    p.committed_leader_epoch,
+                    p.metadata.as_deref(),
+                )?;
+            }
+        }
+        for answered in &response.groups {
+            check(answered.error_code)?;
+            for topic in &answered.topics {
+                for p in &topic.partitions {
+                    take(
+                        topic.name.as_str(),
+                        p.partition_index,
+                        p.error_code,
+                        p.committed_offset,
+                        p.committed_leader_epoch,
+                        p.metadata.as_deref(),
+                    )?;
+                }
+            }
+        }
+        Ok(committed)
+    }
+
+    /// How far a group is behind, in every partition that it has committed. A partition of a topic that
+    /// is gone is left out.
+    ///
+    /// # Errors
+    /// A broker that did not answer in time.
+    pub async fn group_lag(&self, group: &str) -> Result<Vec<PartitionLag>, Error> {
+        let committed = self.committed_offsets(group).await?;
+        let topics: BTreeSet<&str> = committed
+            .keys()
+            .map(|partition| &*partition.topic)
+            .collect();
+        let topics: Vec<&str> = topics.into_iter().collect();
+        let described = self.describe_topics(&topics).await?;
+        let exists = |partition: &TopicPartition| {
+            described.iter().any(|topic| {
+                topic.name == partition.topic
+                    && (partition.partition as usize) < topic.partitions.len()
+            })
+        };
+        let partitions: Vec<_> = committed
+            .keys()
+            .filter(|partition| exists(partition))
+            .cloned()
+            .collect();
+        let ends = self.offsets(&partitions, OffsetAt::Latest).await?;
+        let lag = |(partition, end)| PartitionLag {
+            committed: committed
+                .get(&partition)
+                .map_or(0, |committed| committed.offset),
+            partition,
+            end,
+        };
+        Ok(ends.into_iter().map(lag).collect())
+    }
+
+    /// Deletes groups without members, with their committed offsets. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// NON_EMPTY_GROUP while it has members; others may have been deleted.
+    pub async fn delete_groups(&self, groups: &[&str]) -> Result<(), Error> {
+        let what = format!("deleting groups {}", groups.join(", "));
+        self.retrying(&what, || {
+            async {
+                for group in groups {
+                    let connection = self.to(self.cluster.coordinator(group).await?).await?;
+                    let request =
+                        DeleteGroupsRequest::default().with_groups_names(vec![group_id(group)]);
+                    let response = connection.call(request, self.timeout).await?;
+                    for result in &response.results {
+                        if ResponseError::try_from_code(result.error_code)
+                            == Some(ResponseError::GroupIdNotFound)
+                        {
+                            continue;
+                        }
+                        Error::check(ApiKey::DeleteGroups, result.error_code, None, || {
+                            format!("group {group}")
+                        })?;
+                    }
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+}
+
+fn group_id(group: &str) -> GroupId {
+    GroupId(text(group))
+}
+
+fn describe_members(
+    group: &str,
+    coordinator: i32,
+    described: DescribedGroup,
+) -> Result<GroupDescription, Error> {
+    let member = |member: DescribedGroupMember| {
+        let assignment = if described.protocol_type.as_str() == protocol::PROTOCOL_TYPE {
+            protocol::decode_assignment(&member.member_assignment).map_err(|error| {
+                Error::Malformed {
+                    address: format!("with id {coordinator}").into(),
+                    api: ApiKey::DescribeGroups,
+                    reason: format!(
+                        "the assignment of member {} of group {group} is {error}",
+                        member.member_id.as_str()
+                    )
+                    .into(),
+                }
+            })?
+        } else {
+            Vec::new()
+        };
+        Ok(GroupMember {
+            member_id: member.member_id.as_str().to_owned(),
+            group_instance_id: member.group_instance_id.map(|id| id.as_str().to_owned()),
+            client_id: member.client_id.as_str().to_owned(),
+            client_host: member.client_host.as_str().to_owned(),
+            assignment,
+        })
+    };
+    Ok(GroupDescription {
+        group: group.to_owned(),
+        state: described.group_state.as_str().to_owned(),
+        assignor: described.protocol_data.as_str().to_owned(),
+        coordinator,
+        members: described
+            .members
+            .into_iter()
+            .map(member)
+            .collect::<Result<_, Error>>()?,
+    })
+}

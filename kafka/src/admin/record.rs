@@ -1,0 +1,114 @@
+//! One record, by its place.
+
+use std::time::Duration;
+
+use futures::future::FutureExt as _;
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        ApiKey, BrokerId, FetchRequest,
+        fetch_request::{FetchPartition, FetchTopic},
+    },
+};
+
+use super::{Admin, millis, offsets::leader_of, topic_name};
+use crate::{
+    consumer::{ConsumerRecord, TopicPartition},
+    error::Error,
+    records::{
+        BatchError, BatchProblem,
+        walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
+    },
+};
+
+/// Asked for at most; the broker sends the first batch whole whatever its size (KIP-74).
+const MAX_BYTES: i32 = 1024 * 1024;
+/// How long the broker waits if there is no record at that offset yet.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+
+impl Admin {
+    /// The record at an offset, of an aborted or open transaction as well. `None` if there is none: not
+    /// written yet, deleted by retention or compaction, or a transaction's marker.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`], a damaged batch, or no answer in time.
+    pub async fn read_record(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<ConsumerRecord>, Error> {
+        let of = TopicPartition::new(topic, partition);
+        let what = format!("reading the record at {of} offset {offset}");
+        self.retrying(&what, || self.fetch_one(&of, offset).boxed())
+            .await
+    }
+
+    async fn fetch_one(
+        &self,
+        of: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<ConsumerRecord>, Error> {
+        let view = self.existing(std::slice::from_ref(&of.topic)).await?;
+        let (leader, epoch) = leader_of(&view, of)?;
+        let request = FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(millis(MAX_WAIT.min(self.timeout)))
+            .with_min_bytes(1)
+            .with_max_bytes(MAX_BYTES)
+            .with_topics(vec![
+                FetchTopic::default()
+                    .with_topic(topic_name(&of.topic))
+                    .with_partitions(vec![
+                        FetchPartition::default()
+                            .with_partition(of.partition)
+                            .with_current_leader_epoch(epoch)
+                            .with_fetch_offset(offset)
+                            .with_partition_max_bytes(MAX_BYTES),
+                    ]),
+            ]);
+        let response = self.to(leader).await?.call(request, self.timeout).await?;
+        Error::check(ApiKey::Fetch, response.error_code, None, || of.to_string())?;
+        let mut answers = response
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partitions);
+        let answer = answers
+            .find(|answer| answer.partition_index == of.partition)
+            .ok_or_else(|| Error::Malformed {
+                address: format!("with id {leader}").into(),
+                api: ApiKey::Fetch,
+                reason: format!("{of} is not answered").into(),
+            })?;
+        if ResponseError::try_from_code(answer.error_code) == Some(ResponseError::OffsetOutOfRange)
+        {
+            return Ok(None);
+        }
+        Error::check(ApiKey::Fetch, answer.error_code, None, || of.to_string())?;
+        let options = WalkOptions {
+            topic: of.topic.clone(),
+            partition: of.partition,
+            fetch_offset: offset,
+            isolation: IsolationLevel::ReadUncommitted,
+            aborted: Vec::new(),
+            max_decompressed: MAX_DECOMPRESSED,
+        };
+        // The first record at or behind the offset is the one, or there is none.
+        match Walker::new(answer.records.unwrap_or_default(), options).next() {
+            None => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(walked)) if walked.offset() != offset => Ok(None),
+            Some(Ok(Walked::Record(record))) => Ok(Some(ConsumerRecord::new(
+                of.topic.clone(),
+                of.partition,
+                record,
+            ))),
+            Some(Ok(Walked::Unreadable { reason, .. })) => Err(Error::Batch(BatchError {
+                topic: of.topic.clone(),
+                partition: of.partition,
+                offset,
+                problem: BatchProblem::Malformed(format!("the record is broken: {reason}")),
+            })),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! What this client knows of the cluster, and its connections to it.
+//!
+//! `view` is the picture itself (pure), `refresh` the task that keeps it fresh, `pool` the connections.
+
+mod pool;
+mod refresh;
+mod view;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka_protocol::{
+    messages::{
+        ApiKey, FindCoordinatorRequest, MetadataRequest, TopicName,
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::StrBytes,
+};
+use tokio::sync::watch;
+
+pub(crate) use self::view::{ClusterView, TopicView};
+use self::{pool::Pool, refresh::Refresh};
+use crate::{client::ClientConfig, connection::Connection, error::Error};
+
+/// What a connection is used for. Each purpose has connections of its own, because a broker answers
+/// the requests of one connection one after another: a fetch that waits for records, or a group join
+/// that waits for members, would hold up everything behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// Produce and InitProducerId.
+    Produce,
+    /// Fetch.
+    Fetch,
+    /// Fetch of partitions that must not wait behind a long poll under way.
+    FetchAside,
+    /// JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
+    Group,
+    /// OffsetCommit, OffsetFetch: a commit must not wait behind a join.
+    Commit,
+    /// Everything short: metadata, offsets, descriptions, topic creation.
+    Admin,
+}
+
+/// Metadata and connections, shared by everything made from one [`crate::Client`].
+pub(crate) struct Cluster {
+    config: ClientConfig,
+    view: watch::Sender<Arc<ClusterView>>,
+    refresh: Arc<Refresh>,
+    pool: Pool,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
+        Arc::new(Self {
+            view: watch::Sender::new(Arc::new(ClusterView::default())),
+            refresh: Arc::new(Refresh::new()),
+            pool: Pool::new(),
+            config,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    /// The picture as last seen. No I/O; empty before the first refresh.
+    pub(crate) fn view(&self) -> Arc<ClusterView> {
+        self.view.borrow().clone()
+    }
+
+    /// Changes of the picture: brokers, topics, partitions, leaders.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.view.subscribe()
+    }
+
+    /// The picture with `names` in it, asking the cluster once if some are unknown. From then on they
+    /// are kept fresh. A topic that does not exist is absent from [`ClusterView::topics`].
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::Deadline`] when no broker answered.
+    pub(crate) async fn ensure_topics(
+        self: &Arc<Self>,
+        names: &[Arc<str>],
+    ) -> Result<Arc<ClusterView>, Error> {
+        self.refresh.want(names);
+        let view = self.view();
+        if names.iter().all(|name| view.topics.contains_key(name)) && !view.brokers.is_empty() {
+            return Ok(view);
+        }
+        self.refresh().await
+    }
+
+    /// Keeps `names` fresh from now on and asks for them soon, without waiting.
+    pub(crate) fn want_topics(self: &Arc<Self>, names: &[Arc<str>]) {
+        self.refresh.want(names);
+        self.request_refresh();
+    }
+
+    /// Fresh metadata, asked for after this call. Concurrent calls share one request.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<ClusterView>, Error> {
+        refresh::refresh(self).await
+    }
+
+    /// Asks for fresh metadata soon, without waiting. Requests close together become one.
+    pub(crate) fn request_refresh(self: &Arc<Self>) {
+        refresh::request(self);
+    }
+
+    /// A connection to broker `node`, opened or reopened if there is none. Waits out the reconnect
+    /// back-off, then tries once, at most `connect_timeout`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNode`] (and a refresh is requested) or why connecting failed.
+    pub(crate) async fn connection(
+        self: &Arc<Self>,
+        node: i32,
+        purpose: Purpose,
+    ) -> Result<Connection, Error> {
+        let address = self
+            .view
+            .borrow()
+            .brokers
+            .get(&node)
+            .map(|broker| broker.address.clone());
+        let Some(address) = address else {
+            self.request_refresh();
+            return Err(Error::UnknownNode { node });
+        };
+        let opened = self.pool.connection(&address, purpose, &self.config).await;
+        if opened.is_err() {
+            // The broker may have moved to another address, its partitions to another broker.
+            self.request_refresh();
+        }
+        opened
+    }
+
+    /// A connection to any broker: the known ones first, then the bootstrap addresses.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when none can be connected to.
+    pub(crate) async fn any_connection(&self, purpose: Purpose) -> Result<Connection, Error> {
+        let mut last = None;
+        for address in self.candidates() {
+            match self.pool.connection(&address, purpose, &self.config).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(self.unreachable(last))
+    }
+
+    /// The coordinator of a consumer group, asked from any broker; its address is remembered.
+    ///
+    /// # Errors
+    /// The broker's code with the group's name: COORDINATOR_NOT_AVAILABLE and the like pass with time.
+    pub(crate) async fn coordinator(self: &Arc<Self>, group: &str) -> Result<i32, Error> {
+        /// `FindCoordinatorRequest.json`: 0 is a group, 1 a transaction.
+        const GROUP: i8 = 0;
+        let connection = self.any_connection(Purpose::Admin).await?;
+        let key = StrBytes::from_string(group.to_owned());
+        let request = FindCoordinatorRequest::default().with_key_type(GROUP);
+        // KIP-699 asks for several keys at once.
+        let request = match connection.version::<FindCoordinatorRequest>() {
+            Some(version) if version >= 4 => request.with_coordinator_keys(vec![key]),
+            _ => request.with_key(key),
+        };
+        let response = connection
+            .call(request, self.config.request_timeout)
+            .await?;
+        let (code, message, node, host, port) = match response.coordinators.into_iter().next() {
+            Some(found) => (
+                found.error_code,
+                found.error_message,
+                found.node_id,
+                found.host,
+                found.port,
+            ),
+            None => (
+                response.error_code,
+                response.error_message,
+                response.node_id,
+                response.host,
+                response.port,
+            ),
+        };
+        Error::check(ApiKey::FindCoordinator, code, message.as_deref(), || {
+            format!("group {group}")
+        })?;
+        let address: Arc<str> = view::address(&host, port).into();
+        self.view
+            .send_if_modified(|view| match view.with_broker(*node, &address) {
+                Some(changed) => {
+                    *view = Arc::new(changed);
+                    true
+                }
+                None => false,
+            });
+        Ok(*node)
+    }
+
+    /// Addresses in the order in which they are tried: a connected broker saves a handshake.
+    fn candidates(&self) -> Vec<Arc<str>> {
+        let view = self.view();
+        let mut addresses: Vec<Arc<str>> = view
+            .brokers
+            .values()
+            .map(|broker| broker.address.clone())
+            .collect();
+        shuffle(&mut addresses);
+        let mut bootstrap: Vec<Arc<str>> = self
+            .config
+            .bootstrap_servers
+            .iter()
+            .map(|server| server.as_str().into())
+            .filter(|server| !addresses.contains(server))
+            .collect();
+        shuffle(&mut bootstrap);
+        addresses.sort_by_key(|address| !self.pool.is_connected(address));
+        addresses.extend(bootstrap);
+        addresses
+    }
+
+    fn unreachable(&self, last: Option<Error>) -> Error {
+        Error::Unreachable {
+            bootstrap: self.config.bootstrap_servers.join(",").into(),
+            last: Arc::new(last.unwrap_or(Error::UnknownNode { node: -1 })),
+        }
+    }
+
+    /// Asks one broker after another until one answers; `None` asks for every topic.
+    async fn fetch_metadata(&self, topics: Option<&[Arc<str>]>) -> Result<ClusterView, Error> {
+        // Version 0 reads an empty list as all topics; every broker of interest speaks a later one.
+        let topics = topics.map(|names| {
+            let name = |name: &Arc<str>| TopicName(StrBytes::from_string(name.to_string()));
+            names
+                .iter()
+                .map(|topic| MetadataRequestTopic::default().with_name(Some(name(topic))))
+                .collect()
+        });
+        let mut last = None;
+        for address in self.candidates() {
+            let connection = match self
+                .pool
+                .connection(&address, Purpose::Admin, &self.config)
+                .await
+            {
+                Ok(connection) => connection,
+                Err(error) => {
+                    last = Some(error);
+                    continue;
+                }
+            };
+            let request = MetadataRequest::default()
+                .with_topics(topics.clone())
+                .with_allow_auto_topic_creation(false);
+            match connection.call(request, self.config.request_timeout).await {
+                Ok(response) => return ClusterView::from_response(response),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(self.unreachable(last))
+    }
+
+    /// Every topic of the cluster, as an operator asks for it. Only the brokers are remembered.
+    pub(crate) async fn fetch_all_topics(&self) -> Result<ClusterView, Error> {
+        let seen = self.fetch_metadata(None).await?;
+        self.learn_brokers(&seen);
+        Ok(seen)
+    }
+
+    /// These topics right now. Only the brokers are remembered.
+    pub(crate) async fn fetch_topics(&self, names: &[Arc<str>]) -> Result<ClusterView, Error> {
+        let seen = self.fetch_metadata(Some(names)).await?;
+        self.learn_brokers(&seen);
+        Ok(seen)
+    }
+
+    fn learn_brokers(&self, seen: &ClusterView) {
+        self.view.send_if_modified(|view| {
+            let differs = !seen.brokers.is_empty() && view.brokers != seen.brokers;
+            if differs {
+                let mut changed = (**view).clone();
+                changed.brokers.clone_from(&seen.brokers);
+                *view = Arc::new(changed);
+            }
+            differs
+        });
+    }
+
+    /// Longest time that finding an answering broker and asking it may take.
+    fn patience(&self) -> Duration {
+        self.config.connect_timeout + self.config.request_timeout
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.refresh.stop();
+    }
+}
+
+/// A number that differs from call to call, good enough to spread load and retries.
+pub(crate) fn random() -> u64 {
+    use std::hash::BuildHasher as _;
+    std::collections::hash_map::RandomState::new().hash_one(Instant::now())
+}
+
+/// `base` doubled for each failure after the first, at most `max`, with 20 % jitter either way so that
+/// many clients do not come back at once (Java's `ExponentialBackoff`).
+pub(crate) fn backoff(base: Duration, max: Duration, failures: u32) -> Duration {
+    let doubled = base.saturating_mul(
+        1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX),
+    );
+    let jitter = 0.8 + 0.4 * ((random() >> 11) as f64 / (1_u64 << 53) as f64);
+    doubled.min(max).mul_f64(jitter)
+}
+
+fn shuffle<T>(items: &mut [T]) {
+    for at in (1..items.len()).rev() {
+        items.swap(at, (random() % (at as u64 + 1)) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit() {
+        let base = Duration::from_millis(50);
+        let max = Duration::from_secs(1);
+        for (failures, expected) in [
+            (0, 50.0),
+            (1, 50.0),
+            (2, 100.0),
+            (4, 400.0),
+            (6, 1000.0),
+            (60, 1000.0),
+        ] {
+            let pause = backoff(base, max, failures).as_secs_f64() * 1000.0;
+            assert!(
+                (expected * 0.79..=expected * 1.21).contains(&pause),
+                "{failures}: {pause}"
+            );
+        }
+    }
+
+    #[test]
+    fn shuffling_keeps_every_item() {
+        let mut items: Vec<u32> = (0..100).collect();
+        shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,95 @@
+//! Connections by address and purpose, reopened with exponential back-off.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use parking_lot::Mutex;
+
+use super::{Purpose, backoff};
+use crate::{client::ClientConfig, connection::Connection, error::Error};
+
+/// `host:port` and what for.
+type Key = (Arc<str>, Purpose);
+
+pub(super) struct Pool {
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    current: Mutex<Option<Connection>>,
+    /// Held while connecting, so that callers share one attempt.
+    opening: tokio::sync::Mutex<Attempts>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Slot {
+    fn open(&self) -> Option<Connection> {
+        self.current
+            .lock()
+            .clone()
+            .filter(|connection| !connection.is_closed())
+    }
+}
+
+impl Pool {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Mutex::default(),
+        }
+    }
+
+    /// Whether a connection to `address` is open.
+    pub(super) fn is_connected(&self, address: &Arc<str>) -> bool {
+        let slots = self.slots.lock();
+        slots
+            .iter()
+            .any(|((of, _), slot)| of == address && slot.open().is_some())
+    }
+
+    pub(super) async fn connection(
+        &self,
+        address: &Arc<str>,
+        purpose: Purpose,
+        config: &ClientConfig,
+    ) -> Result<Connection, Error> {
+        let slot = self
+            .slots
+            .lock()
+            .entry((address.clone(), purpose))
+            .or_default()
+            .clone();
+        if let Some(connection) = slot.open() {
+            return Ok(connection);
+        }
+        let mut attempts = slot.opening.lock().await;
+        // Somebody else may have opened it meanwhile.
+        if let Some(connection) = slot.open() {
+            return Ok(connection);
+        }
+        if let Some(at) = attempts.not_before {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        match Connection::open(address, config).await {
+            Ok(connection) => {
+                *attempts = Attempts::default();
+                *slot.current.lock() = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                attempts.failures += 1;
+                let pause = backoff(
+                    config.reconnect_backoff,
+                    config.reconnect_backoff_max,
+                    attempts.failures,
+                );
+                attempts.not_before = Some(Instant::now() + pause);
+                Err(error)
+            }
+        }
+    }
+}

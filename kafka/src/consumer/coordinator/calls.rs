@@ -1,0 +1,264 @@
+//! The calls of a membership, each answered with the input that the state machine takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::{
+    ApiKey, GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
+use parking_lot::Mutex;
+
+use super::counts;
+use crate::cluster::{Cluster, Purpose};
+use crate::connection::Connection;
+use crate::consumer::group::{Committed, GroupConfig};
+use crate::consumer::membership::{Call, FetchedOffset, Input, Tag};
+use crate::consumer::topic_partition::TopicPartition;
+use crate::error::Error;
+
+#[derive(Clone)]
+pub(super) struct Calls {
+    cluster: Arc<Cluster>,
+    group: Arc<str>,
+    /// The connection of a rebalance: from JoinGroup to the answer to SyncGroup. The broker answers one request of a
+    /// connection after another, and these two wait for others.
+    rendezvous: Arc<Mutex<Option<(i32, Connection)>>>,
+}
+
+impl Calls {
+    pub(super) fn new(cluster: Arc<Cluster>, config: &GroupConfig) -> Self {
+        Self {
+            cluster,
+            group: config.group.clone(),
+            rendezvous: Arc::default(),
+        }
+    }
+
+    pub(super) fn make(
+        &self,
+        tag: Tag,
+        call: Call,
+        node: Option<i32>,
+    ) -> BoxFuture<'static, Input> {
+        let calls = self.clone();
+        // The state machine calls the coordinator only while it knows it.
+        let node = node.unwrap_or(-1);
+        async move {
+            match call {
+                Call::FindCoordinator => {
+                    let timeout = calls.cluster.config().connect_timeout + calls.cluster.config().request_timeout;
+                    let found = calls.within(timeout, "finding the coordinator", calls.cluster.coordinator(&calls.group));
+                    Input::Coordinator(tag, found.await)
+                }
+                Call::Join { request, patience } => Input::Joined(tag, calls.meet(node, request, patience).await),
+                Call::Sync { request, patience } => {
+                    let answer = calls.meet(node, request, patience).await;
+                    calls.abandon_rendezvous();
+                    Input::Synced(tag, answer)
+                }
+                Call::Heartbeat { request, patience } => {
+                    Input::Heartbeat(tag, calls.ask(node, Purpose::Group, request, patience).await)
+                }
+                Call::FetchOffsets(topics) => Input::Offsets(tag, calls.fetch_offsets(node, topics).await),
+                Call::Leave { request, patience } => {
+                    if let Err(error) = calls.ask(node, Purpose::Group, request, patience).await {
+                        tracing::warn!(group = %calls.group, %error, "left the group without an answer");
+                    }
+                    Input::LeaveAnswered(tag)
+                }
+                Call::DescribeTopics(topics) => {
+                    let view = calls.cluster.ensure_topics(&topics).await;
+                    Input::Described(tag, view.map(|view| counts(&view)))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    /// Ends the connection of a rebalance.
+    pub(super) fn abandon_rendezvous(&self) {
+        if let Some((_, connection)) = self.rendezvous.lock().take() {
+            connection.close("the rebalance is over");
+        }
+    }
+
+    /// A call on the rebalance's own connection, opened if need be.
+    async fn meet<R: Request>(
+        &self,
+        node: i32,
+        request: R,
+        patience: Duration,
+    ) -> Result<R::Response, Error> {
+        let open = self.rendezvous.lock().clone();
+        let connection =
+            match open.filter(|(of, connection)| *of == node && !connection.is_closed()) {
+                Some((_, connection)) => connection,
+                None => {
+                    let address = self
+                        .cluster
+                        .view()
+                        .brokers
+                        .get(&node)
+                        .map(|broker| broker.address.clone());
+                    let Some(address) = address else {
+                        self.cluster.request_refresh();
+                        return Err(Error::UnknownNode { node });
+                    };
+                    let connection = Connection::open(&address, self.cluster.config()).await?;
+                    *self.rendezvous.lock() = Some((node, connection.clone()));
+                    connection
+                }
+            };
+        connection
+            .call(request, patience.max(self.cluster.config().request_timeout))
+            .await
+    }
+
+    /// A short call; `patience` includes connecting.
+    async fn ask<R: Request>(
+        &self,
+        node: i32,
+        purpose: Purpose,
+        request: R,
+        patience: Duration,
+    ) -> Result<R::Response, Error> {
+        let patience = patience.min(self.cluster.config().request_timeout);
+        let call = async {
+            let connection = self.cluster.connection(node, purpose).await?;
+            connection.call(request, patience).await
+        };
+        self.within(patience, "a call to the coordinator", call)
+            .await
+    }
+
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        // The call's own timeout comes first, as it closes a silent connection; this one bounds connecting.
+        match tokio::time::timeout(patience + Duration::from_millis(10), call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Deadline {
+                what: format!("{what} of group {}", self.group).into(),
+                elapsed: patience,
+                last: None,
+            }),
+        }
+    }
+
+    async fn fetch_offsets(
+        &self,
+        node: i32,
+        topics: Vec<(Arc<str>, Vec<i32>)>,
+    ) -> Result<Vec<FetchedOffset>, Error> {
+        let timeout = self.cluster.config().request_timeout;
+        let call = async {
+            let connection = self.cluster.connection(node, Purpose::Commit).await?;
+            let version = connection.version::<OffsetFetchRequest>();
+            connection
+                .call(request(&self.group, topics, version.unwrap_or(0)), timeout)
+                .await
+        };
+        fetched(
+            &self.group,
+            self.within(timeout, "asking for the offsets", call).await?,
+        )
+    }
+}
+
+/// KIP-709: from version 8 on several groups are asked for at once.
+fn request(group: &str, topics: Vec<(Arc<str>, Vec<i32>)>, version: i16) -> OffsetFetchRequest {
+    let name = |topic: &str| TopicName(StrBytes::from_string(topic.to_owned()));
+    let group = GroupId(StrBytes::from_string(group.to_owned()));
+    // KIP-447: not an offset that an open transaction is about to replace.
+    let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+    if version >= 8 {
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(name(&topic))
+                .with_partition_indexes(partitions)
+        });
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(group)
+            .with_topics(Some(topics.collect()));
+        request.with_groups(vec![group])
+    } else {
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetFetchRequestTopic::default()
+                .with_name(name(&topic))
+                .with_partition_indexes(partitions)
+        });
+        request
+            .with_group_id(group)
+            .with_topics(Some(topics.collect()))
+    }
+}
+
+fn fetched(group: &str, response: OffsetFetchResponse) -> Result<Vec<FetchedOffset>, Error> {
+    let place = || format!("group {group}");
+    Error::check(ApiKey::OffsetFetch, response.error_code, None, place)?;
+    let mut offsets = Vec::new();
+    let mut add = |topic: &TopicName,
+                   partition: i32,
+                   offset: i64,
+                   leader_epoch: i32,
+                   metadata: Option<&str>,
+                   code| {
+        let topic: Arc<str> = topic.as_str().into();
+        let committed = (offset >= 0).then(|| Committed {
+            offset,
+            leader_epoch,
+            metadata: metadata.unwrap_or_default().to_owned(),
+        });
+        let error = ResponseError::try_from_code(code);
+        offsets.push(FetchedOffset {
+            partition: TopicPartition::new(topic, partition),
+            committed,
+            error,
+        });
+    };
+    for topic in &response.topics {
+        for of in &topic.partitions {
+            let metadata = of.metadata.as_deref();
+            let epoch = of.committed_leader_epoch;
+            add(
+                &topic.name,
+                of.partition_index,
+                of.committed_offset,
+                epoch,
+                metadata,
+                of.error_code,
+            );
+        }
+    }
+    for answered in &response.groups {
+        Error::check(ApiKey::OffsetFetch, answered.error_code, None, place)?;
+        for topic in &answered.topics {
+            for of in &topic.partitions {
+                let metadata = of.metadata.as_deref();
+                let epoch = of.committed_leader_epoch;
+                add(
+                    &topic.name,
+                    of.partition_index,
+                    of.committed_offset,
+                    epoch,
+                    metadata,
+                    of.error_code,
+                );
+            }
+        }
+    }
+    Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Fetches partitions: one long poll per broker over all of its partitions that are asked for.
+//!
+//! ```text
+//!  Fetcher::start/stop ──► Targets (what, from where; pure) ◄── take ── broker loop, one a leader
+//!                             ▲ answered, failed                        │ main poll (≤ max_wait)
+//!                             └──────────────────────────────────────── │ aside poll, for what came
+//!  owner ◄── channel of answers ◄────────────────────────────────────── ┘ while main was waiting
+//! ```
+//!
+//! The main poll of a broker waits up to `max_wait` for records. A partition that is started
+//! meanwhile does not wait behind it: it is asked for at once on a second connection.
+//!
+//! What is fetched and not yet handled is bounded by [`Budget`]. Sessionless requests (KIP-227's
+//! epoch -1): each lists all of its partitions, and a lost answer loses nothing.
+//!
+//! An error of a partition is passed on, waited out and tried again; nothing is ever stepped over.
+
+mod broker;
+mod budget;
+mod targets;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+pub(crate) use self::budget::{Budget, Reservation};
+pub(crate) use self::targets::Ticket;
+use self::targets::{Taken, Targets};
+use super::backoff::{Jitter, Retries};
+use crate::cluster::Cluster;
+use crate::error::Error;
+use crate::records::walker::IsolationLevel;
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchConfig {
+    pub(crate) isolation: IsolationLevel,
+    /// How long a broker may wait for `min_bytes`.
+    pub(crate) max_wait: Duration,
+    pub(crate) min_bytes: i32,
+    /// Of one answer; a first batch that is larger comes whole (KIP-74).
+    pub(crate) max_bytes: i32,
+    /// Of one partition in one answer.
+    pub(crate) partition_max_bytes: i32,
+    /// Fetched and not yet handled: beyond it no new request is made.
+    pub(crate) buffer_bytes: usize,
+}
+
+impl Default for FetchConfig {
+    /// The Java client's: `fetch.max.wait.ms`, `fetch.min.bytes`, `fetch.max.bytes`,
+    /// `max.partition.fetch.bytes`; `buffer_bytes` is our own.
+    fn default() -> Self {
+        Self {
+            isolation: IsolationLevel::ReadCommitted,
+            max_wait: Duration::from_millis(500),
+            min_bytes: 1,
+            max_bytes: 50 * 1024 * 1024,
+            partition_max_bytes: 1024 * 1024,
+            buffer_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// One partition of an answer.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) slot: usize,
+    pub(crate) ticket: Ticket,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Records(Chunk),
+    /// Nothing new: the log ends here.
+    Empty {
+        high_watermark: i64,
+    },
+    /// The log does not hold the position (any more, or yet). Fetching stops until `start`.
+    OutOfRange {
+        position: i64,
+    },
+    /// It is tried again by itself.
+    Failed {
+        error: Error,
+        times: u32,
+    },
+}
+
+/// Record batches of one partition, as they came.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) records: Bytes,
+    /// The offset that was asked for.
+    pub(crate) from: i64,
+    /// Producer id and first offset of each aborted transaction in it.
+    pub(crate) aborted: Vec<(i64, i64)>,
+    pub(crate) high_watermark: i64,
+    /// Its share of the budget.
+    pub(crate) reservation: Reservation,
+}
+
+/// Starts and stops the fetching of partitions. Dropped: all fetching ends.
+pub(crate) struct Fetcher {
+    shared: Arc<Shared>,
+    supervisor: AbortHandle,
+}
+
+struct Shared {
+    cluster: Arc<Cluster>,
+    config: FetchConfig,
+    targets: Mutex<Targets>,
+    /// Counts what may give a waiting loop something to do.
+    changes: watch::Sender<u64>,
+    budget: Arc<Budget>,
+    answers: mpsc::UnboundedSender<Vec<Fetched>>,
+    jitter: Mutex<Jitter>,
+}
+
+impl Fetcher {
+    /// Starts without partitions. The channel has no bound of its own: the budget is its bound.
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        config: FetchConfig,
+    ) -> (Self, mpsc::UnboundedReceiver<Vec<Fetched>>) {
+        let (answers, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            cluster,
+            budget: Budget::new(config.buffer_bytes),
+            config,
+            targets: Mutex::default(),
+            changes: watch::Sender::new(0),
+            answers,
+            jitter: Mutex::new(Jitter::new()),
+        });
+        let supervisor = tokio::spawn(supervise(shared.clone())).abort_handle();
+        (Self { shared, supervisor }, receiver)
+    }
+
+    /// Fetches a partition from `position` on, under the caller's number for it; what was fetched
+    /// under that number before, and its answers still on their way, are dropped.
+    pub(crate) fn start(
+        &self,
+        slot: usize,
+        topic: &Arc<str>,
+        partition: i32,
+        position: i64,
+    ) -> Ticket {
+        let ticket = self
+            .shared
+            .targets
+            .lock()
+            .start(slot, topic.clone(), partition, position);
+        self.shared.changed();
+        ticket
+    }
+
+    /// No longer fetches a partition. Its answers still on their way carry its old ticket.
+    pub(crate) fn stop(&self, slot: usize) {
+        self.shared.targets.lock().stop(slot);
+    }
+
+    /// Bytes fetched and not yet handled.
+    pub(crate) fn buffered(&self) -> usize {
+        self.shared.budget.used()
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+impl Shared {
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn take(&self, node: i32) -> Vec<Taken> {
+        let view = self.cluster.view();
+        let leader_of = |topic: &str, partition| view.leader(topic, partition);
+        self.targets.lock().take(node, leader_of, Instant::now())
+    }
+
+    fn next_retry(&self) -> Option<Instant> {
+        self.targets.lock().next_retry(Instant::now())
+    }
+}
+
+/// Ends the task when dropped.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps a loop running for each broker that leads one of the partitions, and asks for metadata
+/// while a leader is unknown.
+async fn supervise(shared: Arc<Shared>) {
+    let mut loops: HashMap<i32, AbortOnDrop> = HashMap::new();
+    let mut changes = shared.changes.subscribe();
+    let mut views = shared.cluster.watch();
+    let mut retries = Retries::new(Duration::from_millis(100), Duration::from_secs(1));
+    loop {
+        changes.borrow_and_update();
+        let view = views.borrow_and_update().clone();
+        let (nodes, missing) = {
+            let leader_of = |topic: &str, partition| view.leader(topic, partition);
+            shared.targets.lock().leaders(leader_of)
+        };
+        // A broker that left the cluster leads nothing; its loop would wait for ever.
+        loops.retain(|node, _| view.brokers.contains_key(node));
+        for node in nodes {
+            loops.entry(node).or_insert_with(|| {
+                AbortOnDrop(tokio::spawn(broker::run(node, shared.clone())).abort_handle())
+            });
+        }
+        if missing.is_empty() {
+            retries.reset();
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = views.changed() => if changed.is_err() { return },
+            }
+        } else {
+            if retries.failures() > 0 {
+                shared.cluster.request_refresh();
+            } else if let Err(error) = shared.cluster.ensure_topics(&missing).await {
+                tracing::warn!(%error, topics = ?missing, "cannot find the leaders of partitions to fetch");
+            }
+            let wait = retries.next_delay();
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = views.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}

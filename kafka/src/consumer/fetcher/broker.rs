@@ -1,0 +1,360 @@
+//! The loop that fetches from one broker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
+
+use super::{Chunk, Fetched, Shared, Taken, What};
+use crate::cluster::Purpose;
+use crate::error::Error;
+use crate::records::layout;
+use crate::records::walker::IsolationLevel;
+
+/// `FetchRequest.json`: a consumer is replica -1.
+const CONSUMER: BrokerId = BrokerId(-1);
+/// KIP-227: no session, all partitions in every request.
+const SESSIONLESS: i32 = -1;
+
+/// Runs until aborted.
+pub(super) async fn run(node: i32, shared: Arc<Shared>) {
+    let mut changes = shared.changes.subscribe();
+    let mut views = shared.cluster.watch();
+    let mut polls: FuturesUnordered<BoxFuture<'static, Purpose>> = FuturesUnordered::new();
+    let (mut main_until, mut aside_busy) = (None, false);
+    loop {
+        changes.borrow_and_update();
+        views.borrow_and_update();
+        let exhausted = shared.budget.is_exhausted();
+        if !exhausted && (main_until.is_none() || !aside_busy) {
+            let taken = shared.take(node);
+            if !taken.is_empty() {
+                let now = Instant::now();
+                let (purpose, wait) = match main_until {
+                    None => {
+                        main_until = Some(now + shared.config.max_wait);
+                        (Purpose::Fetch, shared.config.max_wait)
+                    }
+                    // What goes aside joins the main poll when that comes around again.
+                    Some(until) => {
+                        aside_busy = true;
+                        (Purpose::FetchAside, until.saturating_duration_since(now))
+                    }
+                };
+                let shared = shared.clone();
+                polls.push(async move { poll(&shared, node, purpose, wait, taken).await }.boxed());
+                continue;
+            }
+        }
+        let retry = shared.next_retry();
+        tokio::select! {
+            Some(purpose) = polls.next(), if !polls.is_empty() => match purpose {
+                Purpose::Fetch => main_until = None,
+                _ => aside_busy = false,
+            },
+            changed = changes.changed() => if changed.is_err() { return },
+            changed = views.changed() => if changed.is_err() { return },
+            () = shared.budget.room(), if exhausted => {}
+            () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
+        }
+    }
+}
+
+/// One request, its answer passed on.
+async fn poll(
+    shared: &Shared,
+    node: i32,
+    purpose: Purpose,
+    wait: Duration,
+    taken: Vec<Taken>,
+) -> Purpose {
+    let request = request(shared, wait, &taken);
+    // A connection that stays silent past the poll's end is cut: `call` closes it.
+    let timeout = wait + shared.cluster.config().request_timeout;
+    let response = match shared.cluster.connection(node, purpose).await {
+        Ok(connection) => connection.call(request, timeout).await,
+        Err(error) => Err(error),
+    };
+    let response = response.and_then(|response| {
+        Error::check(ApiKey::Fetch, response.error_code, None, || {
+            format!("broker {node}")
+        })?;
+        Ok(response)
+    });
+    match response {
+        Ok(response) => deliver(shared, &taken, response),
+        Err(error) => {
+            // The leader may be another broker by now.
+            shared.cluster.request_refresh();
+            let failed = taken
+                .iter()
+                .filter_map(|taken| fail(shared, taken, error.clone()))
+                .collect();
+            send(shared, failed);
+        }
+    }
+    purpose
+}
+
+fn request(shared: &Shared, wait: Duration, taken: &[Taken]) -> FetchRequest {
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for taken in taken {
+        let partition = FetchPartition::default()
+            .with_partition(taken.partition)
+            .with_current_leader_epoch(taken.leader_epoch)
+            .with_fetch_offset(taken.position)
+            .with_partition_max_bytes(shared.config.partition_max_bytes);
+        match topics
+            .iter_mut()
+            .find(|topic| topic.topic.as_str() == &*taken.topic)
+        {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(
+                FetchTopic::default()
+                    .with_topic(TopicName(StrBytes::from_string(taken.topic.to_string())))
+                    .with_partitions(vec![partition]),
+            ),
+        }
+    }
+    FetchRequest::default()
+        .with_replica_id(CONSUMER)
+        .with_max_wait_ms(wait.as_millis().try_into().unwrap_or(i32::MAX))
+        .with_min_bytes(shared.config.min_bytes)
+        .with_max_bytes(shared.config.max_bytes)
+        .with_isolation_level(match shared.config.isolation {
+            IsolationLevel::ReadUncommitted => 0,
+            IsolationLevel::ReadCommitted => 1,
+        })
+        .with_session_epoch(SESSIONLESS)
+        .with_topics(topics)
+}
+
+fn deliver(shared: &Shared, taken: &[Taken], response: FetchResponse) {
+    let mut answers: HashMap<(StrBytes, i32), PartitionData> = HashMap::new();
+    for topic in response.responses {
+        for partition in topic.partitions {
+            answers.insert(
+                (topic.topic.0.clone(), partition.partition_index),
+                partition,
+            );
+        }
+    }
+    let mut fetched = Vec::with_capacity(taken.len());
+    let mut refresh = false;
+    for taken in taken {
+        let key = (
+            StrBytes::from_string(taken.topic.to_string()),
+            taken.partition,
+        );
+        let one = match answers.remove(&key) {
+            Some(data) => partition(shared, taken, data, &mut refresh),
+            None => {
+                let missing = Error::Malformed {
+                    address: shared.cluster.config().bootstrap_servers.join(",").into(),
+                    api: ApiKey::Fetch,
+                    reason: format!("the answer leaves out {}-{}", taken.topic, taken.partition)
+                        .into(),
+                };
+                fail(shared, taken, missing)
+            }
+        };
+        fetched.extend(one);
+    }
+    if refresh {
+        shared.cluster.request_refresh();
+    }
+    send(shared, fetched);
+}
+
+/// What one partition's answer means; `None` if nobody waits for it any more.
+fn partition(
+    shared: &Shared,
+    taken: &Taken,
+    data: PartitionData,
+    refresh: &mut bool,
+) -> Option<Fetched> {
+    let what = match ResponseError::try_from_code(data.error_code) {
+        None => {
+            let records = data.records.unwrap_or_default();
+            let next = next_offset(&records).unwrap_or(taken.position);
+            if !shared
+                .targets
+                .lock()
+                .answered(taken, next, !records.is_empty())
+            {
+                return None;
+            }
+            if records.is_empty() {
+                What::Empty {
+                    high_watermark: data.high_watermark,
+                }
+            } else {
+                let aborted = data.aborted_transactions.unwrap_or_default();
+                What::Records(Chunk {
+                    reservation: shared.budget.reserve(records.len()),
+                    records,
+                    from: taken.position,
+                    aborted: aborted
+                        .iter()
+                        .map(|aborted| (*aborted.producer_id, aborted.first_offset))
+                        .collect(),
+                    high_watermark: data.high_watermark,
+                })
+            }
+        }
+        Some(ResponseError::OffsetOutOfRange) => {
+            if !shared.targets.lock().parked(taken) {
+                return None;
+            }
+            What::OutOfRange {
+                position: taken.position,
+            }
+        }
+        Some(code) => {
+            *refresh |= moved(code);
+            let error = Error::response(
+                ApiKey::Fetch,
+                code,
+                format!("{}-{}", taken.topic, taken.partition),
+            );
+            return fail(shared, taken, error);
+        }
+    };
+    Some(Fetched {
+        slot: taken.slot,
+        ticket: taken.ticket,
+        what,
+    })
+}
+
+/// Whether newer metadata may name another leader.
+fn moved(code: ResponseError) -> bool {
+    matches!(
+        code,
+        ResponseError::NotLeaderOrFollower
+            | ResponseError::LeaderNotAvailable
+            | ResponseError::FencedLeaderEpoch
+            | ResponseError::UnknownLeaderEpoch
+            | ResponseError::UnknownTopicOrPartition
+            | ResponseError::UnknownTopicId
+            | ResponseError::InconsistentTopicId
+            | ResponseError::ReplicaNotAvailable
+            | ResponseError::KafkaStorageError
+            | ResponseError::OffsetNotAvailable
+    )
+}
+
+fn fail(shared: &Shared, taken: &Taken, error: Error) -> Option<Fetched> {
+    let random = shared.jitter.lock().next();
+    let times = shared
+        .targets
+        .lock()
+        .failed(taken, Instant::now(), random)?;
+    Some(Fetched {
+        slot: taken.slot,
+        ticket: taken.ticket,
+        what: What::Failed { error, times },
+    })
+}
+
+fn send(shared: &Shared, fetched: Vec<Fetched>) {
+    if !fetched.is_empty() {
+        // Without an owner the fetcher is being dropped.
+        let _ = shared.answers.send(fetched);
+    }
+}
+
+/// The offset after the last whole batch, by headers alone. `None` without one, or where a header
+/// contradicts itself: the walker will say what is wrong.
+fn next_offset(records: &Bytes) -> Option<i64> {
+    let mut rest = &records[..];
+    let mut next = None;
+    while rest.len() >= layout::RECORDS {
+        let base = i64::from_be_bytes(rest[layout::BASE_OFFSET..][..8].try_into().ok()?);
+        let length = i32::from_be_bytes(rest[layout::BATCH_LENGTH..][..4].try_into().ok()?);
+        let delta = i32::from_be_bytes(rest[layout::LAST_OFFSET_DELTA..][..4].try_into().ok()?);
+        let size = usize::try_from(length)
+            .ok()?
+            .checked_add(layout::LENGTH_OVERHEAD)?;
+        if rest[layout::MAGIC] != 2 || size < layout::RECORDS || delta < 0 {
+            return next;
+        }
+        if rest.len() < size {
+            break;
+        }
+        next = Some(base.checked_add(i64::from(delta))?.checked_add(1)?);
+        rest = &rest[size..];
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header of an empty batch with this base offset and last offset delta, and `body` bytes.
+    fn batch(base: i64, delta: i32, body: usize) -> Vec<u8> {
+        let mut batch = vec![0; layout::RECORDS + body];
+        let length = (batch.len() - layout::LENGTH_OVERHEAD) as i32;
+        batch[layout::BASE_OFFSET..][..8].copy_from_slice(&base.to_be_bytes());
+        batch[layout::BATCH_LENGTH..][..4].copy_from_slice(&length.to_be_bytes());
+        batch[layout::MAGIC] = 2;
+        batch[layout::LAST_OFFSET_DELTA..][..4].copy_from_slice(&delta.to_be_bytes());
+        batch
+    }
+
+    #[test]
+    fn the_next_offset_follows_the_last_whole_batch() {
+        let mut records = batch(10, 4, 100);
+        assert_eq!(next_offset(&records.clone().into()), Some(15));
+        records.extend(batch(20, 0, 0));
+        assert_eq!(next_offset(&records.clone().into()), Some(21));
+        records.extend(&batch(21, 5, 50)[..80]);
+        assert_eq!(
+            next_offset(&records.into()),
+            Some(21),
+            "the last one is cut off"
+        );
+        assert_eq!(next_offset(&Bytes::new()), None);
+        assert_eq!(
+            next_offset(&batch(5, 0, 10)[..65].to_vec().into()),
+            None,
+            "nothing whole"
+        );
+    }
+
+    #[test]
+    fn a_header_that_contradicts_itself_ends_it() {
+        for (at, byte) in [
+            (layout::MAGIC, 1),
+            (layout::BATCH_LENGTH, 0xff),
+            (layout::LAST_OFFSET_DELTA, 0x80),
+        ] {
+            let mut records = batch(10, 4, 0);
+            let mut broken = batch(15, 0, 0);
+            broken[at] = byte;
+            records.extend(broken);
+            assert!(
+                next_offset(&records.into()).is_none_or(|next| next == 15),
+                "byte {at}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
+            next_offset(&bytes.into());
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What is to be fetched from where, and what is on its way. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::consumer::backoff::Backoff;
+
+/// First and longest wait before a partition that failed is asked for again (Java
+/// `retry.backoff.ms`, `retry.backoff.max.ms`).
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// One start of fetching a partition. What arrives for an older ticket is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket(u64);
+
+#[derive(Debug)]
+struct Target {
+    topic: Arc<str>,
+    partition: i32,
+    ticket: Ticket,
+    position: i64,
+    /// A request for it is in the air.
+    busy: bool,
+    /// Not before this, after a failure.
+    not_before: Option<Instant>,
+    failures: u32,
+    /// When it last brought records, by count of such answers.
+    served: u64,
+}
+
+/// All partitions that are being fetched, by the caller's number for each.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    by_slot: BTreeMap<usize, Target>,
+    tickets: u64,
+    /// Counts answers with records.
+    served: u64,
+}
+
+/// One partition of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) slot: usize,
+    pub(crate) ticket: Ticket,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) position: i64,
+    /// As the metadata has it; -1 = not known.
+    pub(crate) leader_epoch: i32,
+}
+
+impl Targets {
+    /// Fetches `slot` from `position` on; replaces what was fetched for it.
+    pub(crate) fn start(
+        &mut self,
+        slot: usize,
+        topic: Arc<str>,
+        partition: i32,
+        position: i64,
+    ) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let target = Target {
+            topic,
+            partition,
+            ticket,
+            position,
+            busy: false,
+            not_before: None,
+            failures: 0,
+            served: 0,
+        };
+        self.by_slot.insert(slot, target);
+        ticket
+    }
+
+    pub(crate) fn stop(&mut self, slot: usize) {
+        self.by_slot.remove(&slot);
+    }
+
+    /// Marks as in the air, and returns, all that may be asked of `node` now. What
+    /// brought records last comes last: a broker fills its answer from the front.
+    pub(crate) fn take(
+        &mut self,
+        node: i32,
+        leader_of: impl Fn(&str, i32) -> Option<(i32, i32)>,
+        now: Instant,
+    ) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for (&slot, target) in &mut self.by_slot {
+            if target.busy || target.not_before.is_some_and(|at| at > now) {
+                continue;
+            }
+            let Some((leader, leader_epoch)) = leader_of(&target.topic, target.partition) else {
+                continue;
+            };
+            if leader == node {
+                target.busy = true;
+                taken.push(Taken {
+                    slot,
+                    ticket: target.ticket,
+                    topic: target.topic.clone(),
+                    partition: target.partition,
+                    position: target.position,
+                    leader_epoch,
+                });
+            }
+        }
+        taken.sort_by_key(|taken: &Taken| self.by_slot[&taken.slot].served);
+        taken
+    }
+
+    /// The partition was answered and goes on at `next`. False: nobody waits for it any more.
+    ///
+    /// An answer that does not get ahead stays in the air: asking again would bring the same, so
+    /// the caller decides.
+    pub(crate) fn answered(&mut self, taken: &Taken, next: i64, got_records: bool) -> bool {
+        self.served += u64::from(got_records);
+        let served = self.served;
+        let Some(target) = self.current(taken) else {
+            return false;
+        };
+        target.failures = 0;
+        target.not_before = None;
+        target.busy = got_records && next <= target.position;
+        target.position = target.position.max(next);
+        if got_records {
+            target.served = served;
+        }
+        true
+    }
+
+    /// The partition could not be fetched; it is tried again later. Returns how often that
+    /// happened in a row, `None` if nobody waits for it any more.
+    pub(crate) fn failed(&mut self, taken: &Taken, now: Instant, random: u64) -> Option<u32> {
+        let target = self.current(taken)?;
+        target.failures = target.failures.saturating_add(1);
+        target.not_before = Some(now + RETRY.delay(target.failures, random));
+        target.busy = false;
+        Some(target.failures)
+    }
+
+    /// The partition waits for its owner, who starts it again elsewhere (out of range).
+    /// False: nobody waits for it any more.
+    pub(crate) fn parked(&mut self, taken: &Taken) -> bool {
+        self.current(taken).is_some()
+    }
+
+    fn current(&mut self, taken: &Taken) -> Option<&mut Target> {
+        self.by_slot
+            .get_mut(&taken.slot)
+            .filter(|target| target.ticket == taken.ticket)
+    }
+
+    /// When the next partition that failed may be tried again.
+    pub(crate) fn next_retry(&self, now: Instant) -> Option<Instant> {
+        self.by_slot
+            .values()
+            .filter(|target| !target.busy)
+            .filter_map(|target| target.not_before)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// The brokers to fetch from, and the topics of partitions without a known leader.
+    pub(crate) fn leaders(
+        &self,
+        leader_of: impl Fn(&str, i32) -> Option<(i32, i32)>,
+    ) -> (Vec<i32>, Vec<Arc<str>>) {
+        let mut nodes = Vec::new();
+        let mut missing: Vec<Arc<str>> = Vec::new();
+        for target in self.by_slot.values() {
+            match leader_of(&target.topic, target.partition) {
+                Some((node, _)) if !nodes.contains(&node) => nodes.push(node),
+                Some(_) => {}
+                None if !missing.contains(&target.topic) => missing.push(target.topic.clone()),
+                None => {}
+            }
+        }
+        (nodes, missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Even partitions on broker 1, odd ones on broker 2, the topic `lost` nowhere.
+    fn leader_of(topic: &str, partition: i32) -> Option<(i32, i32)> {
+        (topic != "lost").then_some((1 + partition % 2, 7))
+    }
+
+    fn four(targets: &mut Targets) {
+        for partition in 0..4 {
+            targets.start(partition as usize, "t".into(), partition, 10);
+        }
+    }
+
+    fn partitions(taken: &[Taken]) -> Vec<i32> {
+        taken.iter().map(|taken| taken.partition).collect()
+    }
+
+    #[test]
+    fn each_broker_is_asked_for_its_own_once_and_in_turn() {
+        let (mut targets, now) = (Targets::default(), Instant::now());
+        four(&mut targets);
+        let first = targets.take(1, leader_of, now);
+        assert_eq!(first[0].leader_epoch, 7);
+        assert!(
+            targets.take(1, leader_of, now).is_empty(),
+            "they are in the air"
+        );
+        assert_eq!(targets.take(2, leader_of, now).len(), 2);
+        assert_eq!(partitions(&first), [0, 2]);
+        // Only the first fitted into the answer.
+        assert!(targets.answered(&first[0], 20, true));
+        assert!(targets.answered(&first[1], 10, false));
+        let second = targets.take(1, leader_of, now);
+        assert_eq!(partitions(&second), [2, 0], "who had something comes last");
+        assert_eq!((second[0].position, second[1].position), (10, 20));
+    }
+
+    #[test]
+    fn answers_for_an_old_ticket_are_refused() {
+        let (mut targets, now) = (Targets::default(), Instant::now());
+        let old = targets.start(0, "t".into(), 0, 10);
+        let taken = targets.take(1, leader_of, now).remove(0);
+        assert_eq!(taken.ticket, old);
+        let new = targets.start(0, "t".into(), 0, 5);
+        assert_ne!(new, old);
+        assert!(!targets.answered(&taken, 20, true));
+        assert!(targets.failed(&taken, now, 0).is_none());
+        assert!(!targets.parked(&taken));
+        // The new one does not wait for the old one's answer.
+        assert_eq!(targets.take(1, leader_of, now)[0].position, 5);
+        targets.stop(0);
+        assert!(targets.leaders(leader_of).0.is_empty());
+    }
+
+    #[test]
+    fn what_failed_waits_longer_each_time_and_starts_over_after_a_success() {
+        let (mut targets, mut now) = (Targets::default(), Instant::now());
+        targets.start(0, "t".into(), 0, 10);
+        for times in 1..=3 {
+            let taken = targets.take(1, leader_of, now).remove(0);
+            assert_eq!(targets.failed(&taken, now, 1 << 63), Some(times));
+            assert!(targets.take(1, leader_of, now).is_empty());
+            let again = targets.next_retry(now).expect("it waits");
+            assert_eq!(again - now, Duration::from_millis(100 << (times - 1)));
+            now = again;
+        }
+        let taken = targets.take(1, leader_of, now).remove(0);
+        assert!(targets.answered(&taken, 11, true));
+        let taken = targets.take(1, leader_of, now).remove(0);
+        assert_eq!(targets.failed(&taken, now, 1 << 63), Some(1));
+    }
+
+    #[test]
+    fn what_does_not_get_ahead_is_not_asked_for_again() {
+        let (mut targets, now) = (Targets::default(), Instant::now());
+        targets.start(0, "t".into(), 0, 10);
+        let taken = targets.take(1, leader_of, now).remove(0);
+        assert!(targets.answered(&taken, 10, false), "nothing new");
+        let taken = targets.take(1, leader_of, now).remove(0);
+        assert!(
+            targets.answered(&taken, 10, true),
+            "records that lead nowhere"
+        );
+        assert!(targets.take(1, leader_of, now).is_empty());
+        // Until its owner says from where.
+        targets.start(0, "t".into(), 0, 10);
+        assert_eq!(targets.take(1, leader_of, now).len(), 1);
+    }
+
+    #[test]
+    fn partitions_without_a_leader_are_told() {
+        let mut targets = Targets::default();
+        four(&mut targets);
+        targets.start(9, "lost".into(), 0, 0);
+        targets.start(10, "lost".into(), 1, 0);
+        assert_eq!(
+            targets.leaders(leader_of),
+            (vec![1, 2], vec!["lost".into()])
+        );
+    }
+}

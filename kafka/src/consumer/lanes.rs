@@ -1,0 +1,625 @@
+//! Which record may run now.
+//!
+//! Records of one key run one after another; different keys, and records without one, run in
+//! parallel up to a limit. A key is *occupied* from the start of its first record until nothing of
+//! it is running, waiting for a retry or queued; what arrives meanwhile queues behind it. Since a
+//! lane belongs to the key and not to a partition, a flight that outlives the revocation of its
+//! partition still keeps its key occupied, also when the partition comes back.
+//!
+//! Pure: no I/O, no clock, no handler. The runner tells it what happened:
+//!
+//! ```text
+//!   admit ──► run ──► (finished at once)        ──► release
+//!     │        └────► begin … end               ──► release | wait | hold
+//!     ▼ key occupied
+//!   queued ──► ready ──► next_ready ──► run …
+//!                ▲
+//!   wait ────────┘ when its time has come (wake)
+//!   hold ────────┘ when the gate opens again
+//! ```
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use tokio::time::Instant;
+
+/// Where a record queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Behind every earlier record with the same number. Two keys that share a number only wait
+    /// for each other, which is slower but never wrong.
+    Key(u64),
+    /// Behind nothing.
+    Unordered,
+}
+
+impl Lane {
+    /// The lane of a key given as bytes.
+    pub fn of(key: &[u8]) -> Self {
+        use std::hash::BuildHasher;
+        use std::sync::LazyLock;
+        static STATE: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+        Lane::Key(STATE.hash_one(key))
+    }
+}
+
+/// What lanes need to know of a record they keep.
+pub(crate) trait Parked {
+    /// The assignment the record came with.
+    fn slot(&self) -> usize;
+    /// Memory it holds on to.
+    fn bytes(&self) -> usize;
+}
+
+/// Whether new flights may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// What the handler needs is down.
+    Closed,
+    /// It is said to be back: one flight goes ahead, the others follow when it has landed.
+    Trial {
+        started: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Lanes<T> {
+    /// The occupied keys, each with what queues behind it.
+    occupied: HashMap<u64, VecDeque<T>, foldhash::fast::RandomState>,
+    /// May run as soon as there is room; their keys are occupied.
+    ready: VecDeque<(Lane, T)>,
+    /// Wait for a time; their keys are occupied. The second number tells equal times apart.
+    waiting: BTreeMap<(Instant, u64), (Lane, T)>,
+    sequence: u64,
+    in_flight: usize,
+    max_in_flight: usize,
+    parked_records: usize,
+    parked_bytes: usize,
+    gate: Gate,
+}
+
+impl<T: Parked> Lanes<T> {
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        Self {
+            occupied: HashMap::default(),
+            ready: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            sequence: 0,
+            in_flight: 0,
+            max_in_flight: max_in_flight.max(1),
+            parked_records: 0,
+            parked_bytes: 0,
+            gate: Gate::Open,
+        }
+    }
+
+    /// Whether one more record may start now.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight < self.max_in_flight
+            && matches!(self.gate, Gate::Open | Gate::Trial { started: false })
+    }
+
+    /// Whether `lane` is taken: a record on it would have to queue.
+    #[inline]
+    pub(crate) fn is_occupied(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Key(key) => !self.occupied.is_empty() && self.occupied.contains_key(&key),
+            Lane::Unordered => false,
+        }
+    }
+
+    /// Queues a record behind its occupied lane.
+    pub(crate) fn queue(&mut self, lane: Lane, record: T) {
+        self.count_parked(&record);
+        let Lane::Key(key) = lane else {
+            self.ready.push_back((lane, record));
+            return;
+        };
+        match self.occupied.get_mut(&key) {
+            Some(queue) => queue.push_back(record),
+            None => {
+                self.occupied.insert(key, VecDeque::new());
+                self.ready.push_back((lane, record));
+            }
+        }
+    }
+
+    /// The next record of those kept here that may run, if there is room.
+    pub(crate) fn next_ready(&mut self) -> Option<(Lane, T)> {
+        if !self.has_room() {
+            return None;
+        }
+        let (lane, record) = self.ready.pop_front()?;
+        self.uncount_parked(&record);
+        Some((lane, record))
+    }
+
+    /// A record that was started did not finish at once: it is in flight.
+    #[inline]
+    pub(crate) fn begin(&mut self, lane: Lane) {
+        self.in_flight += 1;
+        if let Lane::Key(key) = lane {
+            self.occupied.entry(key).or_default();
+        }
+        if let Gate::Trial { started } = &mut self.gate {
+            *started = true;
+        }
+    }
+
+    /// A record needs no handler any more, but is not finished with either (its dead letter is on
+    /// its way): it counts as in flight and keeps its lane, whatever the gate.
+    pub(crate) fn keep(&mut self, lane: Lane) {
+        self.in_flight += 1;
+        self.occupy(lane);
+    }
+
+    /// A flight landed, or a kept record is settled. Say next what became of its record: `release`, `wait` or `hold`.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        debug_assert!(self.in_flight > 0, "a flight ended that never began");
+        self.in_flight -= 1;
+    }
+
+    /// The record is finished with: the next of its lane becomes ready.
+    #[inline]
+    pub(crate) fn release(&mut self, lane: Lane) {
+        let Lane::Key(key) = lane else { return };
+        if self.occupied.is_empty() {
+            return;
+        }
+        if let std::collections::hash_map::Entry::Occupied(mut entry) = self.occupied.entry(key) {
+            match entry.get_mut().pop_front() {
+                Some(next) => self.ready.push_back((lane, next)),
+                None => {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// The record runs again at `until`; its lane waits with it.
+    pub(crate) fn wait(&mut self, lane: Lane, record: T, until: Instant) {
+        self.occupy(lane);
+        self.count_parked(&record);
+        self.sequence += 1;
+        self.waiting.insert((until, self.sequence), (lane, record));
+    }
+
+    /// The record runs again as soon as the gate is open; its lane waits with it.
+    pub(crate) fn hold(&mut self, lane: Lane, record: T) {
+        self.occupy(lane);
+        self.count_parked(&record);
+        self.ready.push_front((lane, record));
+    }
+
+    /// Makes ready what has waited long enough. Returns when to look again.
+    pub(crate) fn wake(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(entry) = self.waiting.first_entry() {
+            if entry.key().0 > now {
+                return Some(entry.key().0);
+            }
+            self.ready.push_back(entry.remove());
+        }
+        None
+    }
+
+    /// What the handler needs is down: nothing starts until `try_again`.
+    pub(crate) fn close(&mut self) {
+        self.gate = Gate::Closed;
+    }
+
+    /// It may be back: lets one record go ahead.
+    pub(crate) fn try_again(&mut self) {
+        if self.gate == Gate::Closed {
+            self.gate = Gate::Trial { started: false };
+        }
+    }
+
+    /// It is back: a handler gave an answer other than *unavailable*.
+    #[inline]
+    pub(crate) fn open(&mut self) {
+        self.gate = Gate::Open;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate == Gate::Closed
+    }
+
+    /// Drops every queued and waiting record of an assignment that ended; flights stay, and so do
+    /// their lanes. Returns how many were dropped.
+    pub(crate) fn drop_slot(&mut self, slot: usize) -> usize {
+        self.drop_where(|record| record.slot() == slot)
+    }
+
+    /// Drops all that waits for a retry, with what queues behind it (shutdown). Returns how many.
+    pub(crate) fn drop_waiting(&mut self) -> usize {
+        self.drop_where(|_| true)
+    }
+
+    fn drop_where(&mut self, gone: impl Fn(&T) -> bool) -> usize {
+        let before = self.parked_records;
+        for queue in self.occupied.values_mut() {
+            queue.retain(|record| !gone(record));
+        }
+        // A lane whose head goes passes to what queues behind it, at the end of the ready ones.
+        let mut freed = Vec::new();
+        self.ready.retain(|(lane, record)| {
+            let keep = !gone(record);
+            if !keep {
+                freed.push(*lane);
+            }
+            keep
+        });
+        self.waiting.retain(|_, (lane, record)| {
+            let keep = !gone(record);
+            if !keep {
+                freed.push(*lane);
+            }
+            keep
+        });
+        for lane in freed {
+            self.release(lane);
+        }
+        (self.parked_records, self.parked_bytes) = self
+            .iter_parked()
+            .fold((0, 0), |(n, bytes), record| (n + 1, bytes + record.bytes()));
+        before - self.parked_records
+    }
+
+    fn iter_parked(&self) -> impl Iterator<Item = &T> {
+        let queued = self.occupied.values().flatten();
+        let ready = self.ready.iter().map(|(_, record)| record);
+        queued
+            .chain(ready)
+            .chain(self.waiting.values().map(|(_, record)| record))
+    }
+
+    /// Records in flight.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Records that wait for a retry's time.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Records kept here: queued, ready and waiting.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked_records
+    }
+
+    /// Memory the records kept here hold on to.
+    #[inline]
+    pub(crate) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    fn occupy(&mut self, lane: Lane) {
+        if let Lane::Key(key) = lane {
+            self.occupied.entry(key).or_default();
+        }
+    }
+
+    fn count_parked(&mut self, record: &T) {
+        self.parked_records += 1;
+        self.parked_bytes += record.bytes();
+    }
+
+    fn uncount_parked(&mut self, record: &T) {
+        self.parked_records -= 1;
+        self.parked_bytes -= record.bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Rec {
+        id: usize,
+        lane: Lane,
+        slot: usize,
+    }
+
+    impl Parked for Rec {
+        fn slot(&self) -> usize {
+            self.slot
+        }
+        fn bytes(&self) -> usize {
+            10
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Answer {
+        Pending,
+        Done,
+        Retry,
+        Unavailable,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        /// A new record arrives; the answer is that of its first poll.
+        New {
+            lane: Lane,
+            slot: usize,
+            answer: Answer,
+        },
+        /// The n-th flight lands.
+        Land {
+            nth: usize,
+            answer: Answer,
+        },
+        Ready {
+            answer: Answer,
+        },
+        Pass {
+            ms: u64,
+        },
+        DropSlot {
+            slot: usize,
+        },
+        TryAgain,
+    }
+
+    fn lane() -> impl Strategy<Value = Lane> {
+        prop_oneof![4 => (0u64..5).prop_map(Lane::Key), 1 => Just(Lane::Unordered)]
+    }
+
+    fn answer() -> impl Strategy<Value = Answer> {
+        prop_oneof![
+            4 => Just(Answer::Pending),
+            3 => Just(Answer::Done),
+            2 => Just(Answer::Retry),
+            1 => Just(Answer::Unavailable),
+        ]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => (lane(), 0usize..3, answer()).prop_map(|(lane, slot, answer)| Op::New { lane, slot, answer }),
+            4 => (any::<usize>(), answer()).prop_map(|(nth, answer)| Op::Land { nth, answer }),
+            4 => answer().prop_map(|answer| Op::Ready { answer }),
+            2 => (0u64..200).prop_map(|ms| Op::Pass { ms }),
+            1 => (0usize..3).prop_map(|slot| Op::DropSlot { slot }),
+            2 => Just(Op::TryAgain),
+        ]
+    }
+
+    /// The runner in small, and what it must never see.
+    struct World {
+        lanes: Lanes<Rec>,
+        now: Instant,
+        flights: Vec<Rec>,
+        kept: HashSet<usize>,
+        finished: Vec<Rec>,
+        dropped: HashSet<usize>,
+        alive: Vec<Rec>,
+        next_id: usize,
+        limit: usize,
+        closed: bool,
+    }
+
+    impl World {
+        fn new(limit: usize) -> Self {
+            Self {
+                lanes: Lanes::new(limit),
+                now: Instant::now(),
+                flights: Vec::new(),
+                kept: HashSet::new(),
+                finished: Vec::new(),
+                dropped: HashSet::new(),
+                alive: Vec::new(),
+                next_id: 0,
+                limit,
+                closed: false,
+            }
+        }
+
+        fn run(&mut self, rec: Rec, answer: Answer) {
+            if let Lane::Key(_) = rec.lane {
+                assert!(
+                    self.flights.iter().all(|other| other.lane != rec.lane),
+                    "two of one key at once"
+                );
+                let earlier = self
+                    .alive
+                    .iter()
+                    .find(|other| other.lane == rec.lane && other.id < rec.id);
+                assert!(earlier.is_none(), "{rec:?} runs before {earlier:?}");
+            }
+            assert!(self.flights.len() < self.limit, "past the limit");
+            assert!(!self.closed, "the gate is closed");
+            self.kept.remove(&rec.id);
+            match answer {
+                Answer::Pending => {
+                    self.lanes.begin(rec.lane);
+                    self.flights.push(rec);
+                }
+                other => self.settle(rec, other),
+            }
+            assert_eq!(self.lanes.in_flight(), self.flights.len());
+        }
+
+        fn settle(&mut self, rec: Rec, answer: Answer) {
+            if !matches!(answer, Answer::Unavailable) {
+                self.lanes.open();
+                self.closed = false;
+            }
+            match answer {
+                Answer::Done | Answer::Pending => {
+                    self.alive.retain(|other| other.id != rec.id);
+                    self.lanes.release(rec.lane);
+                    self.finished.push(rec);
+                }
+                Answer::Retry => {
+                    self.kept.insert(rec.id);
+                    self.lanes
+                        .wait(rec.lane, rec, self.now + Duration::from_millis(100));
+                }
+                Answer::Unavailable => {
+                    self.kept.insert(rec.id);
+                    self.closed = true;
+                    self.lanes.close();
+                    self.lanes.hold(rec.lane, rec);
+                }
+            }
+        }
+
+        fn apply(&mut self, op: Op) {
+            match op {
+                Op::New { lane, slot, answer } => {
+                    if !self.lanes.has_room() {
+                        return;
+                    }
+                    let rec = Rec {
+                        id: self.next_id,
+                        lane,
+                        slot,
+                    };
+                    self.next_id += 1;
+                    self.alive.push(rec.clone());
+                    if self.lanes.is_occupied(lane) {
+                        self.kept.insert(rec.id);
+                        self.lanes.queue(lane, rec);
+                    } else {
+                        self.run(rec, answer);
+                    }
+                }
+                Op::Land { nth, answer } => {
+                    if !self.flights.is_empty() {
+                        let rec = self.flights.swap_remove(nth % self.flights.len());
+                        self.lanes.end();
+                        self.settle(rec, answer);
+                    }
+                }
+                Op::Ready { answer } => {
+                    if let Some((lane, rec)) = self.lanes.next_ready() {
+                        assert_eq!(lane, rec.lane);
+                        assert!(self.kept.contains(&rec.id), "{rec:?} came back twice");
+                        self.run(rec, answer);
+                    }
+                }
+                Op::Pass { ms } => {
+                    self.now += Duration::from_millis(ms);
+                    if let Some(next) = self.lanes.wake(self.now) {
+                        assert!(next > self.now);
+                    }
+                }
+                Op::DropSlot { slot } => {
+                    let gone: Vec<Rec> = self
+                        .alive
+                        .iter()
+                        .filter(|rec| rec.slot == slot && self.kept.contains(&rec.id))
+                        .cloned()
+                        .collect();
+                    assert_eq!(self.lanes.drop_slot(slot), gone.len());
+                    for rec in gone {
+                        self.kept.remove(&rec.id);
+                        self.dropped.insert(rec.id);
+                        self.alive.retain(|other| other.id != rec.id);
+                    }
+                }
+                Op::TryAgain => {
+                    self.closed = false;
+                    self.lanes.try_again();
+                }
+            }
+            assert_eq!(self.lanes.parked(), self.kept.len());
+            assert_eq!(self.lanes.parked_bytes(), self.kept.len() * 10);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        /// Per key one at a time and in order, never past the limit, and nothing lost or run
+        /// again after it finished.
+        #[test]
+        fn holds_its_promises(limit in 1usize..6, ops in proptest::collection::vec(op(), 0..300)) {
+            let mut world = World::new(limit);
+            for op in ops {
+                world.apply(op);
+            }
+            let mut rounds = 0;
+            while !world.alive.is_empty() {
+                world.apply(Op::TryAgain);
+                world.apply(Op::Pass { ms: 1000 });
+                world.apply(Op::Land { nth: 0, answer: Answer::Done });
+                world.apply(Op::Ready { answer: Answer::Done });
+                rounds += 1;
+                prop_assert!(rounds < 10_000, "stuck with {:?}", world.alive);
+            }
+            prop_assert_eq!(world.finished.len() + world.dropped.len(), world.next_id);
+            let ids: HashSet<_> = world.finished.iter().map(|rec| rec.id).collect();
+            prop_assert_eq!(ids.len(), world.finished.len());
+            prop_assert!(world.lanes.occupied.is_empty(), "a lane stays taken by nobody");
+        }
+    }
+
+    fn rec(id: usize, key: u64, slot: usize) -> Rec {
+        Rec {
+            id,
+            lane: Lane::Key(key),
+            slot,
+        }
+    }
+
+    #[test]
+    fn a_key_stays_occupied_across_revocation_and_back() {
+        let mut lanes = Lanes::new(10);
+        lanes.begin(Lane::Key(7));
+        lanes.queue(Lane::Key(7), rec(1, 7, 0));
+        assert_eq!(lanes.drop_slot(0), 1);
+        assert!(lanes.is_occupied(Lane::Key(7)), "its flight has not landed");
+        // The partition is back as another assignment; the old flight still runs.
+        lanes.queue(Lane::Key(7), rec(2, 7, 1));
+        assert!(lanes.next_ready().is_none());
+        lanes.end();
+        lanes.release(Lane::Key(7));
+        assert_eq!(lanes.next_ready().unwrap().1.id, 2);
+    }
+
+    #[test]
+    fn unavailable_stops_all_and_one_goes_ahead() {
+        let mut lanes = Lanes::new(10);
+        lanes.close();
+        lanes.hold(Lane::Key(1), rec(1, 1, 0));
+        lanes.hold(Lane::Key(2), rec(2, 2, 0));
+        assert!(lanes.next_ready().is_none() && !lanes.has_room());
+        lanes.try_again();
+        let (lane, _) = lanes.next_ready().unwrap();
+        lanes.begin(lane);
+        assert!(lanes.next_ready().is_none(), "only one tries");
+        lanes.end();
+        lanes.open();
+        lanes.release(lane);
+        assert!(lanes.next_ready().is_some());
+    }
+
+    #[test]
+    fn other_keys_go_on_while_one_waits() {
+        let mut lanes = Lanes::new(10);
+        let now = Instant::now();
+        lanes.wait(Lane::Key(1), rec(1, 1, 0), now + Duration::from_secs(1));
+        lanes.queue(Lane::Key(1), rec(2, 1, 0));
+        assert!(lanes.is_occupied(Lane::Key(1)) && !lanes.is_occupied(Lane::Key(2)));
+        assert_eq!(lanes.wake(now), Some(now + Duration::from_secs(1)));
+        assert!(lanes.next_ready().is_none());
+        assert_eq!(lanes.wake(now + Duration::from_secs(1)), None);
+        assert_eq!(lanes.next_ready().unwrap().1.id, 1);
+        lanes.release(Lane::Key(1));
+        assert_eq!(lanes.next_ready().unwrap().1.id, 2);
+    }
+}

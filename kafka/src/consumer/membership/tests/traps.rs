@@ -1,0 +1,382 @@
+use super::*;
+
+const COORDINATOR_ERRORS: [ResponseError; 3] = [
+    ResponseError::NotCoordinator,
+    ResponseError::CoordinatorNotAvailable,
+    ResponseError::CoordinatorLoadInProgress,
+];
+
+#[test]
+fn illegal_generation_loses_the_partitions_and_joins_again_with_the_same_id() {
+    for mut script in [
+        Script::cooperative().stable(&["t-0", "t-1"]),
+        Script::eager().stable(&["t-0", "t-1"]),
+    ] {
+        script.beat(Some(ResponseError::IllegalGeneration));
+        assert_eq!(script.told(), ["lost: t-0 t-1"]);
+        assert!(script.member.owned().is_empty());
+        let subscription = script.subscription();
+        assert_eq!(
+            (subscription.owned, subscription.generation),
+            (vec![], None)
+        );
+        let (_, request) = script.join_request();
+        assert_eq!(&*request.member_id, "m");
+    }
+}
+
+#[test]
+fn unknown_member_id_joins_again_with_an_empty_one() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.beat(Some(ResponseError::UnknownMemberId));
+    assert_eq!(script.told(), ["lost: t-0"]);
+    let (_, request) = script.join_request();
+    assert_eq!(&*request.member_id, "");
+}
+
+#[test]
+fn unknown_member_id_on_joining_and_on_the_assignment() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.refuse_join(ResponseError::UnknownMemberId);
+    assert_eq!(script.told(), ["lost: t-0"]);
+    script.pass(Duration::from_millis(150));
+    let (_, request) = script.join_request();
+    assert_eq!(&*request.member_id, "");
+
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.join_as_follower(2);
+    script.refuse_sync(ResponseError::UnknownMemberId);
+    assert_eq!(script.told(), ["lost: t-0"]);
+}
+
+#[test]
+fn a_rebalance_during_a_rebalance_starts_it_over_and_loses_nothing() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.join_as_follower(2);
+    script.refuse_sync(ResponseError::RebalanceInProgress);
+    assert!(script.joins());
+    assert!(script.told().is_empty());
+    // The assignment of generation 2 was never seen: what is owned is of generation 1.
+    assert_eq!(script.subscription().generation, Some(1));
+}
+
+#[test]
+fn a_fenced_instance_is_the_end() {
+    let config = GroupConfig {
+        group_instance_id: Some("i1".to_owned()),
+        ..config(&[Assignor::CooperativeSticky])
+    };
+    let mut script = Script::new(config.clone()).stable(&["t-0"]);
+    script.beat(Some(ResponseError::FencedInstanceId));
+    let told = script.told();
+    assert!(
+        told[0].contains("i1") && told[0].contains("KAFKA_GROUP_INSTANCE_ID"),
+        "{told:?}"
+    );
+    assert!(script.is_over() && script.member.owned().is_empty());
+    assert_eq!(script.member.wake_at(), None);
+
+    let mut script = Script::new(config).stable(&["t-0"]);
+    let member_id = script.member.member_id().to_owned();
+    script.input(Input::CommitRefused {
+        code: ResponseError::FencedInstanceId,
+        member_id,
+        generation: 1,
+    });
+    assert!(script.is_over());
+}
+
+#[test]
+fn no_common_strategy_says_what_to_set() {
+    let mut script = Script::cooperative();
+    script.find();
+    script.refuse_join(ResponseError::InconsistentGroupProtocol);
+    let told = script.told();
+    assert!(
+        told[0].contains("KAFKA_ASSIGNMENT_STRATEGY") && told[0].contains("cooperative-sticky"),
+        "{told:?}"
+    );
+    assert!(told[0].contains("group g"));
+
+    // A broker that chooses what was not offered.
+    let mut script = Script::cooperative();
+    script.find();
+    let (tag, _) = script.join_request();
+    let response = JoinGroupResponse::default()
+        .with_protocol_name(Some(text("sticky")))
+        .with_member_id(text("m"));
+    script.input(Input::Joined(tag, Ok(response)));
+    assert!(script.told()[0].contains("KAFKA_ASSIGNMENT_STRATEGY"));
+}
+
+#[test]
+fn refusals_that_no_retry_changes_are_the_end() {
+    for error in [
+        ResponseError::GroupAuthorizationFailed,
+        ResponseError::InvalidSessionTimeout,
+        ResponseError::GroupMaxSizeReached,
+        ResponseError::InvalidGroupId,
+    ] {
+        let mut script = Script::cooperative();
+        script.find();
+        script.refuse_join(error);
+        let told = script.told();
+        assert!(told[0].starts_with("fatal: group g"), "{told:?}");
+        assert!(script.is_over());
+    }
+    let mut script = Script::cooperative();
+    let (tag, ()) = script.call(|call| matches!(call, Call::FindCoordinator).then_some(()));
+    let error = Error::response(
+        kafka_protocol::messages::ApiKey::FindCoordinator,
+        ResponseError::GroupAuthorizationFailed,
+        "group g",
+    );
+    script.input(Input::Coordinator(tag, Err(error)));
+    assert!(script.told()[0].contains("GROUP_AUTHORIZATION_FAILED"));
+}
+
+#[test]
+fn a_coordinator_that_moved_is_found_again_and_the_membership_goes_on() {
+    for error in COORDINATOR_ERRORS {
+        let mut script = Script::cooperative().stable(&["t-0"]);
+        script.beat(Some(error));
+        assert!(!script.finds(), "not without a pause");
+        assert_eq!(script.member.node(), None);
+        script.pass(Duration::from_millis(150));
+        script.find();
+        script.beat(None);
+        assert!(script.told().is_empty() && script.member.node() == Some(NODE));
+        assert_eq!(script.owned(), ["t-0"]);
+    }
+}
+
+#[test]
+fn a_coordinator_that_moves_while_joining() {
+    for error in COORDINATOR_ERRORS {
+        for at_sync in [false, true] {
+            let mut script = Script::cooperative().stable(&["t-0"]);
+            script.beat(Some(ResponseError::RebalanceInProgress));
+            if at_sync {
+                script.join_as_follower(2);
+                script.refuse_sync(error);
+            } else {
+                script.refuse_join(error);
+            }
+            script.pass(Duration::from_millis(150));
+            script.find();
+            script.pass(Duration::from_millis(150));
+            assert!(script.joins(), "{error:?}");
+            assert!(script.told().is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_pause_between_tries_grows_to_a_second() {
+    let mut script = Script::cooperative();
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        let (tag, ()) = script.call(|call| matches!(call, Call::FindCoordinator).then_some(()));
+        script.input(Input::Coordinator(tag, Err(closed())));
+        pauses.push(script.member.wake_at().unwrap() - script.now);
+        script.pass(Duration::from_secs(2));
+    }
+    assert!(pauses[0] <= Duration::from_millis(120));
+    assert!(
+        pauses[5] > Duration::from_millis(790) && pauses[5] <= Duration::from_millis(1200),
+        "{pauses:?}"
+    );
+}
+
+#[test]
+fn a_lost_connection_keeps_the_membership_for_the_session() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    let start = script.now;
+    script.pass(HEARTBEAT);
+    let (tag, _) = script.heartbeat_request();
+    script.input(Input::Heartbeat(tag, Err(closed())));
+    script.pass(Duration::from_millis(150));
+    script.find();
+    script.beat(None);
+    assert!(script.told().is_empty());
+    // From here on nothing answers any more.
+    let last = script.now;
+    script.pass(SESSION - Duration::from_millis(1));
+    assert!(script.told().is_empty(), "{:?}", script.now - start);
+    script.pass(last + SESSION - script.now);
+    assert_eq!(script.told(), ["lost: t-0"]);
+    assert_eq!(script.member.generation(), -1);
+}
+
+#[test]
+fn a_process_that_was_frozen_past_its_session_loses_its_partitions_first() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.now += SESSION * 2;
+    script.input(Input::Tick);
+    assert_eq!(script.told(), ["lost: t-0"]);
+    assert!(script.joins());
+}
+
+#[test]
+fn a_join_that_waits_on_a_dead_coordinator_is_given_up() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    let (join, _) = script.join_request();
+    // The broker waits for others; heartbeats tell that it is there, whatever they say.
+    script.beat(None);
+    script.beat(Some(ResponseError::IllegalGeneration));
+    assert!(script.told().is_empty() && script.abandoned.is_empty());
+    script.pass(HEARTBEAT);
+    let (tag, _) = script.heartbeat_request();
+    script.input(Input::Heartbeat(tag, Err(closed())));
+    assert_eq!(script.abandoned, [join]);
+    script.pass(Duration::from_millis(150));
+    script.find();
+    assert!(script.joins());
+    assert!(script.told().is_empty());
+    // The answer to the call given up comes late.
+    script.input(Input::Joined(join, Err(closed())));
+    assert_eq!(script.member.node(), Some(NODE));
+}
+
+#[test]
+fn an_answer_to_a_heartbeat_of_the_last_generation_means_nothing() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.pass(HEARTBEAT);
+    let (old, _) = script.heartbeat_request();
+    script.input(Input::CommitRefused {
+        code: ResponseError::RebalanceInProgress,
+        member_id: "m".to_owned(),
+        generation: 1,
+    });
+    script.join_as_follower(2);
+    script.sync(&["t-0"]);
+    script.told.clear();
+    let response =
+        HeartbeatResponse::default().with_error_code(code(ResponseError::IllegalGeneration));
+    script.input(Input::Heartbeat(old, Ok(response)));
+    assert!(script.told().is_empty() && !script.joins());
+}
+
+#[test]
+fn a_refused_commit_of_this_generation_counts_and_of_another_does_not() {
+    let refused = |script: &mut Script, code, generation| {
+        script.input(Input::CommitRefused {
+            code,
+            member_id: "m".to_owned(),
+            generation,
+        });
+    };
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    refused(&mut script, ResponseError::IllegalGeneration, 0);
+    assert!(script.told().is_empty());
+    refused(&mut script, ResponseError::IllegalGeneration, 1);
+    assert_eq!(script.told(), ["lost: t-0"]);
+    assert!(script.joins());
+
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    refused(&mut script, ResponseError::RebalanceInProgress, 1);
+    assert!(script.told().is_empty(), "not yet");
+    assert!(
+        script.joins(),
+        "the rebalance is noticed before the next heartbeat"
+    );
+    // The group has gone on while the answer to JoinGroup is on its way.
+    refused(&mut script, ResponseError::IllegalGeneration, 1);
+    assert!(script.told().is_empty());
+}
+
+#[test]
+fn unstable_offsets_are_asked_for_again() {
+    let mut script = Script::cooperative();
+    script.find();
+    script.join_as_follower(1);
+    script.sync(&["t-0"]);
+    let (tag, _) = script.call(|call| matches!(call, Call::FetchOffsets(_)).then_some(()));
+    let unstable = |name: &str, error| FetchedOffset {
+        partition: partition(name),
+        committed: None,
+        error,
+    };
+    let answer = vec![unstable("t-0", Some(ResponseError::UnstableOffsetCommit))];
+    script.input(Input::Offsets(tag, Ok(answer)));
+    assert!(
+        script.told().is_empty(),
+        "an offset that is not known is not taken for none"
+    );
+    script.pass(Duration::from_millis(150));
+    script.offsets(&[("t-0", 12, "")]);
+    assert_eq!(script.told(), ["assigned in 1: t-0@12"]);
+}
+
+#[test]
+fn offsets_that_cannot_be_asked_for_are_asked_again_elsewhere_or_are_the_end() {
+    let start = || {
+        let mut script = Script::cooperative();
+        script.find();
+        script.join_as_follower(1);
+        script.sync(&["t-0"]);
+        let (tag, _) = script.call(|call| matches!(call, Call::FetchOffsets(_)).then_some(()));
+        (script, tag)
+    };
+    let error = |code| {
+        Error::response(
+            kafka_protocol::messages::ApiKey::OffsetFetch,
+            code,
+            "group g",
+        )
+    };
+    for failure in [error(ResponseError::NotCoordinator), closed()] {
+        let (mut script, tag) = start();
+        script.input(Input::Offsets(tag, Err(failure)));
+        script.pass(Duration::from_millis(150));
+        script.find();
+        script.pass(Duration::from_millis(150));
+        script.offsets(&[("t-0", 12, "")]);
+        assert_eq!(script.told(), ["assigned in 1: t-0@12"]);
+    }
+    let (mut script, tag) = start();
+    script.input(Input::Offsets(
+        tag,
+        Err(error(ResponseError::GroupAuthorizationFailed)),
+    ));
+    assert!(script.is_over());
+}
+
+#[test]
+fn an_assignment_that_cannot_be_read_is_the_end() {
+    let mut script = Script::cooperative();
+    script.find();
+    script.join_as_follower(1);
+    let (tag, _) = script.sync_request();
+    let response =
+        SyncGroupResponse::default().with_assignment(Bytes::from_static(&[0, 0, 0, 0, 0, 9]));
+    script.input(Input::Synced(tag, Ok(response)));
+    assert!(script.told()[0].contains("malformed at byte 6 of 6"));
+}
+
+#[test]
+fn a_revocation_that_the_session_overtakes_is_lost() {
+    let mut script = Script::eager().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.beat(Some(ResponseError::UnknownMemberId));
+    assert_eq!(script.told(), ["revoke: t-0", "lost: t-0"]);
+    let (_, request) = script.join_request();
+    assert_eq!(&*request.member_id, "");
+}
+
+#[test]
+fn a_coordinator_that_a_commit_cannot_reach_is_looked_for() {
+    let mut script = Script::cooperative().stable(&["t-0"]);
+    script.input(Input::CoordinatorGone { node: NODE + 1 });
+    assert_eq!(
+        script.member.node(),
+        Some(NODE),
+        "another one, long since left"
+    );
+    script.input(Input::CoordinatorGone { node: NODE });
+    assert_eq!(script.member.node(), None);
+}

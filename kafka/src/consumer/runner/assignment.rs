@@ -1,0 +1,308 @@
+//! Partitions come and go.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::super::backoff::Backoff;
+use super::super::builder::AutoOffsetReset;
+use super::super::error::ConsumerError;
+use super::super::group::{AssignedPartition, GroupEvent, Start};
+use super::super::positions::{End, positions};
+use super::super::topic_partition::TopicPartition;
+use super::super::tracker::OffsetTracker;
+use super::core::{Core, Done, Located, Revocation};
+
+/// First and longest wait before a start position is asked for again.
+const LOCATE_RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// Time of a revocation that is kept for its commit.
+const COMMIT_RESERVE: Duration = Duration::from_secs(2);
+
+impl Core {
+    pub(super) fn on_group(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned {
+                generation,
+                partitions,
+            } => {
+                self.joined = true;
+                tracing::info!(
+                    group = %self.settings.group.group, generation,
+                    partitions = %names(partitions.iter().map(|assigned| &assigned.partition)),
+                    "partitions assigned"
+                );
+                if self.draining.is_none() {
+                    self.assign(partitions);
+                }
+            }
+            GroupEvent::Revoke {
+                partitions,
+                deadline,
+                done,
+            } => {
+                tracing::info!(
+                    group = %self.settings.group.group, partitions = %names(&partitions), "partitions revoked"
+                );
+                self.lives += 1;
+                let deadline = Instant::from_std(deadline);
+                // The commit after the drain needs time as well.
+                let reserve = COMMIT_RESERVE.min(deadline.saturating_duration_since(self.now) / 4);
+                let mut revocation = Revocation {
+                    id: self.lives,
+                    slots: Vec::new(),
+                    drain_until: (deadline - reserve)
+                        .min(self.now + self.settings.revocation_drain),
+                    deadline,
+                    committing: false,
+                    done: Some(done),
+                };
+                for name in &partitions {
+                    let Some(&at) = self.index.get(name) else {
+                        continue;
+                    };
+                    self.stop_fetching(at);
+                    self.lanes.drop_slot(at);
+                    if let Some(slot) = &mut self.slots[at] {
+                        slot.revoked = true;
+                        revocation.slots.push((at, slot.life));
+                    }
+                }
+                self.revocations.push(revocation);
+            }
+            GroupEvent::Lost { partitions } => {
+                tracing::warn!(
+                    group = %self.settings.group.group, partitions = %names(&partitions),
+                    "partitions lost: they belong to another member already"
+                );
+                for name in &partitions {
+                    if let Some(&at) = self.index.get(name) {
+                        self.remove_slot(at);
+                    }
+                }
+            }
+            GroupEvent::Fatal(error) => self.fail(ConsumerError::Group(error)),
+        }
+    }
+
+    fn assign(&mut self, partitions: Vec<AssignedPartition>) {
+        let mut wanted = Vec::new();
+        for AssignedPartition {
+            partition,
+            claim,
+            start,
+        } in partitions
+        {
+            if let Some(&old) = self.index.get(&partition) {
+                self.remove_slot(old);
+            }
+            let (at, life) = self.add_slot(partition.clone(), claim);
+            match start {
+                Start::Committed(committed) => {
+                    let tracker = OffsetTracker::new(
+                        committed.offset,
+                        Some(&committed.metadata),
+                        self.settings.max_ahead,
+                    );
+                    if let Some(slot) = &mut self.slots[at] {
+                        slot.tracker = Some(tracker);
+                        slot.committed = Some(committed.offset);
+                    }
+                    self.start_fetching(at);
+                }
+                Start::First => wanted.push((at, life, End::Earliest)),
+                Start::Policy => match self.reset_end() {
+                    Some(end) => wanted.push((at, life, end)),
+                    None => {
+                        let group = self.settings.group.group.clone();
+                        self.fail(ConsumerError::NoOffset { group, partition });
+                    }
+                },
+            }
+        }
+        self.locate(wanted, 0);
+    }
+
+    fn reset_end(&self) -> Option<End> {
+        match self.settings.reset {
+            AutoOffsetReset::Earliest => Some(End::Earliest),
+            AutoOffsetReset::Latest => Some(End::Latest),
+            AutoOffsetReset::None => None,
+        }
+    }
+
+    /// Asks the leaders where these partitions start.
+    fn locate(&mut self, wanted: Vec<(usize, u64, End)>, failures: u32) {
+        let mut slots = Vec::new();
+        let mut ends = Vec::new();
+        for (at, life, end) in wanted {
+            let Some(slot) = self.slot(at, life) else {
+                continue;
+            };
+            ends.push((slot.name.clone(), end));
+            slots.push((at, life, end));
+        }
+        if slots.is_empty() {
+            return;
+        }
+        let (cluster, isolation) = (self.cluster.clone(), self.settings.fetch.isolation);
+        let wait = (failures > 0).then(|| LOCATE_RETRY.delay(failures, self.jitter.next()));
+        self.operations.push(
+            async move {
+                if let Some(wait) = wait {
+                    tokio::time::sleep(wait).await;
+                }
+                let offsets = positions(&cluster, isolation, &ends).await;
+                let located = slots
+                    .into_iter()
+                    .zip(offsets)
+                    .map(|((slot, life, end), offset)| Located {
+                        slot,
+                        life,
+                        end,
+                        offset,
+                        failures,
+                    });
+                Done::Located(located.collect())
+            }
+            .boxed(),
+        );
+    }
+
+    /// Start positions were found, or not.
+    pub(super) fn on_located(&mut self, located: Vec<Located>) {
+        let mut again = Vec::new();
+        let mut failures = 0;
+        for Located {
+            slot: at,
+            life,
+            end,
+            offset,
+            failures: before,
+        } in located
+        {
+            let max_ahead = self.settings.max_ahead;
+            let group = self.settings.group.group.clone();
+            let Some(slot) = self.slot(at, life) else {
+                continue;
+            };
+            match offset {
+                Ok(offset) => {
+                    tracing::info!(%group, partition = %slot.name, offset, "starting position found: {end:?}");
+                    slot.fetch_problem = None;
+                    match &mut slot.tracker {
+                        // After out of range, ahead: what was handed out before stays on its way.
+                        Some(tracker) if offset >= tracker.position() => tracker.advance_to(offset),
+                        // The log was cut back: offsets will come again with other records.
+                        Some(_) => self.begin_anew(at, offset),
+                        None => slot.tracker = Some(OffsetTracker::new(offset, None, max_ahead)),
+                    }
+                    self.commit.soon = true;
+                    self.start_fetching(at);
+                }
+                Err(error) => {
+                    failures = before + 1;
+                    if failures.is_power_of_two() {
+                        tracing::warn!(%group, partition = %slot.name, failures, %error, "cannot find the starting position, trying again");
+                    }
+                    slot.fetch_problem =
+                        Some(format!("its starting position is not known: {error}"));
+                    again.push((at, life, end));
+                }
+            }
+        }
+        self.locate(again, failures);
+    }
+
+    /// Same partition, other records under the same offsets: results of the old ones are dropped.
+    fn begin_anew(&mut self, at: usize, offset: i64) {
+        self.lanes.drop_slot(at);
+        self.lives += 1;
+        let (life, max_ahead) = (self.lives, self.settings.max_ahead);
+        if let Some(slot) = &mut self.slots[at] {
+            slot.life = life;
+            slot.in_flight = 0;
+            slot.dead_letters = 0;
+            slot.stalled = false;
+            slot.tracker = Some(OffsetTracker::new(offset, None, max_ahead));
+        }
+    }
+
+    /// The log does not hold the position: by the reset policy, and never in silence.
+    pub(super) fn out_of_range(&mut self, at: usize, position: i64) {
+        self.stop_fetching(at);
+        let end = self.reset_end();
+        let (group, reset) = (self.settings.group.group.clone(), self.settings.reset);
+        let Some(slot) = &mut self.slots[at] else {
+            return;
+        };
+        let name = slot.name.clone();
+        tracing::warn!(
+            %group, topic = %name.topic, partition = name.partition, offset = position, policy = ?reset,
+            "offset out of range: deleted by retention, or the log was truncated; the reset policy decides"
+        );
+        slot.fetch_problem = Some(format!("offset {position} is out of range"));
+        let life = slot.life;
+        match end {
+            Some(end) => self.locate(vec![(at, life, end)], 0),
+            None => self.fail(ConsumerError::OutOfRange {
+                group,
+                partition: name,
+                offset: position,
+            }),
+        }
+    }
+
+    /// Moves revocations on: once nothing of theirs runs any more, or the drain is over, they are
+    /// committed and answered.
+    pub(super) fn progress_revocations(&mut self) {
+        let mut due = Vec::new();
+        for (at, revocation) in self.revocations.iter().enumerate() {
+            let running = |(slot, life): &(usize, u64)| match &self.slots[*slot] {
+                Some(found) if found.life == *life => found.in_flight,
+                _ => 0,
+            };
+            let left: usize = revocation.slots.iter().map(running).sum();
+            if !revocation.committing && (left == 0 || self.now >= revocation.drain_until) {
+                due.push((at, left));
+            }
+        }
+        for &(at, left) in &due {
+            if left > 0 {
+                tracing::warn!(
+                    group = %self.settings.group.group, left,
+                    "records of revoked partitions still run after the drain: their results will be dropped"
+                );
+            }
+            self.revocations[at].committing = true;
+            let (id, slots) = (self.revocations[at].id, self.revocations[at].slots.clone());
+            self.commit_slots(&slots, Some(id));
+        }
+    }
+
+    /// A revocation's commit ended: the partitions are gone.
+    pub(super) fn finish_revocation(&mut self, id: u64) {
+        let Some(at) = self
+            .revocations
+            .iter()
+            .position(|revocation| revocation.id == id)
+        else {
+            return;
+        };
+        let revocation = self.revocations.swap_remove(at);
+        for (slot, life) in revocation.slots {
+            if self.slot(slot, life).is_some() {
+                self.remove_slot(slot);
+            }
+        }
+        if let Some(done) = revocation.done {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
+    let names: Vec<_> = partitions.into_iter().map(ToString::to_string).collect();
+    names.join(" ")
+}

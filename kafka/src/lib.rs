@@ -1,0 +1,47 @@
+//! A Kafka client without librdkafka: an idempotent batching producer, consumer groups with manual
+//! commits, key-ordered parallel handling, retries and dead letters, and what operators need.
+//!
+//! Look first at [`Client`], from which everything is made. Then:
+//!
+//! - `connection` → `versions`: one TCP connection, requests pipelined, versions negotiated;
+//! - `cluster`: metadata, leaders, and connections pooled by purpose;
+//! - `records`: batches written in place and read without copying;
+//! - `producer`: batches by partition, shipped by broker, in sequence;
+//! - `consumer`: membership, fetching, lanes, commits; `reader`: whole topics without a group;
+//! - `admin`: topics, offsets, groups, configuration, single records.
+
+mod admin;
+mod client;
+mod cluster;
+mod connection;
+mod consumer;
+mod error;
+mod partitioner;
+mod producer;
+mod reader;
+mod records;
+mod versions;
+
+pub use self::{
+    admin::{
+        Admin, CommittedOffset, ConfigEntry, CreatedTopic, GroupDescription, GroupListing,
+        GroupMember, NewTopic, OffsetAt, PartitionDescription, PartitionLag, TopicDescription,
+    },
+    client::{Client, ClientConfig},
+    consumer::{
+        Assignor, AutoOffsetReset, Consumer, ConsumerBuilder, ConsumerError, ConsumerRecord,
+        ConsumerState, ConsumerStats, ConsumerStatsHandle, DeadLetters, GroupError, Handler,
+        InFlightRecord, Lane, Outcome, Outcomes, PartitionStats, Report, RetryPolicy,
+        TopicPartition, TopicStats, UnknownAssignor, dead_letter,
+    },
+    error::{ConfigError, Error, ResponseError},
+    partitioner::{murmur2, partition_for_key},
+    producer::{
+        Delivery, OutgoingRecord, ProduceError, Producer, ProducerBuilder, ProducerStats,
+        RecordMetadata,
+    },
+    reader::{Reader, ReaderBuilder, ReaderEvent, Start},
+    records::{
+        BatchError, BatchProblem, Compression, Headers, UnknownCompression, walker::IsolationLevel,
+    },
+};

@@ -1,0 +1,181 @@
+//! Why a record was not delivered.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::error::{CodeName, Error, Millis, ResponseError};
+
+/// Why a record was not delivered. Cheap to clone: the records of a batch share their fate.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// Refused at once, not sent: the records under way use up the memory they may.
+    #[error(
+        "a record for {topic} does not fit: the {limit} bytes of buffer_memory are used up by records not \
+         acknowledged yet; try again later, or raise buffer_memory if the brokers are not slow"
+    )]
+    BufferFull {
+        /// The record's topic.
+        topic: Arc<str>,
+        /// `buffer_memory` in bytes.
+        limit: usize,
+    },
+
+    /// Refused at once, not sent: larger than this producer sends.
+    #[error(
+        "a record of {size} bytes for {topic} is larger than max_request_size ({limit} bytes); raise it \
+         together with the topic's max.message.bytes"
+    )]
+    RecordTooLarge {
+        /// The record's topic.
+        topic: Arc<str>,
+        /// The record's size in a batch, in bytes.
+        size: usize,
+        /// `max_request_size` in bytes, or `buffer_memory` if that is smaller.
+        limit: usize,
+    },
+
+    /// Refused by the broker: larger than the topic takes. Not written.
+    #[error(
+        "a record of {size} bytes is larger than {topic}-{partition} takes (its max.message.bytes, or the \
+         broker's message.max.bytes, about 1 MB by default)"
+    )]
+    TooLargeForTopic {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The size of a batch with this record alone, in bytes.
+        size: usize,
+    },
+
+    /// Refused at once, not sent: the topic does not have this partition.
+    #[error("a record names {topic}-{partition}, but the topic has {count} partitions (from 0)")]
+    UnknownPartition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition named.
+        partition: i32,
+        /// How many the topic has.
+        count: i32,
+    },
+
+    /// Not acknowledged within `delivery_timeout`.
+    #[error(
+        "a record for {} was not acknowledged within {} (delivery_timeout){}{}",
+        Place(topic, *partition),
+        Millis(*elapsed),
+        if *may_be_written { "; it may have been written all the same" } else { "; it was not written" },
+        Cause(cause)
+    )]
+    Timeout {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition; `None` if the topic's partitions never became known.
+        partition: Option<i32>,
+        /// Since the record (or the first of its batch) was enqueued.
+        elapsed: Duration,
+        /// Whether it was sent at least once without a definite answer.
+        may_be_written: bool,
+        /// The last failure on the way.
+        cause: Option<Arc<Error>>,
+    },
+
+    /// Refused by the broker for a reason that trying again does not change.
+    #[error("a record for {topic}-{partition} was refused: {}{}", CodeName(*code), Explained(message))]
+    Rejected {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// Why.
+        code: ResponseError,
+        /// The broker's explanation, where it gives one.
+        message: Option<Arc<str>>,
+        /// Whether an earlier attempt may have been written.
+        may_be_written: bool,
+    },
+
+    /// The broker takes no producer that is idempotent, or not this one.
+    #[error(
+        "no producer id for a record of {topic}: {cause}; see the rights of this client, or turn idempotence off"
+    )]
+    NoProducerId {
+        /// The topic.
+        topic: Arc<str>,
+        /// What the broker said.
+        cause: Arc<Error>,
+    },
+
+    /// The producer was closed before the record was acknowledged, or before it was enqueued.
+    #[error("a record for {topic}: the producer is closed")]
+    Closed {
+        /// The topic.
+        topic: Arc<str>,
+    },
+
+    /// `close` ran out of time.
+    #[error("the producer was closed after {} with {records} records not acknowledged; they have failed", Millis(*elapsed))]
+    CloseTimeout {
+        /// How many records failed.
+        records: u64,
+        /// How long `close` waited.
+        elapsed: Duration,
+    },
+}
+
+impl ProduceError {
+    /// Whether sending the same record again later can succeed. After [`ProduceError::Timeout`] with
+    /// `may_be_written` it can also duplicate the record.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::BufferFull { .. } | Self::Timeout { .. })
+    }
+
+    /// Whether the record may be in the log in spite of the error.
+    pub fn may_be_written(&self) -> bool {
+        match self {
+            Self::Timeout { may_be_written, .. } | Self::Rejected { may_be_written, .. } => {
+                *may_be_written
+            }
+            // What was in flight is given up without an answer.
+            Self::Closed { .. } | Self::CloseTimeout { .. } => true,
+            Self::BufferFull { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::TooLargeForTopic { .. }
+            | Self::UnknownPartition { .. }
+            | Self::NoProducerId { .. } => false,
+        }
+    }
+}
+
+struct Place<'a>(&'a str, Option<i32>);
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.1 {
+            Some(partition) => write!(f, "{}-{partition}", self.0),
+            None => write!(
+                f,
+                "{} (whose partitions are not known; does the topic exist?)",
+                self.0
+            ),
+        }
+    }
+}
+
+struct Cause<'a>(&'a Option<Arc<Error>>);
+
+impl std::fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0
+            .as_ref()
+            .map_or(Ok(()), |cause| write!(f, "; the last failure: {cause}"))
+    }
+}
+
+struct Explained<'a>(&'a Option<Arc<str>>);
+
+impl std::fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
+    }
+}

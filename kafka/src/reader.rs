@@ -1,0 +1,511 @@
+//! Follows whole topics without a group: every reader sees every record, from the offsets it is
+//! given, and commits nothing.
+//!
+//! For event streams to browsers, where each instance follows the topic by itself, and for looking
+//! at what lies in a topic.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, watch};
+
+use crate::client::Client;
+use crate::cluster::{Cluster, ClusterView};
+use crate::consumer::backoff::{Backoff, Jitter};
+use crate::consumer::fetcher::{Chunk, FetchConfig, Fetched, Fetcher, Ticket, What};
+use crate::consumer::positions::{End, positions};
+use crate::consumer::{ConsumerRecord, TopicPartition};
+use crate::error::{ConfigError, Error};
+use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker};
+
+/// First and longest wait before something that failed is tried again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+
+/// Where a [`Reader`] starts. Partitions that appear later are read from their first record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record that is still there.
+    #[default]
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// At these offsets; a partition that is not named starts at its first record.
+    Offsets(HashMap<TopicPartition, i64>),
+}
+
+/// What a [`Reader`] comes across.
+#[derive(Clone, Debug)]
+pub enum ReaderEvent {
+    /// Records of one partition, in order, at least one.
+    Records(Vec<ConsumerRecord>),
+    /// The log does not hold the offset that was due (retention passed it, or the log was cut
+    /// back): reading goes on at its first record, and what lay between is not to be had.
+    Reset {
+        /// Where.
+        partition: TopicPartition,
+        /// The offset that was due.
+        asked: i64,
+        /// Where reading goes on.
+        resumed: i64,
+    },
+}
+
+/// Builds a [`Reader`].
+#[derive(Clone)]
+pub struct ReaderBuilder {
+    cluster: Arc<Cluster>,
+    topics: Vec<Arc<str>>,
+    start: Start,
+    fetch: FetchConfig,
+}
+
+impl Client {
+    /// A reader of whole topics, without a group.
+    pub fn reader(&self) -> ReaderBuilder {
+        ReaderBuilder {
+            cluster: self.cluster().clone(),
+            topics: Vec::new(),
+            start: Start::default(),
+            fetch: FetchConfig::default(),
+        }
+    }
+}
+
+impl ReaderBuilder {
+    /// The topics to read. At least one; one that does not exist yet is read once it does.
+    pub fn topics<T: AsRef<str>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.topics = topics
+            .into_iter()
+            .map(|topic| topic.as_ref().into())
+            .collect();
+        self.topics.sort();
+        self.topics.dedup();
+        self
+    }
+
+    /// Where to start. Default earliest.
+    pub fn from(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Whether records of open and aborted transactions are seen. Default read committed.
+    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
+        self.fetch.isolation = isolation;
+        self
+    }
+
+    /// Most bytes of one answer. Default 50 MiB. While 8 MiB wait to be taken, no more are asked for.
+    pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
+        self.fetch.max_bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// A reader; its fetching runs as tasks until it is dropped.
+    ///
+    /// # Errors
+    /// No topics.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn build(self) -> Result<Reader, ConfigError> {
+        if self.topics.is_empty() {
+            return Err(ConfigError::new("topics", "name at least one topic"));
+        }
+        let (fetcher, fetched) = Fetcher::new(self.cluster.clone(), self.fetch.clone());
+        let mut views = self.cluster.watch();
+        views.mark_changed();
+        let mut reader = Reader {
+            views,
+            cluster: self.cluster,
+            isolation: self.fetch.isolation,
+            topics: self
+                .topics
+                .into_iter()
+                .map(|name| (name, Sight::Unknown))
+                .collect(),
+            start: self.start,
+            fetcher,
+            fetched,
+            partitions: Vec::new(),
+            chunks: VecDeque::new(),
+            events: VecDeque::new(),
+            operations: FuturesUnordered::new(),
+            jitter: Jitter::new(),
+        };
+        reader.look_for_topics(0);
+        Ok(reader)
+    }
+}
+
+/// Follows whole topics. See the [module](self) and [`Client::reader`].
+pub struct Reader {
+    cluster: Arc<Cluster>,
+    views: watch::Receiver<Arc<ClusterView>>,
+    isolation: IsolationLevel,
+    topics: Vec<(Arc<str>, Sight)>,
+    start: Start,
+    fetcher: Fetcher,
+    fetched: mpsc::UnboundedReceiver<Vec<Fetched>>,
+    /// The index is the fetcher's slot.
+    partitions: Vec<Followed>,
+    chunks: VecDeque<(usize, Chunk)>,
+    events: VecDeque<ReaderEvent>,
+    operations: FuturesUnordered<BoxFuture<'static, Done>>,
+    jitter: Jitter,
+}
+
+/// What is known of a topic. What it has when the reader begins starts by `start`; what comes later
+/// is new, and read from its first record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Unknown,
+    /// It did not exist when the reader began.
+    Absent,
+    Seen,
+}
+
+struct Followed {
+    name: TopicPartition,
+    /// The next offset to be returned; `None` until it is known.
+    position: Option<i64>,
+    ticket: Option<Ticket>,
+    high_watermark: Option<i64>,
+    failures: u32,
+}
+
+enum Done {
+    Topics {
+        found: Result<(), Error>,
+        failures: u32,
+    },
+    /// Slot, the offset that was out of range if it is about that, and the answer.
+    Located {
+        slots: Vec<(usize, Option<i64>)>,
+        end: End,
+        offsets: Vec<Result<i64, Error>>,
+        failures: u32,
+    },
+    Resume {
+        slot: usize,
+    },
+}
+
+impl Reader {
+    /// The next records, or what came between. Waits as long as there is nothing; brokers that are
+    /// away are waited for. A record that cannot be read is logged and passed over; a whole batch
+    /// that cannot be read is logged and holds its partition.
+    ///
+    /// # Cancellation
+    /// Safe: nothing is lost when the future is dropped.
+    pub async fn next_batch(&mut self) -> ReaderEvent {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            if let Some((slot, chunk)) = self.chunks.pop_front() {
+                let records = self.read(slot, chunk);
+                if !records.is_empty() {
+                    return ReaderEvent::Records(records);
+                }
+                continue;
+            }
+            self.step().await;
+        }
+    }
+
+    /// Waits until it is known where each partition of the topics that exist starts: what is
+    /// written from then on will be seen. A topic that does not exist is waited for.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn positioned(&mut self) {
+        while self.topics.iter().any(|(_, sight)| *sight != Sight::Seen)
+            || self
+                .partitions
+                .iter()
+                .any(|followed| followed.position.is_none())
+        {
+            self.step().await;
+        }
+    }
+
+    /// The next offset of each partition: behind the last record returned. Those whose start is
+    /// not known yet are missing.
+    pub fn positions(&self) -> Vec<(TopicPartition, i64)> {
+        let known = |followed: &Followed| Some((followed.name.clone(), followed.position?));
+        let mut positions: Vec<_> = self.partitions.iter().filter_map(known).collect();
+        positions.sort();
+        positions
+    }
+
+    /// Whether everything has been returned that was in the topics when they were last heard of.
+    pub fn is_caught_up(&self) -> bool {
+        self.topics.iter().all(|(_, sight)| *sight == Sight::Seen)
+            && self.partitions.iter().all(|followed| {
+                match (followed.position, followed.high_watermark) {
+                    (Some(position), Some(end)) => position >= end,
+                    _ => false,
+                }
+            })
+    }
+
+    /// Takes in one thing that happened. Cancel safe.
+    async fn step(&mut self) {
+        tokio::select! {
+            Some(fetched) = self.fetched.recv() => self.on_fetched(fetched),
+            Some(done) = self.operations.next(), if !self.operations.is_empty() => self.on_done(done),
+            Ok(()) = self.views.changed() => self.add_partitions(),
+        }
+    }
+
+    fn look_for_topics(&mut self, failures: u32) {
+        let cluster = self.cluster.clone();
+        let names: Vec<_> = self.topics.iter().map(|(name, _)| name.clone()).collect();
+        let wait = self.wait(failures);
+        self.operations.push(
+            async move {
+                tokio::time::sleep(wait).await;
+                let found = cluster.ensure_topics(&names).await.map(|_| ());
+                Done::Topics { found, failures }
+            }
+            .boxed(),
+        );
+    }
+
+    fn wait(&mut self, failures: u32) -> Duration {
+        if failures == 0 {
+            Duration::ZERO
+        } else {
+            RETRY.delay(failures, self.jitter.next())
+        }
+    }
+
+    fn add_partitions(&mut self) {
+        let view = self.views.borrow_and_update().clone();
+        let mut wanted: HashMap<bool, Vec<(usize, Option<i64>)>> = HashMap::new();
+        for (topic, sight) in &mut self.topics {
+            let Some(count) = view.partition_count(topic) else {
+                continue;
+            };
+            let first_sight = std::mem::replace(sight, Sight::Seen) == Sight::Unknown;
+            for partition in 0..count {
+                let name = TopicPartition::new(topic.clone(), partition);
+                if self.partitions.iter().any(|followed| followed.name == name) {
+                    continue;
+                }
+                let slot = self.partitions.len();
+                let mut followed = Followed {
+                    name,
+                    position: None,
+                    ticket: None,
+                    high_watermark: None,
+                    failures: 0,
+                };
+                match &self.start {
+                    Start::Offsets(offsets)
+                        if first_sight && offsets.contains_key(&followed.name) =>
+                    {
+                        let position = offsets[&followed.name];
+                        followed.position = Some(position);
+                        followed.ticket =
+                            Some(self.fetcher.start(slot, topic, partition, position));
+                    }
+                    start => wanted
+                        .entry(first_sight && *start == Start::Latest)
+                        .or_default()
+                        .push((slot, None)),
+                }
+                self.partitions.push(followed);
+            }
+        }
+        for (latest, slots) in wanted {
+            self.locate(slots, if latest { End::Latest } else { End::Earliest }, 0);
+        }
+    }
+
+    fn locate(&mut self, slots: Vec<(usize, Option<i64>)>, end: End, failures: u32) {
+        let (cluster, isolation) = (self.cluster.clone(), self.isolation);
+        let ends: Vec<_> = slots
+            .iter()
+            .map(|(slot, _)| (self.partitions[*slot].name.clone(), end))
+            .collect();
+        let wait = self.wait(failures);
+        self.operations.push(
+            async move {
+                tokio::time::sleep(wait).await;
+                let offsets = positions(&cluster, isolation, &ends).await;
+                Done::Located {
+                    slots,
+                    end,
+                    offsets,
+                    failures,
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Topics { found, failures } => {
+                self.add_partitions();
+                match found {
+                    Ok(()) => {
+                        for (_, sight) in &mut self.topics {
+                            if *sight == Sight::Unknown {
+                                *sight = Sight::Absent;
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot describe the topics to follow, trying again");
+                    }
+                }
+                if self.topics.iter().any(|(_, sight)| *sight != Sight::Seen) {
+                    self.cluster.request_refresh();
+                    self.look_for_topics(failures.saturating_add(1));
+                }
+            }
+            Done::Located {
+                slots,
+                end,
+                offsets,
+                failures,
+            } => {
+                let mut again = Vec::new();
+                for ((slot, asked), offset) in slots.into_iter().zip(offsets) {
+                    match offset {
+                        Ok(offset) => self.begin(slot, asked, offset),
+                        Err(error) => {
+                            tracing::warn!(partition = %self.partitions[slot].name, %error, "cannot find where to read, trying again");
+                            again.push((slot, asked));
+                        }
+                    }
+                }
+                if !again.is_empty() {
+                    self.locate(again, end, failures.saturating_add(1));
+                }
+            }
+            Done::Resume { slot } => self.fetch(slot),
+        }
+    }
+
+    fn begin(&mut self, slot: usize, asked: Option<i64>, offset: i64) {
+        let followed = &mut self.partitions[slot];
+        followed.position = Some(offset);
+        if let Some(asked) = asked {
+            let partition = followed.name.clone();
+            tracing::warn!(%partition, offset = asked, resumed = offset, "offset out of range, reading goes on at the first record");
+            self.events.push_back(ReaderEvent::Reset {
+                partition,
+                asked,
+                resumed: offset,
+            });
+        }
+        self.fetch(slot);
+    }
+
+    fn fetch(&mut self, slot: usize) {
+        let followed = &mut self.partitions[slot];
+        if let Some(position) = followed.position {
+            let ticket = self.fetcher.start(
+                slot,
+                &followed.name.topic,
+                followed.name.partition,
+                position,
+            );
+            followed.ticket = Some(ticket);
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Vec<Fetched>) {
+        for Fetched { slot, ticket, what } in fetched {
+            let followed = &mut self.partitions[slot];
+            if followed.ticket != Some(ticket) {
+                continue;
+            }
+            match what {
+                What::Records(chunk) => {
+                    followed.high_watermark = Some(chunk.high_watermark);
+                    self.chunks.push_back((slot, chunk));
+                }
+                What::Empty { high_watermark } => followed.high_watermark = Some(high_watermark),
+                What::OutOfRange { position } => {
+                    self.fetcher.stop(slot);
+                    followed.ticket = None;
+                    self.locate(vec![(slot, Some(position))], End::Earliest, 0);
+                }
+                What::Failed { error, times } => {
+                    if times.is_power_of_two() {
+                        tracing::warn!(partition = %followed.name, times, %error, "fetching failed, trying again");
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, slot: usize, chunk: Chunk) -> Vec<ConsumerRecord> {
+        let followed = &mut self.partitions[slot];
+        debug_assert_eq!(followed.position, Some(chunk.from));
+        let name = followed.name.clone();
+        let mut walker = Walker::new(
+            chunk.records,
+            WalkOptions {
+                topic: name.topic.clone(),
+                partition: name.partition,
+                fetch_offset: chunk.from,
+                isolation: self.isolation,
+                aborted: chunk.aborted,
+                max_decompressed: MAX_DECOMPRESSED,
+            },
+        );
+        let mut records = Vec::new();
+        let mut problem = None;
+        for walked in walker.by_ref() {
+            match walked {
+                Ok(Walked::Record(record)) => {
+                    records.push(ConsumerRecord::new(
+                        name.topic.clone(),
+                        name.partition,
+                        record,
+                    ));
+                }
+                Ok(Walked::Unreadable { offset, reason, .. }) => {
+                    tracing::error!(topic = %name.topic, partition = name.partition, offset, "record passed over, it cannot be read: {reason}");
+                }
+                Err(error) => problem = Some(error.to_string()),
+            }
+        }
+        if walker.is_cut_off() {
+            problem = Some(format!(
+                "the batch at {name} offset {} is larger than an answer may be",
+                chunk.from
+            ));
+        }
+        followed.position = Some(walker.next_offset());
+        match problem {
+            None => followed.failures = 0,
+            Some(problem) => {
+                followed.failures = followed.failures.saturating_add(1);
+                let failures = followed.failures;
+                followed.ticket = None;
+                self.fetcher.stop(slot);
+                tracing::error!(partition = %name, times = failures, "the partition is held: {problem}");
+                let wait = self.wait(failures);
+                self.operations.push(
+                    async move {
+                        tokio::time::sleep(wait).await;
+                        Done::Resume { slot }
+                    }
+                    .boxed(),
+                );
+            }
+        }
+        records
+    }
+}
