@@ -1,0 +1,25 @@
+//! Configuration: flags, then environment, then `--env-file`; every mistake reported at once.
+//!
+//! A service declares its options as a table ([`Opt`]); the table drives `--help` and parsing
+//! alike, so an option cannot exist without a line of help. [`Program::parse`] reads the sources
+//! into [`Values`], whose getters parse and collect mistakes; [`Values::finish`] gives the
+//! finished configuration or all [`Mistakes`].
+
+mod common;
+mod help;
+mod option;
+mod program;
+mod source;
+mod topic_name;
+mod value;
+mod values;
+
+pub use common::{
+    Common, DatabaseConfig, HttpConfig, KafkaConfig, OffsetReset, ShutdownConfig, Strategy,
+    common_options, common_options_without_database,
+};
+pub use option::{Opt, group};
+pub use program::{Command, Invocation, Parsed, Program};
+pub use topic_name::TopicName;
+pub use value::{Secret, Value, parse_duration};
+pub use values::{Mistakes, Values};

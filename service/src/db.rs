@@ -1,0 +1,15 @@
+//! A service's own database: SQLite (feature `embedded`) or PostgreSQL behind one pool.
+//!
+//! SQL is one text with `$1` placeholders for both; only DDL may differ ([`Migration`]). The
+//! [`Database`] may be away when the service starts: it is migrated as soon as it answers, and
+//! [`Database::is_ready`] says so. [`GroupWriter`] turns many small writes into few transactions.
+
+mod database;
+mod failure;
+mod group_writer;
+mod migration;
+
+pub use database::{Database, DatabaseKind};
+pub use failure::is_unavailable;
+pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
+pub use migration::{MigrateError, Migration};

@@ -1,0 +1,131 @@
+use sqlx::{Any, Executor, Row, Transaction};
+use uuid::Uuid;
+
+use super::database::{Database, DatabaseKind};
+
+/// One step of the schema. Applied once, in order of `version`; never changed afterwards.
+///
+/// Statements are separated by `;` at the end of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    pub version: i64,
+    pub name: &'static str,
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
+/// Why the schema is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("migration {version} ({name}) failed: {source}")]
+    Step {
+        version: i64,
+        name: &'static str,
+        source: sqlx::Error,
+    },
+    #[error(
+        "migration {version} ({name}) was applied with another text; this program and the \
+         database do not belong together"
+    )]
+    Changed { version: i64, name: &'static str },
+    #[error(
+        "the database has migration {version}, which this program does not know; a newer one made it"
+    )]
+    Newer { version: i64 },
+}
+
+/// Key of PostgreSQL's advisory lock: "shop" in ASCII. One a database is enough, since a database
+/// belongs to one service.
+const LOCK_KEY: i64 = 0x7368_6f70;
+
+impl Migration {
+    fn text(&self, kind: DatabaseKind) -> &'static str {
+        match kind {
+            DatabaseKind::Sqlite => self.sqlite,
+            DatabaseKind::Postgres => self.postgres,
+        }
+    }
+
+    /// SHA-1 based (UUIDv5): enough to notice a change, not to defend against one.
+    fn checksum(&self, kind: DatabaseKind) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, self.text(kind).as_bytes()).to_string()
+    }
+}
+
+/// All steps in one transaction under a lock: instances that start together do not disturb each
+/// other, and a failed step leaves nothing behind.
+pub(crate) async fn migrate(
+    database: &Database,
+    migrations: &'static [Migration],
+) -> Result<(), MigrateError> {
+    // On SQLite this is BEGIN IMMEDIATE, the lock.
+    let mut tx = database.begin_write().await?;
+    if database.kind() == DatabaseKind::Postgres {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(LOCK_KEY)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+            version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)",
+    )
+    .await?;
+    let rows = sqlx::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
+        .fetch_all(&mut *tx)
+        .await?;
+    let mut applied = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (version, checksum): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        let Some(known) = migrations.iter().find(|m| m.version == version) else {
+            return Err(MigrateError::Newer { version });
+        };
+        if known.checksum(database.kind()) != checksum {
+            return Err(MigrateError::Changed {
+                version,
+                name: known.name,
+            });
+        }
+        applied.push(version);
+    }
+    for migration in migrations {
+        if !applied.contains(&migration.version) {
+            step(&mut tx, database.kind(), migration)
+                .await
+                .map_err(|source| MigrateError::Step {
+                    version: migration.version,
+                    name: migration.name,
+                    source,
+                })?;
+            tracing::info!(
+                "database: applied migration {} ({})",
+                migration.version,
+                migration.name
+            );
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn step(
+    tx: &mut Transaction<'static, Any>,
+    kind: DatabaseKind,
+    migration: &Migration,
+) -> Result<(), sqlx::Error> {
+    for statement in migration.text(kind).split(";\n").map(str::trim) {
+        let statement = statement.trim_end_matches(';');
+        if !statement.is_empty() {
+            tx.execute(statement).await?;
+        }
+    }
+    sqlx::query("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)")
+        .bind(migration.version)
+        .bind(migration.name)
+        .bind(migration.checksum(kind))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

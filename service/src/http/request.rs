@@ -1,0 +1,161 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::poll_fn;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+
+use super::problem::Problem;
+
+/// A request whose head has been read and whose body has not.
+pub struct Request {
+    pub(crate) parts: Parts,
+    pub(crate) body: Incoming,
+    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) limits: BodyLimits,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    pub(crate) max_bytes: usize,
+    pub(crate) timeout: Duration,
+}
+
+impl Request {
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The other end of the connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// A header as text; `None` where it is absent or no text.
+    pub fn header(&self, name: impl Into<HeaderName>) -> Option<&str> {
+        self.parts.headers.get(name.into())?.to_str().ok()
+    }
+
+    /// A header by a name that is no constant of the `header` module.
+    pub fn header_named(&self, name: &'static str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// A `{name}` of the route's path, percent-decoded; empty where the route has none.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The first value of a query parameter, decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        let query = self.parts.uri.query()?;
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// Whether the query names `name`, with or without a value.
+    pub fn has_query(&self, name: &str) -> bool {
+        self.query(name).is_some()
+    }
+
+    /// Refuses what is not declared as `media_type`; parameters such as `charset=utf-8` are
+    /// welcome.
+    ///
+    /// # Errors
+    /// 415, also for a missing `Content-Type`.
+    pub fn require_type(&self, media_type: &'static str) -> Result<(), Problem> {
+        let given = self.parts.headers.get(CONTENT_TYPE);
+        let essence = given
+            .and_then(|v| v.to_str().ok())
+            .map(|v| v.split(';').next().unwrap_or_default().trim());
+        if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(media_type)) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("the body must be declared as Content-Type: {media_type}"),
+        ))
+    }
+
+    /// The whole body, at most `MAX_BODY_BYTES`, within the read timeout.
+    ///
+    /// # Errors
+    /// 413 for a longer one (before reading it, where `Content-Length` tells), 408 for one that
+    /// does not arrive in time, 400 for one cut short or malformed.
+    pub async fn body(&mut self) -> Result<Bytes, Problem> {
+        let limits = self.limits;
+        if let Some(length) = self.parts.headers.get(CONTENT_LENGTH) {
+            let length = length.to_str().ok().and_then(|l| l.parse::<u64>().ok());
+            if length.is_none_or(|length| length > limits.max_bytes as u64) {
+                return Err(too_large(limits.max_bytes));
+            }
+        }
+        // `timeout` polls the body first: one that came with its head costs no timer.
+        match tokio::time::timeout(limits.timeout, collect(&mut self.body, limits.max_bytes)).await
+        {
+            Ok(result) => result,
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            )),
+        }
+    }
+}
+
+async fn collect(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Problem> {
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut length = 0;
+    while !body.is_end_stream() {
+        let frame = poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| {
+            Problem::bad_request(format!("the body could not be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        match &first {
+            // The usual body is one piece, and is used as it is.
+            None => first = Some(data),
+            Some(head) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(head);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if rest.is_empty() {
+        first.unwrap_or_default()
+    } else {
+        rest.freeze()
+    })
+}
+
+fn too_large(max_bytes: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is longer than {max_bytes} bytes (MAX_BODY_BYTES)"),
+    )
+}

@@ -1,0 +1,198 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use super::metrics::RouteMetrics;
+use super::problem::Problem;
+use super::request::Request;
+use super::response::Response;
+
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
+
+/// Methods and paths to handlers. Paths are matchit's: `/api/orders/{orderId}`, `{*rest}`.
+#[derive(Default)]
+pub struct Router {
+    routes: Vec<(&'static str, Vec<(Method, Handler)>)>,
+}
+
+impl Router {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A handler `async fn(State, Request) -> Result<Response, Problem>`; the state is cloned for
+    /// each request. A `GET` handler serves `HEAD` as well.
+    pub fn route<S, F, Fut>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        state: S,
+        handler: F,
+    ) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let handler: Handler =
+            Arc::new(move |request| Box::pin(handler(state.clone(), request)) as Answer);
+        match self.routes.iter_mut().find(|(p, _)| *p == path) {
+            Some((_, methods)) => methods.push((method, handler)),
+            None => self.routes.push((path, vec![(method, handler)])),
+        }
+        self
+    }
+
+    pub fn get<S, F, Fut>(self, path: &'static str, state: S, handler: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        self.route(Method::GET, path, state, handler)
+    }
+
+    pub fn post<S, F, Fut>(self, path: &'static str, state: S, handler: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        self.route(Method::POST, path, state, handler)
+    }
+
+    /// All routes of another router as well.
+    pub fn merge(mut self, other: Self) -> Self {
+        for (path, methods) in other.routes {
+            match self.routes.iter_mut().find(|(p, _)| *p == path) {
+                Some((_, own)) => own.extend(methods),
+                None => self.routes.push((path, methods)),
+            }
+        }
+        self
+    }
+
+    /// The lookup table.
+    ///
+    /// # Panics
+    /// If two paths contradict each other: an error of the program, seen by any test that serves.
+    pub(crate) fn build(self, metrics: &super::HttpMetrics) -> RouteTable {
+        let mut tree = matchit::Router::new();
+        for (path, methods) in self.routes {
+            let mut allow: Vec<&str> = methods.iter().map(|(m, _)| m.as_str()).collect();
+            if allow.contains(&"GET") {
+                allow.push("HEAD");
+            }
+            let entry = Entry {
+                allow: HeaderValue::from_str(&allow.join(", ")).expect("methods are tokens"),
+                methods: methods
+                    .into_iter()
+                    .map(|(method, handler)| {
+                        let metrics = metrics.route(method.as_str(), path);
+                        (method, handler, metrics)
+                    })
+                    .collect(),
+                other: metrics.route("_OTHER", path),
+            };
+            tree.insert(path, entry)
+                .unwrap_or_else(|error| panic!("route {path}: {error}"));
+        }
+        RouteTable {
+            tree,
+            unmatched: metrics.route("_OTHER", ""),
+        }
+    }
+}
+
+pub(crate) struct RouteTable {
+    tree: matchit::Router<Entry>,
+    unmatched: Arc<RouteMetrics>,
+}
+
+struct Entry {
+    methods: Vec<(Method, Handler, Arc<RouteMetrics>)>,
+    allow: HeaderValue,
+    other: Arc<RouteMetrics>,
+}
+
+/// The outcome of a lookup; the metrics say which route it counts for.
+pub(crate) enum Found<'a> {
+    Handler(&'a Handler, Vec<(String, String)>, &'a Arc<RouteMetrics>),
+    Refused(Problem, &'a Arc<RouteMetrics>),
+}
+
+impl RouteTable {
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let Ok(found) = self.tree.at(path) else {
+            return Found::Refused(
+                Problem::not_found(
+                    "there is nothing at this path; GET /openapi.json lists what is",
+                ),
+                &self.unmatched,
+            );
+        };
+        let entry = found.value;
+        let wanted = |m: &Method| m == method || (*method == Method::HEAD && *m == Method::GET);
+        let Some((_, handler, metrics)) = entry.methods.iter().find(|(m, _, _)| wanted(m)) else {
+            let problem = Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!(
+                    "this path takes {}",
+                    entry.allow.to_str().unwrap_or_default()
+                ),
+            );
+            return Found::Refused(problem.header(ALLOW, entry.allow.clone()), &entry.other);
+        };
+        let mut parameters = Vec::new();
+        for (name, value) in found.params.iter() {
+            match decoded(value) {
+                Some(value) => parameters.push((name.to_owned(), value)),
+                None => {
+                    let problem = Problem::bad_request("the path is not percent-encoded UTF-8");
+                    return Found::Refused(problem, metrics);
+                }
+            }
+        }
+        Found::Handler(handler, parameters, metrics)
+    }
+}
+
+/// Percent-decoded (RFC 3986); `None` where an escape is cut short or the bytes are no UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte == b'%' {
+            let hex = tail.get(..2)?;
+            let digit = |b: u8| char::from(b).to_digit(16);
+            bytes.push((digit(hex[0])? * 16 + digit(hex[1])?) as u8);
+            rest = &tail[2..];
+        } else {
+            bytes.push(byte);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_percent_decoded() {
+        assert_eq!(decoded("a%20b").as_deref(), Some("a b"));
+        assert_eq!(decoded("%D1%8F").as_deref(), Some("я"));
+        assert_eq!(decoded("plain+plus").as_deref(), Some("plain+plus"));
+        for wrong in ["%", "%2", "%zz", "%ff", "%+1"] {
+            assert_eq!(decoded(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use kafka::{
+    Assignor, AutoOffsetReset, Client, ClientConfig, ConfigError, ConsumerBuilder, ProducerBuilder,
+};
+
+use crate::config::{KafkaConfig, OffsetReset, Strategy};
+
+/// Longest time to open a connection: a broker that swallows packets must not use up a request's
+/// patience.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl KafkaConfig {
+    /// A client named `client_id`, not connected yet.
+    ///
+    /// # Errors
+    /// The bootstrap servers cannot be read (found when the configuration was read, too).
+    pub fn client(&self, client_id: &str) -> Result<Client, ConfigError> {
+        let mut config = ClientConfig::new(&self.bootstrap_servers)?;
+        client_id.clone_into(&mut config.client_id);
+        config.connect_timeout = CONNECT_TIMEOUT;
+        Ok(Client::new(config))
+    }
+
+    /// A producer with the configured memory and compression.
+    pub fn producer(&self, client: &Client) -> ProducerBuilder {
+        client
+            .producer()
+            .buffer_memory(self.buffer_memory)
+            .compression(self.compression)
+    }
+
+    /// A consumer of `group` with the configured start, strategies and static membership.
+    pub fn consumer(&self, client: &Client, group: &str) -> ConsumerBuilder {
+        client
+            .consumer(group)
+            .auto_offset_reset(match self.auto_offset_reset {
+                OffsetReset::Earliest => AutoOffsetReset::Earliest,
+                OffsetReset::Latest => AutoOffsetReset::Latest,
+                OffsetReset::None => AutoOffsetReset::None,
+            })
+            .assignors(
+                self.assignment_strategy
+                    .iter()
+                    .map(|strategy| match strategy {
+                        Strategy::Range => Assignor::Range,
+                        Strategy::RoundRobin => Assignor::RoundRobin,
+                        Strategy::CooperativeSticky => Assignor::CooperativeSticky,
+                    }),
+            )
+            .group_instance_id(self.group_instance_id.as_deref())
+    }
+}

@@ -1,0 +1,125 @@
+//! From the command line to a running service and its exit status: 0 ended well, 1 failed, 2
+//! wrong configuration.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::{Common, Invocation, Mistakes, Parsed, Program};
+use crate::logging;
+
+/// Exit status of a wrong configuration.
+const WRONG_CONFIGURATION: u8 = 2;
+
+/// Why a service did not start, or ended other than well.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads the process's arguments, environment and env file.
+///
+/// # Errors
+/// The exit status, after `--help` or `--version` has been printed.
+pub fn invocation(program: &Program) -> Result<Invocation, ExitCode> {
+    let folder = std::env::current_dir().unwrap_or_default();
+    // Variables that are no UTF-8 cannot be ours.
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned());
+    match program.parse(arguments, vars, &folder) {
+        Parsed::Invocation(invocation) => Ok(invocation),
+        Parsed::Print(text) => {
+            // A closed pipe (`--help | head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Err(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says what is wrong with the configuration; status 2.
+pub fn refuse(program: &str, mistakes: &Mistakes) -> ExitCode {
+    eprint!(
+        "{program}: the configuration is wrong:\n{mistakes}{program} --help lists every option.\n"
+    );
+    ExitCode::from(WRONG_CONFIGURATION)
+}
+
+/// Sets up logging and the runtime, and runs the service until it ends by itself or by SIGTERM or
+/// Ctrl-C, which resolve the future given to `service`. A second signal ends the process at once.
+pub fn serve<S, Fut, E>(common: &Common, service: S) -> ExitCode
+where
+    S: FnOnce(Shutdown) -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    logging::init(common.log_format, &common.log_level);
+    block_on(common, service(Shutdown(())))
+}
+
+/// Runs a subcommand's future on a runtime, without logging set up to standard output.
+pub fn block_on<E: Display>(
+    common: &Common,
+    future: impl Future<Output = Result<(), E>>,
+) -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if common.worker_threads > 0 {
+        builder.worker_threads(common.worker_threads);
+    }
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{}: cannot start threads: {error}", common.service);
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(future);
+    // What still runs was left behind on purpose; do not wait for it.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("{}: {error}", common.service);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The wish to end, as the process hears it.
+#[derive(Debug)]
+pub struct Shutdown(());
+
+impl Shutdown {
+    /// Resolves at SIGTERM or Ctrl-C. A second one afterwards ends the process with status 1.
+    pub async fn requested(self) {
+        signal().await;
+        tokio::spawn(async {
+            signal().await;
+            eprintln!("second signal: ending at once");
+            std::process::exit(1);
+        });
+    }
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!("cannot listen for SIGTERM: {error}");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}

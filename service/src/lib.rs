@@ -1,0 +1,27 @@
+//! What every service needs around its logic.
+//!
+//! Where to look first: [`launch`] shows how a `main.rs` starts a service; [`duties::Duties`] runs
+//! its tasks and ends them in the contract's order. Around them:
+//!
+//! - [`config`]: options as a table, all mistakes at once
+//! - [`http`]: server, router, problems, event streams
+//! - [`health`], [`metrics`], [`logging`]: what an operator sees
+//! - [`db`]: SQLite or PostgreSQL behind one pool, migrations, group commits
+//! - [`feed`]: topics followed and fanned out to event streams
+//! - [`kafka_glue`]: configuration to client, statistics to metrics
+//!
+//! No service's logic is here, and nothing here knows a topic or an event.
+
+pub mod config;
+pub mod db;
+pub mod duties;
+pub mod feed;
+pub mod health;
+pub mod healthcheck;
+pub mod http;
+pub mod kafka_glue;
+pub mod launch;
+pub mod logging;
+pub mod metrics;
+
+pub use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};

@@ -1,0 +1,120 @@
+use std::io::Write;
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Value, json};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+
+use super::fields::Fields;
+
+/// Version of the Elastic Common Schema that the field names are taken from.
+const ECS_VERSION: &str = "8.17.0";
+
+/// One JSON object a line, in the Elastic Common Schema. Fields of an event beyond message, error
+/// and trace id go to `labels`.
+pub(crate) struct EcsLayer<W> {
+    writer: W,
+    pid: u32,
+}
+
+impl<W> EcsLayer<W> {
+    pub(crate) fn new(writer: W) -> Self {
+        Self {
+            writer,
+            pid: std::process::id(),
+        }
+    }
+}
+
+impl<S, W> Layer<S> for EcsLayer<W>
+where
+    S: Subscriber,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let mut line = json!({
+            "@timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            "log.level": metadata.level().as_str().to_ascii_lowercase(),
+            "message": fields.message,
+            "ecs.version": ECS_VERSION,
+            "log.logger": metadata.target(),
+            "service.name": service_of(metadata.target()),
+            "process.pid": self.pid,
+        });
+        let object = line.as_object_mut().expect("built as an object");
+        if let Some(error) = fields.error {
+            object.insert("error.message".to_owned(), Value::String(error));
+        }
+        if let Some(trace_id) = fields.trace_id {
+            object.insert("trace.id".to_owned(), Value::String(trace_id));
+        }
+        if !fields.labels.is_empty() {
+            object.insert("labels".to_owned(), Value::Object(fields.labels));
+        }
+        let mut text = line.to_string();
+        text.push('\n');
+        // Standard output gone: there is nowhere left to complain.
+        let _ = self.writer.make_writer().write_all(text.as_bytes());
+    }
+}
+
+/// `producer_svc::intake` is of `producer-svc`: several services may share a process.
+fn service_of(target: &str) -> String {
+    target
+        .split("::")
+        .next()
+        .unwrap_or_default()
+        .replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_event_is_one_object_on_one_line() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = EcsLayer::new(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(target: "producer_svc::intake", error = "gone\naway", partition = 3, "two\nlines");
+            tracing::info!("plain");
+        });
+        let text = String::from_utf8(sink.0.lock().clone()).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["log.level"], "warn");
+        assert_eq!(lines[0]["message"], "two\nlines");
+        assert_eq!(lines[0]["error.message"], "gone\naway");
+        assert_eq!(lines[0]["labels"]["partition"], "3");
+        assert_eq!(lines[0]["service.name"], "producer-svc");
+        assert!(lines[0]["@timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+}

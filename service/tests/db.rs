@@ -1,0 +1,276 @@
+//! The database layer, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
+
+use service::CancellationToken;
+use service::config::{DatabaseConfig, Secret};
+use service::db::{
+    BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig, MigrateError, Migration,
+    WriteError,
+};
+use service::health::Health;
+use sqlx::{AnyConnection, Row};
+
+const FIRST: Migration = Migration {
+    version: 1,
+    name: "things",
+    sqlite: "CREATE TABLE things (name TEXT PRIMARY KEY, size BIGINT NOT NULL);\n\
+             CREATE INDEX things_by_size ON things (size);\n",
+    postgres: "CREATE TABLE things (name TEXT PRIMARY KEY, size BIGINT NOT NULL);\n\
+               CREATE INDEX things_by_size ON things (size);\n",
+};
+const SECOND: Migration = Migration {
+    version: 2,
+    name: "colours",
+    sqlite: "ALTER TABLE things ADD COLUMN colour TEXT;\n",
+    postgres: "ALTER TABLE things ADD COLUMN colour TEXT;\n",
+};
+const FIRST_CHANGED: Migration = Migration {
+    sqlite: "CREATE TABLE things (name TEXT)",
+    postgres: "CREATE TABLE things (name TEXT)",
+    ..FIRST
+};
+
+static ONE: [Migration; 1] = [FIRST];
+static BOTH: [Migration; 2] = [FIRST, SECOND];
+static CHANGED: [Migration; 1] = [FIRST_CHANGED];
+
+/// A database of the test's own: a file, or a schema of the server under test.
+struct Own {
+    config: DatabaseConfig,
+    _folder: tempfile::TempDir,
+}
+
+async fn own() -> Own {
+    let folder = tempfile::tempdir().unwrap();
+    let config = match std::env::var("TEST_DATABASE_URL") {
+        Ok(url) => {
+            let schema = format!("t{}", uuid::Uuid::new_v4().simple());
+            sqlx::any::install_default_drivers();
+            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+                .execute(&pool)
+                .await
+                .unwrap();
+            let joint = if url.contains('?') { '&' } else { '?' };
+            DatabaseConfig {
+                kind: DatabaseKind::Postgres,
+                url: Secret::new(format!("{url}{joint}options=-csearch_path%3D{schema}")),
+                pool_size: 4,
+            }
+        }
+        Err(_) => DatabaseConfig {
+            kind: DatabaseKind::Sqlite,
+            url: Secret::new(format!(
+                "sqlite:{}",
+                folder.path().join("new/folder/test.db").display()
+            )),
+            pool_size: 4,
+        },
+    };
+    Own {
+        config,
+        _folder: folder,
+    }
+}
+
+async fn count(database: &Database) -> i64 {
+    sqlx::query("SELECT COUNT(*) FROM things")
+        .fetch_one(database.pool())
+        .await
+        .unwrap()
+        .get(0)
+}
+
+#[tokio::test]
+async fn migrations_run_once_in_order_and_changes_are_noticed() {
+    let own = own().await;
+    let database = Database::new(&own.config, &ONE).unwrap();
+    assert!(!database.is_ready());
+    database.migrate().await.unwrap();
+    database.migrate().await.unwrap();
+    assert!(database.is_ready() && database.answers().await);
+    sqlx::query("INSERT INTO things (name, size) VALUES ($1, $2)")
+        .bind("ball")
+        .bind(3_i64)
+        .execute(database.pool())
+        .await
+        .unwrap();
+
+    let later = Database::new(&own.config, &BOTH).unwrap();
+    later.migrate().await.unwrap();
+    assert_eq!(count(&later).await, 1);
+    let newer = Database::new(&own.config, &ONE)
+        .unwrap()
+        .migrate()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(newer, MigrateError::Newer { version: 2 }),
+        "{newer}"
+    );
+    let changed = Database::new(&own.config, &CHANGED)
+        .unwrap()
+        .migrate()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(changed, MigrateError::Changed { version: 1, .. }),
+        "{changed}"
+    );
+}
+
+#[tokio::test]
+async fn instances_that_start_together_do_not_disturb_each_other() {
+    let own = own().await;
+    let databases: Vec<Database> = (0..6)
+        .map(|_| Database::new(&own.config, &BOTH).unwrap())
+        .collect();
+    let all = databases.iter().map(Database::migrate);
+    for result in futures::future::join_all(all).await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_failed_migration_leaves_nothing_behind() {
+    static BROKEN: [Migration; 2] = [
+        FIRST,
+        Migration {
+            version: 2,
+            name: "broken",
+            sqlite: "CREATE TABLE others (id BIGINT);\nCREATE TABLE nonsense (\n",
+            postgres: "CREATE TABLE others (id BIGINT);\nCREATE TABLE nonsense (\n",
+        },
+    ];
+    let own = own().await;
+    let broken = Database::new(&own.config, &BROKEN).unwrap();
+    let error = broken.migrate().await.unwrap_err().to_string();
+    assert!(error.contains("migration 2 (broken)"), "{error}");
+    assert!(!broken.is_ready());
+    Database::new(&own.config, &BOTH)
+        .unwrap()
+        .migrate()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_service_starts_while_its_database_is_away() {
+    let own = own().await;
+    // A file where the folder should be; or nobody listening.
+    let (config, repair): (DatabaseConfig, Option<std::path::PathBuf>) = match own.config.kind {
+        DatabaseKind::Sqlite => {
+            let blocker = own._folder.path().join("new");
+            std::fs::write(&blocker, "").unwrap();
+            (own.config.clone(), Some(blocker))
+        }
+        DatabaseKind::Postgres => (
+            DatabaseConfig {
+                url: Secret::new("postgres://127.0.0.1:1/nobody"),
+                ..own.config.clone()
+            },
+            None,
+        ),
+    };
+    let database = Database::new(&config, &BOTH).unwrap();
+    let health = Health::new();
+    let stop = CancellationToken::new();
+    let part = health.optional("database");
+    let watching = tokio::spawn(database.clone().watch_over(part, stop.clone()));
+    while health
+        .report()
+        .degraded
+        .iter()
+        .all(|m| m.problem == "not reached yet")
+    {
+        tokio::task::yield_now().await;
+    }
+    assert!(!database.is_ready());
+    if let Some(blocker) = repair {
+        std::fs::remove_file(blocker).unwrap();
+        database.ready().await;
+        while !health.report().degraded.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+struct Things;
+
+impl BatchWrite for Things {
+    type Item = (String, i64);
+    type Output = usize;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[Self::Item],
+    ) -> Result<Vec<usize>, sqlx::Error> {
+        for (name, size) in items {
+            sqlx::query("INSERT INTO things (name, size) VALUES ($1, $2)")
+                .bind(name)
+                .bind(size)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(vec![items.len(); items.len()])
+    }
+}
+
+#[tokio::test]
+async fn many_writers_share_transactions() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let config = GroupWriterConfig {
+        max_batch: 100,
+        queue: 1_000,
+    };
+    let writer = GroupWriter::spawn(database.clone(), Things, config);
+    let writes = (0..500).map(|n| writer.write((format!("thing {n}"), n)));
+    let sizes: Vec<usize> = futures::future::join_all(writes)
+        .await
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(count(&database).await, 500);
+    assert!(
+        sizes.iter().any(|&size| size > 50),
+        "batches stayed small: {sizes:?}"
+    );
+    assert!(sizes.iter().all(|&size| size <= 100));
+}
+
+#[tokio::test]
+async fn one_bad_item_does_not_take_the_others_with_it() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let writer = GroupWriter::spawn(database.clone(), Things, GroupWriterConfig::default());
+    let names = ["a", "b", "a", "c"];
+    let writes = names.map(|name| writer.write((name.to_owned(), 1)));
+    let results = futures::future::join_all(writes).await;
+    let refused: Vec<bool> = results
+        .iter()
+        .map(|result| matches!(result, Err(WriteError::Refused(_))))
+        .collect();
+    assert_eq!(refused, [false, false, true, false]);
+    assert_eq!(count(&database).await, 3);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_from_a_bad_item() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let writer = GroupWriter::spawn(database.clone(), Things, GroupWriterConfig::default());
+    database.close().await;
+    let writes = [1, 2].map(|n| writer.write((format!("{n}"), n)));
+    for result in futures::future::join_all(writes).await {
+        assert!(
+            matches!(result, Err(WriteError::Unavailable(_))),
+            "{result:?}"
+        );
+    }
+}
