@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use proto::{EventType, TypeIds, groups, topics};
+use service::config::{
+    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
+};
+
+use crate::NAME;
+
+/// All that producer-svc can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub common: Common,
+    pub order_topic: TopicName,
+    pub orders_topic: TopicName,
+    pub order_status_topic: TopicName,
+    /// Whether this instance keeps the order view and its event streams.
+    pub order_view: bool,
+    pub order_view_retention: Duration,
+    pub type_ids: TypeIds,
+}
+
+/// The command line: options and subcommands.
+pub fn program() -> Program {
+    let mut options = common_options(
+        "127.0.0.1:8080,127.0.0.1:8001,127.0.0.1:5000",
+        groups::ORDER_VIEW,
+        "sqlite:data/producer-svc.db",
+    );
+    options.extend([
+        Opt::new(
+            "ORDER_VIEW",
+            "true",
+            group::SERVICE,
+            "Keep the order view and stream events. false: take orders only, without a database.",
+        ),
+        Opt::new(
+            "ORDER_VIEW_RETENTION",
+            "30d",
+            group::SERVICE,
+            "How long the order view keeps what happened to an order.",
+        ),
+        Opt::unset(
+            EventType::OrderPlaced.type_id_variable(),
+            group::SERVICE,
+            "Class that Spring readers map OrderPlaced events to, sent as __TypeId__.",
+        ),
+        Opt::new(
+            topics::ORDER_TOPIC.variable,
+            topics::ORDER_TOPIC.name,
+            group::TOPICS,
+            "Orders in camelCase.",
+        ),
+        Opt::new(
+            topics::ORDERS.variable,
+            topics::ORDERS.name,
+            group::TOPICS,
+            "Orders in snake_case.",
+        ),
+        Opt::new(
+            topics::ORDER_STATUS_TOPIC.variable,
+            topics::ORDER_STATUS_TOPIC.name,
+            group::TOPICS,
+            "Every step of an order.",
+        ),
+    ]);
+    Program {
+        name: NAME,
+        about: "The shop's HTTP front door: takes orders, shows their state, streams their events.",
+        options,
+        commands: vec![Command {
+            name: "healthcheck",
+            arguments: "",
+            about: "Ask the running service's own /livez; status 0 if it answers.",
+            options: vec![],
+        }],
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// All mistakes at once.
+    pub fn read(mut values: Values) -> Result<Self, Mistakes> {
+        let config = Self::take(&mut values);
+        values.finish(config)
+    }
+
+    /// Takes the service's options out of `values`; mistakes are noted there.
+    pub fn take(values: &mut Values) -> Self {
+        let config = Self {
+            common: Common::read(NAME, values),
+            order_topic: values.get(topics::ORDER_TOPIC.variable),
+            orders_topic: values.get(topics::ORDERS.variable),
+            order_status_topic: values.get(topics::ORDER_STATUS_TOPIC.variable),
+            order_view: values.get("ORDER_VIEW"),
+            order_view_retention: values.checked(
+                "ORDER_VIEW_RETENTION",
+                "must be longer than 0",
+                |retention: &Duration| !retention.is_zero(),
+            ),
+            type_ids: TypeIds::from_variables(|variable| {
+                (variable == EventType::OrderPlaced.type_id_variable())
+                    .then(|| values.find(variable))?
+            }),
+        };
+        if config.order_topic == config.orders_topic
+            || config.order_status_topic == config.order_topic
+            || config.order_status_topic == config.orders_topic
+        {
+            values.mistake(
+                "ORDER_TOPIC",
+                "ORDERS_TOPIC and ORDER_STATUS_TOPIC must differ",
+            );
+        }
+        config
+    }
+}

@@ -1,0 +1,250 @@
+//! `POST /api/orders` and `POST /orders`: an order is checked, written to Kafka, and answered with
+//! its receipt once the broker has acknowledged it. No database is on the way.
+
+mod answer;
+mod counters;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::{OutgoingRecord, ProduceError, Producer};
+use proto::{
+    DecodeError, EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, Traceparent,
+    order_id,
+};
+use service::http::{
+    FieldProblem, Language, Problem, Request, Response, Router, StatusCode, header, preferred,
+};
+use service::metrics::Metrics;
+
+use crate::Config;
+use answer::Receipt;
+use counters::{Counters, Outcome};
+
+/// One way in: a route, the topic it writes to, and the spelling of both.
+pub(crate) struct Intake {
+    route: &'static str,
+    spelling: Spelling,
+    topic: String,
+    type_id: Option<String>,
+    producer: Producer,
+    counters: Counters,
+}
+
+/// How long a client should wait before it sends a refused order again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// `ce_source` of what this service sends: a URI reference, as CloudEvents asks for.
+const SOURCE: &str = "/producer-svc";
+
+/// Longest `Idempotency-Key` in bytes: far past any UUID or hash, and a bound on what is hashed.
+const MAX_KEY_BYTES: usize = 255;
+
+/// Both ways in, sharing a producer and the counters.
+///
+/// The producer's delivery timeout must be `REQUEST_TIMEOUT`: it is what bounds the wait here, for
+/// less than a timer a request.
+pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) -> Router {
+    let counters = Counters::new(metrics);
+    let intake = |route: &'static str, spelling, topic: &str| {
+        Arc::new(Intake {
+            route,
+            spelling,
+            topic: topic.to_owned(),
+            type_id: config
+                .type_ids
+                .get(EventType::OrderPlaced)
+                .map(str::to_owned),
+            producer: producer.clone(),
+            counters: counters.clone(),
+        })
+    };
+    let camel = intake("/api/orders", Spelling::Camel, &config.order_topic);
+    let snake = intake("/orders", Spelling::Snake, &config.orders_topic);
+    Router::new()
+        .post(camel.route, camel, post)
+        .post(snake.route, snake, post)
+}
+
+async fn post(intake: Arc<Intake>, mut request: Request) -> Result<Response, Problem> {
+    let result = intake.take(&mut request).await;
+    intake.counters.count(match &result {
+        Ok(_) => Outcome::Accepted,
+        Err(problem) => Outcome::of(problem.status()),
+    });
+    result
+}
+
+impl Intake {
+    async fn take(&self, request: &mut Request) -> Result<Response, Problem> {
+        request.require_type("application/json")?;
+        let language = preferred(request.header(header::ACCEPT_LANGUAGE));
+        let body = request.body().await?;
+        let asked = OrderRequest::decode(&body, self.spelling).map_err(refusal)?;
+        let id = self.order_id(&asked, request)?;
+        match self.send(&asked, &id, request).await {
+            Ok(place) => {
+                let receipt = Receipt {
+                    order_id: &id,
+                    message: message(language),
+                    topic: &place.topic,
+                    partition: place.partition,
+                    offset: place.offset,
+                };
+                Ok(receipt.response(self.spelling))
+            }
+            Err(error) => Err(self.not_accepted(error, &id)),
+        }
+    }
+
+    /// Given in the body, or derived from the `Idempotency-Key`, or new.
+    fn order_id<'a>(
+        &self,
+        asked: &OrderRequest<'a>,
+        request: &Request,
+    ) -> Result<Cow<'a, str>, Problem> {
+        if let Some(id) = &asked.order_id {
+            return Ok(id.clone());
+        }
+        let id = match request.headers().get("idempotency-key") {
+            None => order_id::new(),
+            Some(key) => match key.to_str() {
+                Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => {
+                    order_id::idempotent(self.route, asked.user_id.as_deref(), key)
+                }
+                _ => {
+                    return Err(Problem::bad_request(format!(
+                        "the Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"
+                    )));
+                }
+            },
+        };
+        Ok(Cow::Owned(id.as_str().to_owned()))
+    }
+
+    /// Resolves when the broker has acknowledged, or the delivery timeout has passed.
+    async fn send(
+        &self,
+        asked: &OrderRequest<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Result<kafka::RecordMetadata, ProduceError> {
+        let now = Rfc3339::now();
+        let order = Order {
+            order_id: Cow::Borrowed(id),
+            product: Cow::Borrowed(&*asked.product),
+            quantity: asked.quantity,
+            user_id: asked.user_id.as_deref().map(Cow::Borrowed),
+            created_at: Some(Cow::Borrowed(now.as_str())),
+        };
+        let mut value = Vec::with_capacity(256);
+        order.write(self.spelling, &mut value);
+        let trace = Traceparent::continued(
+            request
+                .headers()
+                .get("traceparent")
+                .map(|parent| parent.as_bytes()),
+        );
+        let delivery = self.producer.enqueue(&OutgoingRecord {
+            topic: &self.topic,
+            partition: None,
+            key: Some(id.as_bytes()),
+            value: Some(&value),
+            headers: &EventHeaders {
+                // A retry of the order is the same event.
+                id,
+                event_type: EventType::OrderPlaced,
+                source: SOURCE,
+                time: &now,
+                trace: &trace,
+                type_id: self.type_id.as_deref(),
+            }
+            .list(),
+            timestamp: None,
+        })?;
+        delivery.await
+    }
+
+    fn not_accepted(&self, error: ProduceError, id: &str) -> Problem {
+        let member = match self.spelling {
+            Spelling::Camel => "orderId",
+            Spelling::Snake => "order_id",
+        };
+        let problem = match &error {
+            ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. } => {
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the order is larger than Kafka takes",
+                )
+            }
+            ProduceError::BufferFull { .. } => Problem::unavailable(
+                "too many orders wait for Kafka; send the order again with the same id",
+                RETRY_AFTER,
+            ),
+            _ => Problem::unavailable(
+                "Kafka did not confirm the order in time; send it again with the same id",
+                RETRY_AFTER,
+            ),
+        };
+        tracing::debug!("order not accepted: {error}");
+        problem.with(member, id)
+    }
+}
+
+fn message(language: Language) -> &'static str {
+    match language {
+        Language::Russian => "ваш заказ принят в обработку",
+        Language::English => "your order is accepted for processing",
+    }
+}
+
+fn refusal(error: DecodeError) -> Problem {
+    match error {
+        DecodeError::Fields(errors) => Problem::unprocessable(
+            errors
+                .0
+                .into_iter()
+                .map(|error| FieldProblem {
+                    field: error.field.into(),
+                    detail: error.problem,
+                })
+                .collect(),
+        ),
+        other => Problem::bad_request(format!("the body is no order: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::http::Body;
+
+    use super::*;
+
+    #[test]
+    fn refusals_name_every_wrong_field_and_tell_unreadable_from_wrong() {
+        let refused = |body: &str| {
+            refusal(OrderRequest::decode(body.as_bytes(), Spelling::Camel).unwrap_err())
+        };
+        let wrong = refused("{\"product\":\"\",\"quantity\":0}");
+        assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let Body::Full(body) = wrong.into_response().into_body() else {
+            panic!("a stream");
+        };
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let fields: Vec<_> = document["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| &e["field"])
+            .collect();
+        assert_eq!(fields, ["product", "quantity"]);
+        for unreadable in ["", "{", "[]", "\u{1}"] {
+            assert_eq!(
+                refused(unreadable).status(),
+                StatusCode::BAD_REQUEST,
+                "{unreadable:?}"
+            );
+        }
+    }
+}

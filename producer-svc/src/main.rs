@@ -1,0 +1,27 @@
+//! Starts producer-svc: reads its configuration, opens its listeners, runs until it is told to end.
+
+use std::process::ExitCode;
+
+use producer_svc::{Config, NAME, program};
+use service::http::Listeners;
+use service::{healthcheck, launch};
+
+fn main() -> ExitCode {
+    let invocation = match launch::invocation(&program()) {
+        Ok(invocation) => invocation,
+        Err(status) => return status,
+    };
+    let config = match Config::read(invocation.values) {
+        Ok(config) => config,
+        Err(mistakes) => return launch::refuse(NAME, &mistakes),
+    };
+    if invocation.command == Some("healthcheck") {
+        return healthcheck::run(config.common.http.addresses[0]);
+    }
+    let common = config.common.clone();
+    launch::serve(&common, async |shutdown| {
+        let listeners = Listeners::bind(&config.common.http.addresses, "HTTP_ADDR").await?;
+        producer_svc::run(config, listeners, shutdown.requested()).await?;
+        Ok::<_, launch::Failure>(())
+    })
+}

@@ -1,0 +1,203 @@
+use std::future::Future;
+
+use kafka::{DeadLetters, Producer};
+use proto::topics;
+use service::CancellationToken;
+use service::db::Database;
+use service::duties::{Duties, RunError};
+use service::feed::{Feed, FeedConfig};
+use service::health::Health;
+use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
+use service::kafka_glue::{KafkaStats, TopicPlan, make_topics, watch_consumer, watch_kafka};
+use service::metrics::Metrics;
+
+use crate::status_feed::{self, StatusSource};
+use crate::view::{self, MIGRATIONS, ViewHandler, ViewStore};
+use crate::{Config, NAME, intake};
+
+/// The service's document of its HTTP interface.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Records of the view in the handler's hands: enough to fill the transactions they share.
+const VIEW_IN_FLIGHT: usize = 1_024;
+
+/// Runs the service until `shutdown`, then leaves in the contract's order.
+///
+/// # Errors
+/// A task that cannot go on, or what was left at `SHUTDOWN_TIMEOUT`. Kafka or the database being
+/// away is no error: what needs them waits, and `/readyz` says so.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let common = &config.common;
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let mut duties = Duties::new(health.clone(), common.shutdown);
+    let stop = duties.stop();
+
+    let client = common.kafka.client(NAME).map_err(start)?;
+    let stats = KafkaStats::new(&metrics);
+    let producer = intake_producer(&config, &client)?;
+    stats.add_producer(&producer);
+    duties.spawn_quiet(
+        "Kafka watch",
+        watch_kafka(client.clone(), health.vital("kafka"), stop.clone()),
+    );
+    duties.spawn_quiet(
+        "topics",
+        make_topics(
+            client.clone(),
+            common.kafka.clone(),
+            topic_plan(&config),
+            health.optional("topics"),
+            stop.clone(),
+        ),
+    );
+
+    let mut routes = intake::routes(&config, &producer, &metrics)
+        .merge(service_routes(&health, &metrics, OPENAPI));
+    let mut view = None;
+    if config.order_view {
+        let started = View::start(&config, &client, &health, &metrics, &stats, &mut duties)?;
+        routes = routes.merge(started.routes(&stop));
+        view = Some(started);
+    } else {
+        routes = routes.merge(view::routes_without_view());
+    }
+
+    tracing::info!("listening at {}", listeners.names());
+    let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
+    duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));
+
+    let timeout = common.shutdown.timeout;
+    let last = async {
+        if let Err(error) = producer.close(timeout).await {
+            tracing::warn!("{error}");
+        }
+        if let Some(view) = view {
+            view.close(timeout).await;
+        }
+    };
+    let result = duties.run(shutdown, last).await;
+    if result.is_ok() {
+        tracing::info!("ended orderly");
+    }
+    result
+}
+
+/// The producer behind intake. It gives a record up after `REQUEST_TIMEOUT`, which is when its
+/// client is told so.
+fn intake_producer(config: &Config, client: &kafka::Client) -> Result<Producer, RunError> {
+    let patience = config.common.http.request_timeout;
+    let kafka = &config.common.kafka;
+    kafka
+        .producer(client)
+        .delivery_timeout(patience)
+        // A request that hangs leaves time for a second one on a new connection.
+        .request_timeout(patience.mul_f64(0.6))
+        .build()
+        .map_err(start)
+}
+
+fn topic_plan(config: &Config) -> TopicPlan {
+    let plan = TopicPlan::new()
+        .topic(&config.order_topic, topics::ORDER_TOPIC.partitions)
+        .topic(&config.orders_topic, topics::ORDERS.partitions);
+    let statuses = topics::ORDER_STATUS_TOPIC.partitions;
+    if config.order_view {
+        plan.consumed(&config.order_status_topic, statuses)
+            .consumed(&config.order_topic, topics::ORDER_TOPIC.partitions)
+            .consumed(&config.orders_topic, topics::ORDERS.partitions)
+    } else {
+        plan
+    }
+}
+
+fn start(error: impl std::fmt::Display) -> RunError {
+    RunError::Start(error.to_string())
+}
+
+/// The order view and its event streams.
+struct View {
+    store: ViewStore,
+    feed: Feed,
+    dead_letters: Producer,
+}
+
+impl View {
+    fn start(
+        config: &Config,
+        client: &kafka::Client,
+        health: &Health,
+        metrics: &Metrics,
+        stats: &KafkaStats,
+        duties: &mut Duties,
+    ) -> Result<Self, RunError> {
+        let stop = duties.stop();
+        let kafka = &config.common.kafka;
+        let database = Database::new(&config.common.database, &MIGRATIONS).map_err(start)?;
+        duties.spawn_quiet(
+            "database watch",
+            database
+                .clone()
+                .watch_over(health.optional("database"), stop.clone()),
+        );
+        duties.spawn_quiet(
+            "order view retention",
+            view::retain(database.clone(), config.order_view_retention, stop.clone()),
+        );
+
+        let store = ViewStore::new(database, metrics);
+        let dead_letters = kafka.producer(client).build().map_err(start)?;
+        stats.add_producer(&dead_letters);
+        let consumer = kafka
+            .consumer(client, &kafka.group_id)
+            .topics([
+                config.order_topic.as_str(),
+                config.orders_topic.as_str(),
+                config.order_status_topic.as_str(),
+            ])
+            .max_in_flight(VIEW_IN_FLIGHT)
+            .dead_letters(DeadLetters::new(dead_letters.clone()))
+            .build(ViewHandler::new(config, store.clone(), metrics))
+            .map_err(start)?;
+        stats.add_consumer(consumer.stats());
+        duties.spawn_quiet(
+            "order view watch",
+            watch_consumer(
+                consumer.stats(),
+                health.optional("order view"),
+                stop.clone(),
+            ),
+        );
+        let ending = stop.clone();
+        duties.spawn("order view", async move {
+            consumer.run(ending.cancelled()).await.map(drop)
+        });
+
+        let feed = Feed::new(
+            client.clone(),
+            &[&config.order_status_topic],
+            StatusSource,
+            FeedConfig::default(),
+        );
+        duties.spawn("status feed", feed.clone().follow(stop));
+        Ok(Self {
+            store,
+            feed,
+            dead_letters,
+        })
+    }
+
+    fn routes(&self, stop: &CancellationToken) -> Router {
+        view::routes(&self.store).merge(status_feed::routes(&self.feed, &self.store, stop))
+    }
+
+    async fn close(self, timeout: std::time::Duration) {
+        if let Err(error) = self.dead_letters.close(timeout).await {
+            tracing::warn!("dead letters: {error}");
+        }
+        self.store.database().close().await;
+    }
+}

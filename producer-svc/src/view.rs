@@ -1,0 +1,20 @@
+//! The order view: what Kafka says about orders, kept in the database for `GET`.
+//!
+//! The group `order-view` hands each record to [`ViewHandler`], which writes it as one row, with
+//! many others in one transaction ([`store`]). What state an order is in is not stored but read off
+//! its rows ([`order_state`]), so nothing can contradict them.
+
+mod handler;
+mod order_state;
+mod retention;
+mod routes;
+mod rows;
+mod schema;
+mod store;
+
+pub(crate) use handler::ViewHandler;
+pub(crate) use order_state::OrderEvent;
+pub(crate) use retention::retain;
+pub(crate) use routes::{routes, routes_without_view};
+pub(crate) use schema::MIGRATIONS;
+pub(crate) use store::ViewStore;

@@ -1,0 +1,239 @@
+use proto::{FinalStatus, Rfc3339};
+use serde::Serialize;
+
+/// One thing that happened to an order, and where it lies in Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderEvent {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) order_id: String,
+    pub(crate) status: EventStatus,
+    /// The record's timestamp, milliseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) reason: Option<String>,
+    /// Of the order itself; a status has none.
+    pub(crate) content: Option<OrderContent>,
+}
+
+/// What was ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderContent {
+    pub(crate) product: String,
+    pub(crate) quantity: i64,
+    pub(crate) user_id: Option<String>,
+}
+
+/// How far an order has come by one event. The order is the order of states, which never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EventStatus {
+    /// The order is in the log.
+    Accepted,
+    Created,
+    Confirmed,
+    Rejected,
+}
+
+impl EventStatus {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "ACCEPTED",
+            Self::Created => "CREATED",
+            Self::Confirmed => "CONFIRMED",
+            Self::Rejected => "REJECTED",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Accepted,
+            Self::Created,
+            Self::Confirmed,
+            Self::Rejected,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+
+    pub(crate) fn is_final(self) -> bool {
+        self >= Self::Confirmed
+    }
+}
+
+impl From<proto::Status> for EventStatus {
+    fn from(status: proto::Status) -> Self {
+        match status.outcome() {
+            None => Self::Created,
+            Some(FinalStatus::Confirmed) => Self::Confirmed,
+            Some(FinalStatus::Rejected) => Self::Rejected,
+        }
+    }
+}
+
+/// What `GET /api/orders/{orderId}` answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderState {
+    order_id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    events: Vec<EventReceipt>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventReceipt {
+    status: &'static str,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl OrderState {
+    /// The state that an order's events amount to; `None` without any.
+    ///
+    /// The first final status (in its partition; among partitions by time) is the outcome. Later
+    /// ones that repeat or contradict it are shown among the events and change nothing. Of several
+    /// records of the order itself the first counts.
+    pub(crate) fn of(mut events: Vec<OrderEvent>) -> Option<Self> {
+        // Within a partition the offset decides, whatever the clocks of the writers say.
+        events.sort_by(|a, b| {
+            (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
+        });
+        let outcome = events.iter().filter(|event| event.status.is_final()).fold(
+            None::<&OrderEvent>,
+            |first, event| match first {
+                Some(first) if first.precedes(event) => Some(first),
+                _ => Some(event),
+            },
+        );
+        let status = match outcome {
+            Some(outcome) => outcome.status,
+            None => events.iter().map(|event| event.status).max()?,
+        };
+        let reason = outcome.and_then(|outcome| outcome.reason.clone());
+        let content = events.iter().find_map(|event| event.content.clone());
+        // For people: as it went, statuses of one instant in the order of their rank.
+        events.sort_by_key(|event| {
+            (
+                event.status > EventStatus::Accepted,
+                event.time,
+                event.offset,
+            )
+        });
+        Some(Self {
+            order_id: events.first()?.order_id.clone(),
+            status: status.as_str(),
+            reason,
+            product: content.as_ref().map(|content| content.product.clone()),
+            quantity: content.as_ref().map(|content| content.quantity),
+            user_id: content.and_then(|content| content.user_id),
+            events: events.into_iter().map(EventReceipt::from).collect(),
+        })
+    }
+}
+
+impl OrderEvent {
+    /// Whether this event comes before another one: by offset in one partition, else by time (the
+    /// place decides a tie, so that everybody decides alike).
+    pub(super) fn precedes(&self, other: &Self) -> bool {
+        let (place, of_other) = (
+            (&self.topic, self.partition),
+            (&other.topic, other.partition),
+        );
+        if place == of_other {
+            self.offset < other.offset
+        } else {
+            (self.time, place) < (other.time, of_other)
+        }
+    }
+}
+
+impl From<OrderEvent> for EventReceipt {
+    fn from(event: OrderEvent) -> Self {
+        Self {
+            status: event.status.as_str(),
+            topic: event.topic,
+            partition: event.partition,
+            offset: event.offset,
+            time: Rfc3339::from_millis(event.time).as_str().to_owned(),
+            reason: event.reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(topic: &str, offset: i64, status: EventStatus, time: i64) -> OrderEvent {
+        OrderEvent {
+            topic: topic.to_owned(),
+            partition: 0,
+            offset,
+            order_id: "7".to_owned(),
+            status,
+            time,
+            reason: (status == EventStatus::Rejected).then(|| "too many".to_owned()),
+            content: (status == EventStatus::Accepted).then(|| OrderContent {
+                product: format!("Laptop {offset}"),
+                quantity: 1,
+                user_id: None,
+            }),
+        }
+    }
+
+    fn status_of(events: &[OrderEvent]) -> &'static str {
+        OrderState::of(events.to_vec()).unwrap().status
+    }
+
+    #[test]
+    fn the_state_grows_with_the_events_in_whatever_order_they_come() {
+        use EventStatus::*;
+        let placed = event("order_topic", 3, Accepted, 10);
+        let created = event("status", 5, Created, 11);
+        let confirmed = event("status", 6, Confirmed, 11);
+        assert!(OrderState::of(vec![]).is_none());
+        assert_eq!(status_of(std::slice::from_ref(&placed)), "ACCEPTED");
+        assert_eq!(status_of(std::slice::from_ref(&created)), "CREATED");
+        assert_eq!(status_of(&[created.clone(), placed.clone()]), "CREATED");
+        let all = OrderState::of(vec![confirmed, created, placed]).unwrap();
+        assert_eq!(all.status, "CONFIRMED");
+        let shown: Vec<&str> = all.events.iter().map(|event| event.status).collect();
+        assert_eq!(shown, ["ACCEPTED", "CREATED", "CONFIRMED"]);
+        assert_eq!(all.events[0].time, "1970-01-01T00:00:00.010Z");
+    }
+
+    #[test]
+    fn the_first_final_status_of_the_partition_wins() {
+        use EventStatus::*;
+        let events = [
+            event("status", 9, Rejected, 1),
+            event("status", 6, Confirmed, 50),
+            event("status", 7, Rejected, 40),
+            event("status", 8, Created, 60),
+        ];
+        let state = OrderState::of(events.to_vec()).unwrap();
+        assert_eq!((state.status, state.reason), ("CONFIRMED", None));
+    }
+
+    #[test]
+    fn the_first_record_of_the_order_wins() {
+        use EventStatus::*;
+        let events = [
+            event("order_topic", 9, Accepted, 1),
+            event("order_topic", 4, Accepted, 2),
+        ];
+        let state = OrderState::of(events.to_vec()).unwrap();
+        assert_eq!(state.product.as_deref(), Some("Laptop 4"));
+    }
+}

@@ -1,0 +1,217 @@
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+
+use service::db::{BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError};
+use service::metrics::{Counter, Metrics};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use tokio::sync::watch;
+
+use super::order_state::OrderEvent;
+use super::rows::{self, COLUMN_COUNT, COLUMNS};
+
+/// Writes and reads `order_events`.
+#[derive(Clone)]
+pub(crate) struct ViewStore {
+    database: Database,
+    writer: GroupWriter<InsertEvents>,
+    /// Counts committed batches of this instance.
+    committed: watch::Receiver<u64>,
+    contradictions: Counter,
+}
+
+impl ViewStore {
+    pub(crate) fn new(database: Database, metrics: &Metrics) -> Self {
+        let contradictions = Counter::default();
+        metrics.register(
+            "order_view_contradictions",
+            "Final statuses that contradict the first one of their order",
+            contradictions.clone(),
+        );
+        let (committed, receiver) = watch::channel(0);
+        let insert = InsertEvents { committed };
+        let writer = GroupWriter::spawn(database.clone(), insert, GroupWriterConfig::default());
+        Self {
+            database,
+            writer,
+            committed: receiver,
+            contradictions,
+        }
+    }
+
+    /// Resolves when the event is committed; an event that is there already changes nothing.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub(crate) async fn add(&self, event: OrderEvent) -> Result<(), WriteError> {
+        if self.writer.write(event).await? {
+            self.contradictions.inc();
+        }
+        Ok(())
+    }
+
+    /// All events of one order.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn events_of(&self, order_id: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
+        let query = format!("SELECT {COLUMNS} FROM order_events WHERE order_id = $1");
+        sqlx::query(AssertSqlSafe(query))
+            .bind(order_id)
+            .fetch_all(self.database.pool())
+            .await?
+            .iter()
+            .map(rows::read)
+            .collect()
+    }
+
+    /// A receiver that changes with every batch this instance commits.
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+struct InsertEvents {
+    committed: watch::Sender<u64>,
+}
+
+impl BatchWrite for InsertEvents {
+    type Item = OrderEvent;
+    /// Whether the event is a new final status that contradicts the order's first one.
+    type Output = bool;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[OrderEvent],
+    ) -> Result<Vec<bool>, sqlx::Error> {
+        let mut inserted = HashSet::new();
+        let mut rest = items;
+        while !rest.is_empty() {
+            let (chunk, tail) = rest.split_at(chunk_size(rest.len()));
+            insert(connection, chunk, &mut inserted).await?;
+            rest = tail;
+        }
+        let mut finals: Vec<&str> = items
+            .iter()
+            .filter(|event| event.status.is_final())
+            .map(|event| event.order_id.as_str())
+            .collect();
+        finals.sort_unstable();
+        finals.dedup();
+        let mut known: HashMap<String, Vec<OrderEvent>> = HashMap::new();
+        while !finals.is_empty() {
+            let chunk = finals.split_off(finals.len() - chunk_size(finals.len()));
+            for event in finals_of(connection, &chunk).await? {
+                known.entry(event.order_id.clone()).or_default().push(event);
+            }
+        }
+        let contradicts = |event: &OrderEvent| {
+            event.status.is_final()
+                && inserted.contains(&place(event))
+                && known[&event.order_id]
+                    .iter()
+                    .any(|other| other.status != event.status && other.precedes(event))
+        };
+        Ok(items.iter().map(contradicts).collect())
+    }
+
+    fn committed(&self) {
+        self.committed.send_modify(|count| *count += 1);
+    }
+}
+
+type Place = (String, i32, i64);
+
+fn place(event: &OrderEvent) -> Place {
+    (event.topic.clone(), event.partition, event.offset)
+}
+
+/// The largest power of two up to 128 that fits: a handful of statements to prepare, whatever the
+/// batches' sizes, and far from the limit of 32,766 parameters (SQLite).
+fn chunk_size(len: usize) -> usize {
+    1 << len.min(128).ilog2()
+}
+
+/// `($1, $2), ($3, $4)` and so on.
+fn placeholders(rows: usize, columns: usize) -> String {
+    let mut text = String::new();
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            let comma = if column == 1 { "" } else { ", " };
+            let _ = write!(text, "{comma}${}", row * columns + column);
+        }
+        text.push(')');
+    }
+    text
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    events: &[OrderEvent],
+    inserted: &mut HashSet<Place>,
+) -> Result<(), sqlx::Error> {
+    let text = format!(
+        "INSERT INTO order_events ({COLUMNS}) VALUES {} \
+         ON CONFLICT (topic, partition_no, record_offset) DO NOTHING \
+         RETURNING topic, partition_no, record_offset",
+        placeholders(events.len(), COLUMN_COUNT)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for event in events {
+        let content = event.content.as_ref();
+        query = query
+            .bind(&event.topic)
+            .bind(i64::from(event.partition))
+            .bind(event.offset)
+            .bind(&event.order_id)
+            .bind(event.status.as_str())
+            .bind(event.time)
+            .bind(content.map(|content| content.product.as_str()))
+            .bind(content.map(|content| content.quantity))
+            .bind(content.and_then(|content| content.user_id.as_deref()))
+            .bind(event.reason.as_deref());
+    }
+    for row in query.fetch_all(connection).await? {
+        let partition = i32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(-1);
+        inserted.insert((row.try_get(0)?, partition, row.try_get(2)?));
+    }
+    Ok(())
+}
+
+async fn finals_of(
+    connection: &mut AnyConnection,
+    order_ids: &[&str],
+) -> Result<Vec<OrderEvent>, sqlx::Error> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM order_events \
+         WHERE status IN ('CONFIRMED', 'REJECTED') AND order_id IN {}",
+        placeholders(1, order_ids.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for id in order_ids {
+        query = query.bind(*id);
+    }
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(rows::read)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_come_in_few_sizes() {
+        assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
+        let sizes: Vec<usize> = [1, 2, 3, 127, 128, 500].map(chunk_size).to_vec();
+        assert_eq!(sizes, [1, 2, 2, 64, 128, 128]);
+    }
+}

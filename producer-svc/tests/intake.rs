@@ -1,0 +1,306 @@
+//! Taking orders: receipts, refusals, identity, and Kafka away.
+
+#[path = "support/scene.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{SOON, Scene};
+use testkit::{ApiKey, Kafka, eventually, http, metrics};
+
+#[tokio::test]
+async fn an_order_is_answered_with_where_it_lies() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    let service = scene.start_ready(&[]).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let (status, receipt) = service
+        .post_with(
+            "/api/orders",
+            &[("traceparent", trace)],
+            r#"{"product":"Laptop","quantity":1,"userId":7}"#,
+        )
+        .await;
+    assert_eq!(status, 200, "{receipt}");
+    let id = receipt["orderId"].as_str().unwrap();
+    assert_eq!(receipt["status"], "ACCEPTED");
+    assert_eq!(receipt["message"], "ваш заказ принят в обработку");
+    assert_eq!(receipt["topic"], scene.order_topic);
+    assert_eq!(id.as_bytes()[14], b'7', "UUIDv7: {id}");
+
+    let record = scene.records(&scene.order_topic, 1).await.remove(0);
+    assert_eq!(receipt["partition"], record.partition);
+    assert_eq!(receipt["offset"], record.offset);
+    assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
+    assert_eq!(record.partition, kafka::partition_for_key(id.as_bytes(), 3));
+    let event: Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+    assert_eq!(event["orderId"], id);
+    assert_eq!(event["product"], "Laptop");
+    assert_eq!(event["quantity"], 1);
+    assert_eq!(event["userId"], "7");
+    assert!(event["createdAt"].as_str().unwrap().ends_with('Z'));
+    let header =
+        |name: &str| String::from_utf8(record.headers.get(name).unwrap().to_vec()).unwrap();
+    assert_eq!(header("ce_id"), id);
+    assert_eq!(header("ce_type"), "OrderPlaced");
+    assert_eq!(header("ce_source"), "/producer-svc");
+    assert_eq!(
+        header("traceparent")[..35],
+        trace[..35],
+        "the trace goes on"
+    );
+    assert_ne!(header("traceparent"), trace, "in a span of its own");
+    service
+        .metric_becomes("orders_total{outcome=\"accepted\"}", 1.0)
+        .await;
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_other_route_writes_and_answers_in_snake_case() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    let service = scene
+        .start_ready(&[("KAFKA_TYPE_ID_ORDER_PLACED", "com.shop.Order")])
+        .await;
+    let (status, receipt) = service
+        .post_with(
+            "/orders",
+            &[("accept-language", "en")],
+            r#"{"order_id":"12345","user_id":"user789","item":"laptop","quantity":2}"#,
+        )
+        .await;
+    assert_eq!(status, 200, "{receipt}");
+    let record = scene.records(&scene.orders_topic, 1).await.remove(0);
+    assert_eq!(
+        receipt,
+        json!({"order_id": "12345", "status": "ACCEPTED",
+               "message": "your order is accepted for processing",
+               "topic": scene.orders_topic, "partition": record.partition, "offset": 0})
+    );
+    let event: Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        event,
+        json!({"order_id": "12345", "user_id": "user789", "item": "laptop", "quantity": 2})
+    );
+    assert_eq!(
+        record.headers.get("__TypeId__"),
+        Some(&b"com.shop.Order"[..])
+    );
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_order() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    let service = scene.start_ready(&[]).await;
+    let body = r#"{"product":"Laptop","quantity":1,"userId":"u1"}"#;
+    let of_other = r#"{"product":"Laptop","quantity":1,"userId":"u2"}"#;
+    let mut ids = Vec::new();
+    for (path, key, body) in [
+        ("/api/orders", "k1", body),
+        ("/api/orders", "k1", body),
+        ("/api/orders", "k2", body),
+        ("/api/orders", "k1", of_other),
+        ("/orders", "k1", body),
+    ] {
+        let (status, receipt) = service
+            .post_with(path, &[("Idempotency-Key", key)], body)
+            .await;
+        assert_eq!(status, 200, "{receipt}");
+        let id = receipt.get("orderId").or(receipt.get("order_id")).unwrap();
+        ids.push(id.as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0].as_bytes()[14], b'5', "UUIDv5: {}", ids[0]);
+    let different: std::collections::HashSet<_> = ids[1..].iter().collect();
+    assert_eq!(different.len(), 4, "{ids:?}");
+
+    let long = "k".repeat(256);
+    let (status, _) = service
+        .post_with("/api/orders", &[("Idempotency-Key", &long)], body)
+        .await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn what_is_malformed_never_reaches_kafka() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    let service = scene.start_ready(&[("MAX_BODY_BYTES", "300")]).await;
+    for (body, status, fields) in [
+        (
+            r#"{"product":"Laptop","quantity":0}"#,
+            422,
+            vec!["quantity"],
+        ),
+        (r#"{"product":"Laptop"}"#, 422, vec!["quantity"]),
+        (
+            r#"{"product":"Laptop","quantity":1.5}"#,
+            422,
+            vec!["quantity"],
+        ),
+        (
+            r#"{"product":7,"quantity":"many","userId":[]}"#,
+            422,
+            vec!["product", "quantity", "userId"],
+        ),
+        (
+            r#"{"product":"a","item":"b","quantity":1}"#,
+            422,
+            vec!["product"],
+        ),
+        (r#"{"product":"#, 400, vec![]),
+        ("", 400, vec![]),
+        ("[]", 400, vec![]),
+    ] {
+        let (answered, problem) = service.post("/api/orders", body).await;
+        assert_eq!(answered, status, "{body}: {problem}");
+        let named: Vec<&str> = problem["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, fields, "{body}");
+        assert_eq!(problem["status"], status);
+    }
+    let long = format!(r#"{{"product":"{}","quantity":1}}"#, "x".repeat(300));
+    assert_eq!(service.post("/api/orders", &long).await.0, 413);
+    let typed = [("content-type", "text/plain")];
+    let answer = http::request(service.address, "POST", "/api/orders", &typed, "{}").await;
+    assert_eq!(answer.status, 415);
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    let answer = http::get(service.address, "/api/orders").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+
+    let good = service.place().await;
+    let record = scene.records(&scene.order_topic, 1).await.remove(0);
+    assert_eq!(
+        (record.key.as_deref(), record.offset),
+        (Some(good.as_bytes()), 0)
+    );
+    service
+        .metric_becomes("orders_total{outcome=\"refused\"}", 10.0)
+        .await;
+}
+
+#[tokio::test]
+async fn kafka_away_is_503_within_the_timeout_and_passes_by_itself() {
+    let mut kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka);
+    let service = scene.start_ready(&[("REQUEST_TIMEOUT", "500ms")]).await;
+    service.place().await;
+    kafka.kill_broker().await;
+
+    let begun = Instant::now();
+    let body = r#"{"product":"Laptop","quantity":1}"#;
+    let answer = http::post(service.address, "/api/orders", &[], body).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let problem: Value = serde_json::from_str(&answer.body).unwrap();
+    let id = problem["orderId"]
+        .as_str()
+        .expect("the id to try again with")
+        .to_owned();
+    eventually(SOON, || async {
+        let ready = http::get(service.address, "/readyz").await;
+        (ready.status == 503 && ready.body.contains("kafka")).then_some(())
+    })
+    .await;
+    assert_eq!(http::get(service.address, "/livez").await.status, 200);
+
+    kafka.start_broker().await;
+    let again = format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1}}"#);
+    let receipt = eventually(SOON, || async {
+        let (status, receipt) = service.post("/api/orders", &again).await;
+        (status == 200).then_some(receipt)
+    })
+    .await;
+    assert_eq!(receipt["orderId"], id);
+    service.ready().await;
+    let unavailable = "orders_total{outcome=\"unavailable\"}";
+    assert!(metrics::value(service.address, unavailable).await >= Some(1.0));
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_buffer_is_503_at_once() {
+    let kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka);
+    let service = scene
+        .start_ready(&[("KAFKA_BUFFER_MEMORY", "4KiB"), ("REQUEST_TIMEOUT", "20s")])
+        .await;
+    service.place().await;
+    let slow = kafka
+        .faults()
+        .on(ApiKey::Produce)
+        .topic(&scene.order_topic)
+        .always();
+    let slow = slow.delay(Duration::from_secs(15));
+    let product = "x".repeat(1_000);
+    let body = format!(r#"{{"product":"{product}","quantity":1}}"#);
+    let requests = (0..10).map(|_| service.post("/api/orders", &body));
+    let mut requests: futures::stream::FuturesUnordered<_> = requests.collect();
+    let begun = Instant::now();
+    let (status, problem) = futures::StreamExt::next(&mut requests).await.unwrap();
+    assert_eq!(status, 503, "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("too many"),
+        "{problem}"
+    );
+    assert!(problem["orderId"].is_string());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    slow.clear();
+}
+
+#[tokio::test]
+async fn orders_are_taken_without_a_database() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    // Nobody listens there.
+    let away = [("DATABASE_URL", "postgres://127.0.0.1:1/nobody")];
+    let service = scene.start(&away).await;
+    eventually(SOON, || async {
+        (http::get(service.address, "/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    let id = service.place().await;
+    let strict = http::get(service.address, "/readyz?strict").await;
+    assert!(
+        strict.status == 503 && strict.body.contains("database"),
+        "{}",
+        strict.body
+    );
+    let state = http::get(service.address, &format!("/api/orders/{id}")).await;
+    assert_eq!(state.status, 503, "{}", state.body);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_intake_only_instance_has_no_view() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka);
+    let service = scene.start_ready(&[("ORDER_VIEW", "false")]).await;
+    let id = service.place().await;
+    for path in [format!("/api/orders/{id}"), "/api/orders/events".to_owned()] {
+        let answer = http::get(service.address, &path).await;
+        assert_eq!(answer.status, 404);
+        assert!(answer.body.contains("ORDER_VIEW=false"), "{}", answer.body);
+    }
+    assert!(!scene.database().exists());
+    service.end().await.unwrap();
+}

@@ -1,0 +1,262 @@
+//! A running producer-svc for a test, with topics, group and database of its own.
+
+// Each test binary uses its part.
+#![allow(dead_code)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kafka::{Client, ClientConfig, ConsumerRecord, OutgoingRecord, Producer, ReaderEvent, Start};
+use producer_svc::Config;
+use serde_json::Value;
+use service::config::Parsed;
+use service::duties::RunError;
+use service::http::Listeners;
+use testkit::{Kafka, eventually, http, metrics, unique};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Names and places of one test.
+pub struct Scene {
+    pub bootstrap: String,
+    pub order_topic: String,
+    pub orders_topic: String,
+    pub status_topic: String,
+    pub group: String,
+    pub folder: tempfile::TempDir,
+}
+
+impl Scene {
+    pub fn new(kafka: &Kafka) -> Self {
+        Self {
+            bootstrap: kafka.bootstrap().to_owned(),
+            order_topic: unique("order_topic"),
+            orders_topic: unique("orders"),
+            status_topic: unique("order_status_topic"),
+            group: unique("order-view"),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("view.db")
+    }
+
+    /// The variables of this scene; `more` comes on top.
+    pub fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let database = match std::env::var("TEST_DATABASE_URL") {
+            Ok(url) => format!(
+                "{url}{}options=-csearch_path%3D{}",
+                joint(&url),
+                self.schema()
+            ),
+            Err(_) => format!("sqlite:{}", self.database().display()),
+        };
+        let mut variables = vec![
+            ("KAFKA_BOOTSTRAP_SERVERS", self.bootstrap.clone()),
+            ("KAFKA_GROUP_ID", self.group.clone()),
+            ("ORDER_TOPIC", self.order_topic.clone()),
+            ("ORDERS_TOPIC", self.orders_topic.clone()),
+            ("ORDER_STATUS_TOPIC", self.status_topic.clone()),
+            ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("DATABASE_URL", database),
+        ];
+        for (name, value) in more {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name, (*value).to_owned()));
+        }
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// Of a PostgreSQL under test: a schema with the group's unique name.
+    fn schema(&self) -> String {
+        self.group.replace('-', "_")
+    }
+
+    /// Makes what the service expects to be there.
+    pub async fn prepare_database(&self) {
+        if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
+            sqlx::any::install_default_drivers();
+            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+            let create = format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema());
+            sqlx::query(sqlx::AssertSqlSafe(create))
+                .execute(&pool)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Starts the service in this process.
+    pub async fn start(&self, more: &[(&str, &str)]) -> Running {
+        self.prepare_database().await;
+        let program = producer_svc::program();
+        let parsed = program.parse(
+            [],
+            self.variables(more).into_iter(),
+            Path::new("/nonexistent"),
+        );
+        let Parsed::Invocation(invocation) = parsed else {
+            panic!("nothing to print");
+        };
+        let config = Config::read(invocation.values).expect("a good configuration");
+        let listeners = Listeners::bind(&config.common.http.addresses, "HTTP_ADDR")
+            .await
+            .unwrap();
+        let address = listeners.addresses()[0];
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(producer_svc::run(config, listeners, async {
+            let _ = stopped.await;
+        }));
+        Running {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    /// Starts it and waits until it is ready in all its parts.
+    pub async fn start_ready(&self, more: &[(&str, &str)]) -> Running {
+        let running = self.start(more).await;
+        running.ready().await;
+        running
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(ClientConfig::new(&self.bootstrap).unwrap())
+    }
+
+    pub fn producer(&self) -> Producer {
+        self.client().producer().build().unwrap()
+    }
+
+    /// Sends a status as consumer-svc would; gives its partition and offset.
+    pub async fn send_status(
+        &self,
+        producer: &Producer,
+        order_id: &str,
+        status: &str,
+    ) -> (i32, i64) {
+        let reason = if status == "REJECTED" {
+            r#","reason":"too many""#
+        } else {
+            ""
+        };
+        let value = format!(r#"{{"orderId":"{order_id}","status":"{status}"{reason}}}"#);
+        let place = producer
+            .send(&OutgoingRecord {
+                topic: &self.status_topic,
+                key: Some(order_id.as_bytes()),
+                value: Some(value.as_bytes()),
+                ..OutgoingRecord::default()
+            })
+            .await
+            .unwrap();
+        (place.partition, place.offset)
+    }
+
+    /// The first `count` records of a topic.
+    pub async fn records(&self, topic: &str, count: usize) -> Vec<ConsumerRecord> {
+        let mut reader = self
+            .client()
+            .reader()
+            .topics([topic])
+            .from(Start::Earliest)
+            .build()
+            .unwrap();
+        let mut records = Vec::new();
+        let reading = async {
+            while records.len() < count {
+                if let ReaderEvent::Records(more) = reader.next_batch().await {
+                    records.extend(more);
+                }
+            }
+        };
+        tokio::time::timeout(SOON, reading)
+            .await
+            .expect("records in time");
+        records
+    }
+}
+
+fn joint(url: &str) -> char {
+    if url.contains('?') { '&' } else { '?' }
+}
+
+/// A service in this process.
+pub struct Running {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Running {
+    /// Waits until nothing is missing.
+    pub async fn ready(&self) {
+        eventually(SOON, || async {
+            let answer = http::get(self.address, "/readyz?strict").await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends it as SIGTERM would.
+    pub async fn end(self) -> Result<(), RunError> {
+        let _ = self.stop.send(());
+        self.task.await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        self.post_with(path, &[], body).await
+    }
+
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let answer = http::post(self.address, path, headers, body).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// Places an order; gives its id.
+    pub async fn place(&self) -> String {
+        let (status, receipt) = self
+            .post("/api/orders", r#"{"product":"Laptop","quantity":1}"#)
+            .await;
+        assert_eq!(status, 200, "{receipt}");
+        receipt["orderId"].as_str().unwrap().to_owned()
+    }
+
+    /// What `GET /api/orders/{id}` answers, as soon as its status is `status`.
+    pub async fn order(&self, id: &str, status: &str) -> Value {
+        eventually(SOON, || async {
+            let answer = http::get(self.address, &format!("/api/orders/{id}")).await;
+            let state: Value = serde_json::from_str(&answer.body).unwrap();
+            (state["status"] == status).then_some(state)
+        })
+        .await
+    }
+
+    /// What it answers as soon as it lists `count` events.
+    pub async fn order_with(&self, id: &str, count: usize) -> Value {
+        eventually(SOON, || async {
+            let answer = http::get(self.address, &format!("/api/orders/{id}")).await;
+            let state: Value = serde_json::from_str(&answer.body).unwrap();
+            (state["events"].as_array().map_or(0, Vec::len) == count).then_some(state)
+        })
+        .await
+    }
+
+    /// Waits until a metric, which may not be there yet, has a value.
+    #[track_caller]
+    pub fn metric_becomes(&self, name: &str, value: f64) -> impl Future<Output = ()> {
+        metrics::becomes(self.address, name, value, SOON)
+    }
+}
