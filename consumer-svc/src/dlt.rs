@@ -1,0 +1,133 @@
+//! Dead letters for an operator: `consumer-svc dlt list|show|replay`.
+//!
+//! A letter is a record that some group could not handle, kept as it was on `<topic>-dlt` with the
+//! reason in its headers ([`letter`]). A replay sends it to its source; when that is acknowledged, a
+//! marker on the dead-letter topic says so, and no second replay is made without `--force`.
+
+mod address;
+mod letter;
+mod list;
+mod mailbox;
+mod replay;
+mod scan;
+mod show;
+mod text;
+
+use proto::dead_letter::Place;
+use service::config::{Invocation, Mistakes};
+
+use crate::config::Config;
+use mailbox::Mailbox;
+
+/// What the operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Of one dead-letter topic, or of all.
+    List {
+        topic: Option<String>,
+    },
+    Show(Place),
+    Replay {
+        letter: Place,
+        force: bool,
+    },
+    ReplayAll {
+        topic: Option<String>,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DltError {
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    #[error(transparent)]
+    Config(#[from] kafka::ConfigError),
+    #[error("the replay was not acknowledged, so the letter stays as it is: {0}")]
+    NotReplayed(kafka::ProduceError),
+    #[error(
+        "{letter} has been replayed to {replayed_to}, but its marker was not acknowledged: {source}; \
+         `dlt replay {letter}` writes the marker without replaying again"
+    )]
+    NotMarked {
+        letter: Place,
+        replayed_to: Place,
+        source: Box<kafka::ProduceError>,
+    },
+    #[error("{0} is no dead letter; see dlt list")]
+    NoLetter(Place),
+    #[error("{letter} has already been replayed, to {replayed_to}; --force replays it again")]
+    AlreadyReplayed { letter: Place, replayed_to: Place },
+    #[error("topic {0} does not exist")]
+    NoTopic(String),
+    #[error("{partition} was not read to its end, offset {end}: nothing came for half a minute")]
+    Silent { partition: String, end: i64 },
+}
+
+impl Command {
+    /// # Errors
+    /// All mistakes of the configuration and of the command's arguments.
+    pub fn read(invocation: Invocation) -> Result<(Config, Self), Mistakes> {
+        let Invocation {
+            command,
+            arguments,
+            mut values,
+            ..
+        } = invocation;
+        let config = Config::take(&mut values);
+        let command = match command {
+            Some("dlt list") => Self::List {
+                topic: values.find("TOPIC"),
+            },
+            Some("dlt replay") if values.get("ALL") => {
+                if !arguments.is_empty() {
+                    values.mistake("dlt replay", "takes either a dead letter or --all");
+                }
+                if values.get("FORCE") {
+                    values.mistake("--force", "is for one dead letter, not for --all");
+                }
+                Self::ReplayAll {
+                    topic: values.find("TOPIC"),
+                }
+            }
+            named => {
+                let name = named.unwrap_or("dlt");
+                let place = address::address(&arguments).unwrap_or_else(|problem| {
+                    values.mistake(name, problem);
+                    Place {
+                        topic: String::new(),
+                        partition: 0,
+                        offset: 0,
+                    }
+                });
+                if name == "dlt replay" {
+                    if values.find::<String>("TOPIC").is_some() {
+                        values.mistake("--topic", "goes with --all");
+                    }
+                    Self::Replay {
+                        letter: place,
+                        force: values.get("FORCE"),
+                    }
+                } else {
+                    Self::Show(place)
+                }
+            }
+        };
+        values.finish((config, command))
+    }
+}
+
+/// Does what was asked for, with its answer on standard output.
+///
+/// # Errors
+/// Kafka's, or why it was refused.
+pub async fn run(config: &Config, command: Command) -> Result<(), DltError> {
+    let mailbox = Mailbox::open(&config.common)?;
+    let mut out = std::io::stdout();
+    match command {
+        Command::List { topic } => list::list(&mailbox, topic.as_deref(), &mut out).await,
+        Command::Show(place) => show::show(&mailbox, &place, &mut out).await,
+        Command::Replay { letter, force } => replay::one(&mailbox, &letter, force, &mut out).await,
+        Command::ReplayAll { topic } => replay::all(&mailbox, topic.as_deref(), &mut out).await,
+    }
+}

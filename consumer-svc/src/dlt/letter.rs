@@ -1,0 +1,326 @@
+//! A record on a `<topic>-dlt` topic: a dead letter, or the marker of a letter's replay.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use kafka::{ConsumerRecord, Headers};
+use proto::dead_letter::{
+    ATTEMPTS, CONSUMER_GROUP, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place, REASON,
+    REPLAY_OF, TIME,
+};
+use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
+
+/// On a marker: where the replayed record lies.
+pub const REPLAYED_TO: &str = "dlt-replayed-to";
+
+/// What a record on a dead-letter topic is.
+#[derive(Debug)]
+pub enum Entry {
+    Letter(Letter),
+    Marker(Marker),
+    /// Neither: somebody else wrote it.
+    Unknown(Place),
+}
+
+/// A record that a group could not handle.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// Where the letter lies.
+    pub place: Place,
+    /// Where the record lay.
+    pub source: Place,
+    pub group: String,
+    pub reason: String,
+    pub attempts: String,
+    /// When it failed, RFC 3339.
+    pub time: String,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Headers,
+}
+
+/// Says that a letter has been replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    pub replay_of: Place,
+    pub replayed_to: Place,
+}
+
+/// Header names and values that own their bytes.
+pub type OwnedHeaders = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+impl Entry {
+    pub fn of(record: ConsumerRecord) -> Self {
+        let place = Place {
+            topic: record.topic.to_string(),
+            partition: record.partition,
+            offset: record.offset,
+        };
+        Self::read(place, record.key, record.value, record.headers)
+    }
+
+    fn read(place: Place, key: Option<Bytes>, value: Option<Bytes>, headers: Headers) -> Self {
+        if headers.get(ORIGINAL_TOPIC).is_none() {
+            let marked = |name| headers.get_str(name).and_then(Place::parse);
+            return match (marked(REPLAY_OF), marked(REPLAYED_TO)) {
+                (Some(replay_of), Some(replayed_to)) => Entry::Marker(Marker {
+                    replay_of,
+                    replayed_to,
+                }),
+                _ => Entry::Unknown(place),
+            };
+        }
+        let text = |name| {
+            headers
+                .get(name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+                .unwrap_or_default()
+        };
+        let source = Place::parse(&format!(
+            "{}/{}/{}",
+            text(ORIGINAL_TOPIC),
+            text(ORIGINAL_PARTITION),
+            text(ORIGINAL_OFFSET)
+        ));
+        let Some(source) = source else {
+            return Entry::Unknown(place);
+        };
+        Entry::Letter(Letter {
+            place,
+            source,
+            group: text(CONSUMER_GROUP),
+            reason: text(REASON),
+            attempts: text(ATTEMPTS),
+            time: text(TIME),
+            key,
+            value,
+            headers,
+        })
+    }
+}
+
+impl Letter {
+    /// The headers of its replay: those that the record had, the group that failed, and where the
+    /// letter lies. A record that was known by its place alone gets that as its `ce_id`, so that it
+    /// stays the same event at its new place.
+    pub fn replay_headers(&self) -> OwnedHeaders {
+        let ours = |name: &[u8]| {
+            [
+                ORIGINAL_TOPIC,
+                ORIGINAL_PARTITION,
+                ORIGINAL_OFFSET,
+                CONSUMER_GROUP,
+                REASON,
+                ATTEMPTS,
+                TIME,
+                REPLAY_OF,
+            ]
+            .iter()
+            .any(|known| known.as_bytes() == name)
+        };
+        let mut headers: OwnedHeaders = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !ours(name))
+            .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect();
+        let mut add = |name: &str, value: String| {
+            headers.push((name.as_bytes().to_vec(), Some(value.into_bytes())));
+        };
+        if self.headers.get(CE_ID).is_none() && !self.is_known_by_its_value() {
+            let Place {
+                topic,
+                partition,
+                offset,
+            } = &self.source;
+            add(CE_ID, identity::of_place(topic, *partition, *offset));
+        }
+        add(CONSUMER_GROUP, self.group.clone());
+        add(REPLAY_OF, self.place.to_string());
+        headers
+    }
+
+    /// Whether the value carries an identity, so that no header is needed.
+    fn is_known_by_its_value(&self) -> bool {
+        let value = self.value.as_deref().unwrap_or_default();
+        Order::decode(value, Spelling::Camel).is_ok()
+            || OrderStatusEvent::decode(value).is_ok()
+            || Notification::decode(value).is_ok()
+    }
+
+    /// The body for a person: text as it is (shortened to `limit` characters), bytes escaped.
+    pub fn body(&self, limit: Option<usize>) -> String {
+        match &self.value {
+            None => "(null)".to_owned(),
+            Some(value) => shown(value, limit),
+        }
+    }
+}
+
+impl Marker {
+    pub fn headers(&self) -> OwnedHeaders {
+        [
+            (REPLAY_OF, self.replay_of.to_string()),
+            (REPLAYED_TO, self.replayed_to.to_string()),
+            (TIME, Rfc3339::now().to_string()),
+        ]
+        .map(|(name, value)| (name.as_bytes().to_vec(), Some(value.into_bytes())))
+        .into()
+    }
+}
+
+/// `bytes` on one line, safe for a terminal: control characters and what is not UTF-8 are escaped.
+pub fn shown(bytes: &[u8], limit: Option<usize>) -> String {
+    let mut out = String::new();
+    let mut shown = 0;
+    for chunk in bytes.utf8_chunks() {
+        let escaped = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+        let valid = chunk.valid().chars().map(|c| match c {
+            '\\' => Cow::Borrowed("\\"),
+            c if c.is_control() => Cow::Owned(c.escape_default().to_string()),
+            c => Cow::Owned(c.to_string()),
+        });
+        for piece in valid.chain(escaped.map(Cow::Owned)) {
+            if limit.is_some_and(|limit| shown == limit) {
+                out.push('…');
+                return out;
+            }
+            out.push_str(&piece);
+            shown += 1;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(topic: &str, partition: i32, offset: i64) -> Place {
+        Place {
+            topic: topic.into(),
+            partition,
+            offset,
+        }
+    }
+
+    fn letter(value: &[u8], headers: &[(&str, Option<&str>)]) -> Letter {
+        let dead = [
+            (ORIGINAL_TOPIC, Some("orders")),
+            (ORIGINAL_PARTITION, Some("2")),
+            (ORIGINAL_OFFSET, Some("17")),
+            (CONSUMER_GROUP, Some("order-processing")),
+            (REASON, Some("quantity is missing")),
+            (ATTEMPTS, Some("1")),
+            (TIME, Some("2026-01-02T03:04:05.678Z")),
+        ];
+        let headers = Headers::from_pairs(
+            headers
+                .iter()
+                .chain(&dead)
+                .map(|(name, value)| (name.as_bytes(), value.map(str::as_bytes))),
+        );
+        let value = Some(Bytes::copy_from_slice(value));
+        match Entry::read(place("orders-dlt", 2, 5), None, value, headers) {
+            Entry::Letter(letter) => letter,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn text(headers: OwnedHeaders) -> Vec<String> {
+        headers
+            .into_iter()
+            .map(|(name, value)| {
+                let value =
+                    value.map_or("(null)".into(), |value| String::from_utf8(value).unwrap());
+                format!("{}={value}", String::from_utf8(name).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_letter_says_where_it_came_from_and_why() {
+        let letter = letter(b"{}", &[]);
+        assert_eq!(letter.source, place("orders", 2, 17));
+        assert_eq!(letter.group, "order-processing");
+        assert_eq!(letter.reason, "quantity is missing");
+        assert_eq!(letter.attempts, "1");
+        assert_eq!(letter.time, "2026-01-02T03:04:05.678Z");
+    }
+
+    #[test]
+    fn a_replay_has_the_headers_that_the_record_had() {
+        let letter = letter(
+            b"{}",
+            &[
+                ("ce_id", Some("e-1")),
+                ("x", None),
+                ("x", Some("2")),
+                (REPLAY_OF, Some("orders-dlt/0/1")),
+            ],
+        );
+        assert_eq!(
+            text(letter.replay_headers()),
+            [
+                "ce_id=e-1",
+                "x=(null)",
+                "x=2",
+                "dlt-consumer-group=order-processing",
+                "dlt-replay-of=orders-dlt/2/5",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_record_known_by_its_place_keeps_that_identity() {
+        let kept = [
+            "dlt-consumer-group=order-processing",
+            "dlt-replay-of=orders-dlt/2/5",
+        ];
+        assert_eq!(
+            text(letter(b"not ours", &[]).replay_headers()),
+            ["ce_id=orders/2/17", kept[0], kept[1]]
+        );
+        let order = br#"{"order_id":"1","item":"x","quantity":1}"#;
+        assert_eq!(text(letter(order, &[]).replay_headers()), kept);
+    }
+
+    #[test]
+    fn markers_are_told_from_letters() {
+        let marker = Marker {
+            replay_of: place("orders-dlt", 2, 5),
+            replayed_to: place("orders", 2, 99),
+        };
+        let headers = marker.headers();
+        let headers = Headers::from_pairs(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_slice(), value.as_deref())),
+        );
+        match Entry::read(place("orders-dlt", 2, 6), None, None, headers) {
+            Entry::Marker(read) => assert_eq!(read, marker),
+            other => panic!("{other:?}"),
+        }
+        let foreign = Entry::read(place("orders-dlt", 2, 6), None, None, Headers::default());
+        assert!(matches!(foreign, Entry::Unknown(_)));
+        // A letter whose record was itself a replay is a letter.
+        letter(
+            b"{}",
+            &[
+                (REPLAY_OF, Some("orders-dlt/0/1")),
+                (REPLAYED_TO, Some("orders/0/1")),
+            ],
+        );
+    }
+
+    #[test]
+    fn bodies_are_safe_for_a_terminal() {
+        assert_eq!(
+            shown("ё\n\x1b[31m\"\\".as_bytes(), None),
+            "ё\\n\\u{1b}[31m\"\\"
+        );
+        assert_eq!(shown(b"a\xff\x00", None), "a\\xff\\u{0}");
+        assert_eq!(shown("ёжик".as_bytes(), Some(2)), "ёж…");
+        assert_eq!(shown("ёж".as_bytes(), Some(2)), "ёж");
+    }
+}

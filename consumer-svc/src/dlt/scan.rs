@@ -1,0 +1,103 @@
+//! Records of some partitions, from given offsets to where the partitions end now, and perhaps a few
+//! that come meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use kafka::{Admin, Client, ConsumerRecord, OffsetAt, Reader, ReaderEvent, Start, TopicPartition};
+use tokio::time::Instant;
+
+use super::DltError;
+
+/// How often a scan that gets nothing looks whether it is through: behind the last record may lie
+/// markers of transactions, for which nothing is delivered.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A scan that gets no further for so long has lost its brokers.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A walk over records; see [`Scan::next`].
+pub struct Scan {
+    /// None: there is nothing to read.
+    reader: Option<Reader>,
+    ends: BTreeMap<TopicPartition, i64>,
+}
+
+impl Scan {
+    /// From these offsets on; of the same topics' other partitions, nothing.
+    pub async fn new(
+        client: &Client,
+        admin: &Admin,
+        mut from: HashMap<TopicPartition, i64>,
+    ) -> Result<Self, DltError> {
+        let partitions: Vec<_> = from.keys().cloned().collect();
+        let mut ends = admin.offsets(&partitions, OffsetAt::Latest).await?;
+        ends.retain(|of, end| from.get(of).is_some_and(|first| first < end));
+        if ends.is_empty() {
+            return Ok(Self { reader: None, ends });
+        }
+        let mut topics: Vec<&str> = ends.keys().map(|of| &*of.topic).collect();
+        topics.dedup();
+        // The reader takes whole topics: what is not wanted of them starts at its end.
+        let described = admin.describe_topics(&topics).await?;
+        let mut unwanted = Vec::new();
+        for topic in &described {
+            for partition in 0..topic.partitions.len() as i32 {
+                let of = TopicPartition::new(topic.name.clone(), partition);
+                if !ends.contains_key(&of) {
+                    unwanted.push(of);
+                }
+            }
+        }
+        from.retain(|of, _| ends.contains_key(of));
+        from.extend(admin.offsets(&unwanted, OffsetAt::Latest).await?);
+        let reader = client
+            .reader()
+            .topics(&topics)
+            .from(Start::Offsets(from))
+            .build()?;
+        Ok(Self {
+            reader: Some(reader),
+            ends,
+        })
+    }
+
+    /// The next records, of one partition; none at the end.
+    ///
+    /// # Errors
+    /// Nothing came for half a minute.
+    pub async fn next(&mut self) -> Result<Option<Vec<ConsumerRecord>>, DltError> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
+        let mut heard = Instant::now();
+        let mut before = None;
+        loop {
+            let positions = reader.positions();
+            let left = self.ends.iter().find(|(of, end)| {
+                !positions
+                    .iter()
+                    .any(|(at, position)| at == *of && position >= *end)
+            });
+            let Some((left, end)) = left else {
+                return Ok(None);
+            };
+            if before.as_ref() != Some(&positions) {
+                heard = Instant::now();
+            } else if heard.elapsed() > SILENCE {
+                return Err(DltError::Silent {
+                    partition: left.to_string(),
+                    end: *end,
+                });
+            }
+            before = Some(positions);
+            let Ok(event) = tokio::time::timeout(LOOK, reader.next_batch()).await else {
+                continue;
+            };
+            // What retention takes meanwhile is gone for the operator, too.
+            if let ReaderEvent::Records(records) = event {
+                return Ok(Some(records));
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Processes the shop's orders: CREATED, then CONFIRMED or REJECTED, and a notification.
+//!
+//! Where to look first: [`run`] is the service as a story; `processing` handles one order. Around it:
+//!
+//! - `rules`: which orders are confirmed; `events`: what is sent about an order
+//! - `memory`: recent orders, so that a repeat costs nothing and a conflict is noticed
+//! - [`dlt`]: dead letters for an operator
+//!
+//! No database: whatever is known of an order lies in Kafka.
+
+mod config;
+pub mod dlt;
+mod events;
+mod memory;
+mod order_log;
+mod order_metrics;
+mod processing;
+mod rules;
+mod run;
+
+pub use config::{Config, program};
+pub use run::run;
+
+/// The service's name in its metrics, events and file names.
+pub const NAME: &str = "consumer-svc";
