@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use proto::{groups, topics};
+use service::config::{
+    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
+};
+
+use crate::NAME;
+
+/// All that notifier-svc can be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub common: Common,
+    pub notifications_topic: TopicName,
+    /// How long a notification is kept.
+    pub retention: Duration,
+    /// Notifications in the database's hands at a time.
+    pub max_in_flight: usize,
+}
+
+/// The command line: options and subcommands.
+pub fn program() -> Program {
+    let mut options = common_options(
+        "127.0.0.1:8082",
+        groups::NOTIFICATION_GROUP,
+        "sqlite:data/notifier-svc.db",
+    );
+    options.extend([
+        Opt::new(
+            "NOTIFICATION_RETENTION",
+            "30d",
+            group::SERVICE,
+            "How long notifications are kept.",
+        ),
+        Opt::new(
+            "KAFKA_MAX_IN_FLIGHT",
+            "2048",
+            group::KAFKA,
+            "Most notifications in work at a time; they share transactions.",
+        ),
+        Opt::new(
+            topics::NOTIFICATIONS.variable,
+            topics::NOTIFICATIONS.name,
+            group::TOPICS,
+            "The final result of an order.",
+        ),
+    ]);
+    Program {
+        name: NAME,
+        about: "Prints, stores and streams the notifications of the shop's orders.",
+        options,
+        commands: vec![Command {
+            name: "healthcheck",
+            arguments: "",
+            about: "Ask the running service's own /livez; status 0 if it answers.",
+            options: vec![],
+        }],
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// All mistakes at once.
+    pub fn read(mut values: Values) -> Result<Self, Mistakes> {
+        let config = Self::take(&mut values);
+        values.finish(config)
+    }
+
+    /// Takes the service's options out of `values`; mistakes are noted there.
+    pub fn take(values: &mut Values) -> Self {
+        Self {
+            common: Common::read(NAME, values),
+            notifications_topic: values.get(topics::NOTIFICATIONS.variable),
+            retention: values.checked(
+                "NOTIFICATION_RETENTION",
+                "must be longer than 0",
+                |retention: &Duration| !retention.is_zero(),
+            ),
+            max_in_flight: values.checked("KAFKA_MAX_IN_FLIGHT", "must be at least 1", |n| *n > 0),
+        }
+    }
+}

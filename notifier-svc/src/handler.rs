@@ -1,0 +1,103 @@
+//! Notifications from Kafka into the database and on to the console.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kafka::{ConsumerRecord, Handler, Lane, Outcome};
+use proto::dead_letter::is_for_another_group;
+use proto::{DecodeError, Notification, order_id};
+use service::db::{Database, GroupWriter, WriteError};
+
+use crate::console::Console;
+use crate::notification_metrics::NotificationMetrics;
+use crate::store::{NewNotification, NotificationWrite, Written};
+
+/// Stores each order's first result; a record is done when its transaction has committed.
+pub struct NotificationHandler {
+    /// The group it handles for.
+    pub group: String,
+    pub writer: GroupWriter<NotificationWrite>,
+    pub database: Database,
+    pub console: Console,
+    pub metrics: NotificationMetrics,
+}
+
+impl Handler for NotificationHandler {
+    async fn handle(&self, record: &ConsumerRecord) -> Outcome {
+        if is_for_another_group(&self.group, |name| record.headers.get(name)) {
+            return Outcome::Done;
+        }
+        let notification = match new_notification(record) {
+            Ok(notification) => Arc::new(notification),
+            Err(error) => {
+                self.metrics.invalid.inc();
+                return Outcome::Reject(error.to_string());
+            }
+        };
+        match self.writer.write(notification.clone()).await {
+            Ok(Written::Stored) => {
+                self.metrics.stored.inc();
+                self.console.print(notification).await;
+                Outcome::Done
+            }
+            Ok(Written::Repeated) => {
+                self.metrics.repeated.inc();
+                Outcome::Done
+            }
+            Ok(Written::Contradicted { stays }) => {
+                self.metrics.contradicted.inc();
+                tracing::warn!(
+                    topic = %record.topic,
+                    partition = record.partition,
+                    offset = record.offset,
+                    order_id = %notification.order_id,
+                    "notification says {} of an order that is {}; the first result stays",
+                    notification.status.as_str(),
+                    stays.as_str()
+                );
+                Outcome::Done
+            }
+            Err(WriteError::Refused(error)) => {
+                Outcome::Reject(format!("the database refuses the notification: {error}"))
+            }
+            Err(error) => Outcome::Unavailable(error.to_string()),
+        }
+    }
+
+    /// The order id, taken from the value: whatever the key, an order's results come one after another.
+    fn lane(&self, record: &ConsumerRecord) -> Lane {
+        if let Some(id) = record.value.as_deref().and_then(order_id::peek) {
+            return Lane::of(id.as_bytes());
+        }
+        match &record.key {
+            Some(key) => Lane::of(key),
+            None => Lane::Unordered,
+        }
+    }
+
+    async fn probe(&self) -> bool {
+        self.database.answers().await
+    }
+}
+
+fn new_notification(record: &ConsumerRecord) -> Result<NewNotification, DecodeError> {
+    let value = record.value.as_deref().ok_or(DecodeError::Null)?;
+    let notification = Notification::decode(value)?;
+    Ok(NewNotification {
+        order_id: notification.order_id.into_owned(),
+        status: notification.status,
+        user_id: notification.user_id.map(Into::into),
+        reason: notification.reason.map(Into::into),
+        topic: record.topic.to_string(),
+        partition: record.partition,
+        offset: record.offset,
+        received_at: now_millis(),
+    })
+}
+
+fn now_millis() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,22 @@
+//! The shop's notifications: stored once, printed, and streamed.
+//!
+//! Where to look first: [`run`] is the service as a story; `handler` takes one record. Around it:
+//!
+//! - [`store`]: the table, written in group commits
+//! - [`console`]: prints each notification at least once
+//! - `routes`, `stream`: `GET /api/notifications` and its server-sent events
+
+mod config;
+pub mod console;
+mod handler;
+mod notification_metrics;
+mod routes;
+mod run;
+pub mod store;
+mod stream;
+
+pub use config::{Config, program};
+pub use run::run;
+
+/// The service's name in its metrics, events and file names.
+pub const NAME: &str = "notifier-svc";

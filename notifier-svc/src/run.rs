@@ -1,0 +1,149 @@
+use std::future::Future;
+use std::io::Write;
+
+use kafka::DeadLetters;
+use service::db::{Database, GroupWriter, GroupWriterConfig};
+use service::duties::{Duties, RunError};
+use service::feed::{Feed, FeedConfig};
+use service::health::Health;
+use service::http::{HttpMetrics, Listeners, Server, service_routes};
+use service::kafka_glue::{
+    KafkaStats, ProcessDurations, TopicPlan, make_topics, watch_consumer, watch_kafka,
+};
+use service::logging::LogFormat;
+use service::metrics::Metrics;
+
+use crate::console::console;
+use crate::handler::NotificationHandler;
+use crate::notification_metrics::NotificationMetrics;
+use crate::routes::NotificationRoutes;
+use crate::store::{self, MIGRATIONS, NotificationWrite};
+use crate::stream::{self, NotificationSource};
+use crate::{Config, NAME};
+
+/// The service's document of its HTTP interface.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Runs the service until `shutdown`, then leaves in the contract's order.
+///
+/// # Errors
+/// A task that cannot go on, or what was left at `SHUTDOWN_TIMEOUT`. Kafka or the database being
+/// away is no error: what needs them waits, and `/readyz` says so.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let common = &config.common;
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let mut duties = Duties::new(health.clone(), common.shutdown);
+    let stop = duties.stop();
+
+    let client = common.kafka.client(NAME).map_err(start)?;
+    duties.spawn_quiet(
+        "Kafka watch",
+        watch_kafka(client.clone(), health.vital("kafka"), stop.clone()),
+    );
+    let topic = config.notifications_topic.as_str();
+    duties.spawn_quiet(
+        "topics",
+        make_topics(
+            client.clone(),
+            common.kafka.clone(),
+            TopicPlan::new().consumed(topic, proto::topics::NOTIFICATIONS.partitions),
+            health.optional("topics"),
+            stop.clone(),
+        ),
+    );
+
+    let database = Database::new(&common.database, MIGRATIONS).map_err(start)?;
+    duties.spawn_quiet(
+        "database watch",
+        database
+            .clone()
+            .watch_over(health.optional("database"), stop.clone()),
+    );
+    duties.spawn_quiet(
+        "retention",
+        store::keep_clean(database.clone(), config.retention, stop.clone()),
+    );
+    let (console, printer) = console(database.clone(), screen(common.log_format));
+    duties.spawn_quiet("notifications to print", printer.run(stop.clone()));
+
+    let stats = KafkaStats::new(&metrics);
+    let dead_letters = common.kafka.producer(&client).build().map_err(start)?;
+    stats.add_producer(&dead_letters);
+    let group = &common.kafka.group_id;
+    let handler = NotificationHandler {
+        group: group.clone(),
+        writer: GroupWriter::spawn(
+            database.clone(),
+            NotificationWrite,
+            GroupWriterConfig::default(),
+        ),
+        database: database.clone(),
+        console,
+        metrics: NotificationMetrics::new(&metrics),
+    };
+    let consumer = common
+        .kafka
+        .consumer(&client, group)
+        .topics([topic])
+        .max_in_flight(config.max_in_flight)
+        .dead_letters(DeadLetters::new(dead_letters.clone()))
+        .build(ProcessDurations::new(&metrics).timed(handler, group, [topic]))
+        .map_err(start)?;
+    stats.add_consumer(consumer.stats());
+    duties.spawn_quiet(
+        "notifications watch",
+        watch_consumer(
+            consumer.stats(),
+            health.optional("notifications"),
+            stop.clone(),
+        ),
+    );
+    let ending = stop.clone();
+    duties.spawn("notifications", async move {
+        consumer.run(ending.cancelled()).await.map(drop)
+    });
+
+    let feed = Feed::new(client, &[topic], NotificationSource, FeedConfig::default());
+    duties.spawn("notification feed", feed.clone().follow(stop.clone()));
+
+    tracing::info!("listening at {}", listeners.names());
+    let routes = NotificationRoutes {
+        database: database.clone(),
+        timeout: common.http.request_timeout,
+    }
+    .router()
+    .merge(stream::routes(&feed, &stop))
+    .merge(service_routes(&health, &metrics, OPENAPI));
+    let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
+    duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));
+
+    let timeout = common.shutdown.timeout;
+    let last = async {
+        if let Err(error) = dead_letters.close(timeout).await {
+            tracing::warn!("dead letters: {error}");
+        }
+        database.close().await;
+    };
+    let result = duties.run(shutdown, last).await;
+    if result.is_ok() {
+        tracing::info!("ended orderly");
+    }
+    result
+}
+
+/// Where notifications are printed. Standard output that carries JSON objects has them as log lines
+/// already, and would be broken by any other.
+fn screen(format: LogFormat) -> Box<dyn Write + Send> {
+    match format {
+        LogFormat::Text => Box::new(std::io::stdout()),
+        LogFormat::Json => Box::new(std::io::sink()),
+    }
+}
+
+fn start(error: impl std::fmt::Display) -> RunError {
+    RunError::Start(error.to_string())
+}

@@ -1,0 +1,104 @@
+use proto::FinalStatus;
+use service::db::Database;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{StoredNotification, placeholders};
+
+const COLUMNS: &str =
+    "order_id, status, user_id, reason, topic, topic_partition, topic_offset, received_at";
+
+/// Which notifications are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// None: everybody's.
+    pub user_id: Option<String>,
+    /// Most rows.
+    pub limit: u32,
+}
+
+/// The newest notifications, newest first.
+pub async fn list(
+    database: &Database,
+    filter: &Filter,
+) -> Result<Vec<StoredNotification>, sqlx::Error> {
+    let limit = i64::from(filter.limit);
+    // The order id makes the order definite where times are equal.
+    let rows = match &filter.user_id {
+        Some(user) => {
+            sqlx::query(AssertSqlSafe(format!(
+                "SELECT {COLUMNS} FROM notifications WHERE user_id = $1 \
+                 ORDER BY received_at DESC, order_id DESC LIMIT $2"
+            )))
+            .bind(user)
+            .bind(limit)
+            .fetch_all(database.pool())
+            .await?
+        }
+        None => {
+            sqlx::query(AssertSqlSafe(format!(
+                "SELECT {COLUMNS} FROM notifications \
+                 ORDER BY received_at DESC, order_id DESC LIMIT $1"
+            )))
+            .bind(limit)
+            .fetch_all(database.pool())
+            .await?
+        }
+    };
+    rows.iter().map(notification).collect()
+}
+
+/// The oldest notifications that are not marked as printed, oldest first.
+pub async fn unprinted(
+    database: &Database,
+    limit: u32,
+) -> Result<Vec<StoredNotification>, sqlx::Error> {
+    sqlx::query(AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM notifications WHERE printed = 0 \
+         ORDER BY received_at, order_id LIMIT $1"
+    )))
+    .bind(i64::from(limit))
+    .fetch_all(database.pool())
+    .await?
+    .iter()
+    .map(notification)
+    .collect()
+}
+
+/// Marks notifications as printed.
+pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(), sqlx::Error> {
+    if order_ids.is_empty() {
+        return Ok(());
+    }
+    let update = format!(
+        "UPDATE notifications SET printed = 1 WHERE order_id IN {}",
+        placeholders(1, order_ids.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(update)).persistent(false);
+    for id in order_ids {
+        query = query.bind(*id);
+    }
+    let mut tx = database.begin_write().await?;
+    query.execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+fn notification(row: &AnyRow) -> Result<StoredNotification, sqlx::Error> {
+    let partition: i64 = row.try_get(5)?;
+    Ok(StoredNotification {
+        order_id: row.try_get(0)?,
+        status: status(row, 1)?,
+        user_id: row.try_get(2)?,
+        reason: row.try_get(3)?,
+        topic: row.try_get(4)?,
+        partition: i32::try_from(partition).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        offset: row.try_get(6)?,
+        received_at: row.try_get(7)?,
+    })
+}
+
+pub(super) fn status(row: &AnyRow, column: usize) -> Result<FinalStatus, sqlx::Error> {
+    let text: String = row.try_get(column)?;
+    FinalStatus::parse(&text)
+        .ok_or_else(|| sqlx::Error::Decode(format!("{text} is no final status").into()))
+}

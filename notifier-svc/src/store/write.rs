@@ -1,0 +1,111 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proto::FinalStatus;
+use service::db::BatchWrite;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::{StoredNotification, placeholders};
+
+/// A notification as it arrived.
+pub type NewNotification = StoredNotification;
+
+/// What became of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The order's first; to be printed.
+    Stored,
+    /// The order has this result already.
+    Repeated,
+    /// The order has another result, which stays.
+    Contradicted { stays: FinalStatus },
+}
+
+/// Stores notifications that are the first of their order.
+#[derive(Debug, Clone, Copy)]
+pub struct NotificationWrite;
+
+const COLUMNS: usize = 9;
+
+impl BatchWrite for NotificationWrite {
+    /// Shared with the console, which prints it afterwards.
+    type Item = Arc<NewNotification>;
+    type Output = Written;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[Arc<NewNotification>],
+    ) -> Result<Vec<Written>, sqlx::Error> {
+        // One statement for all: a round trip each would be the price of PostgreSQL.
+        let insert = format!(
+            "INSERT INTO notifications (order_id, status, user_id, reason, topic, \
+             topic_partition, topic_offset, received_at, printed) VALUES {} \
+             ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
+            placeholders(items.len(), COLUMNS)
+        );
+        // Not kept as a prepared statement: nearly every batch has another length.
+        let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
+        for item in items {
+            query = query
+                .bind(&item.order_id)
+                .bind(item.status.as_str())
+                .bind(item.user_id.as_deref())
+                .bind(item.reason.as_deref())
+                .bind(&item.topic)
+                .bind(i64::from(item.partition))
+                .bind(item.offset)
+                .bind(item.received_at)
+                .bind(0_i64);
+        }
+        let rows = query.fetch_all(&mut *connection).await?;
+        // Of several in one batch the first was stored.
+        let mut new: HashMap<String, Option<FinalStatus>> = HashMap::with_capacity(rows.len());
+        for row in rows {
+            new.insert(row.try_get(0)?, None);
+        }
+        let known: Vec<&str> = items
+            .iter()
+            .map(|item| item.order_id.as_str())
+            .filter(|id| !new.contains_key(*id))
+            .collect();
+        let known = statuses(connection, &known).await?;
+
+        let mut written = Vec::with_capacity(items.len());
+        for item in items {
+            let before = match new.get_mut(&item.order_id) {
+                Some(first) => first.replace(first.unwrap_or(item.status)),
+                None => known.get(&item.order_id).copied(),
+            };
+            written.push(match before {
+                None => Written::Stored,
+                Some(status) if status == item.status => Written::Repeated,
+                Some(stays) => Written::Contradicted { stays },
+            });
+        }
+        Ok(written)
+    }
+}
+
+async fn statuses(
+    connection: &mut AnyConnection,
+    order_ids: &[&str],
+) -> Result<HashMap<String, FinalStatus>, sqlx::Error> {
+    if order_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let select = format!(
+        "SELECT order_id, status FROM notifications WHERE order_id IN {}",
+        placeholders(1, order_ids.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(select)).persistent(false);
+    for id in order_ids {
+        query = query.bind(*id);
+    }
+    query
+        .fetch_all(connection)
+        .await?
+        .into_iter()
+        .map(|row| Ok((row.try_get(0)?, super::query::status(&row, 1)?)))
+        .collect()
+}

@@ -1,0 +1,155 @@
+//! The program itself: its help, its refusals, what it prints, its end.
+
+#[path = "support/desk.rs"]
+mod desk;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use desk::{Desk, PATIENCE};
+use testkit::Kafka;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_notifier-svc");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn help_lists_every_option_and_the_example_file_has_all_of_them() {
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let help = text(&help.stdout);
+    for part in [
+        "healthcheck",
+        "[default: 127.0.0.1:8082]",
+        "[default: notification-group]",
+        "[default: sqlite:data/notifier-svc.db]",
+        "NOTIFICATION_RETENTION",
+    ] {
+        assert!(help.contains(part), "{part:?} missing in\n{help}");
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example");
+    let example = std::fs::read_to_string(example).unwrap();
+    let variables = help.lines().filter_map(|line| {
+        let (flag, names) = line.trim().split_once(", ")?;
+        let variable = names.split(", ").next()?;
+        flag.starts_with("--").then_some(variable)
+    });
+    let mut known = 0;
+    for variable in variables {
+        let line = format!("#{variable}=");
+        assert!(example.lines().any(|l| l.starts_with(&line)), "{variable}");
+        known += 1;
+    }
+    let settings = example
+        .lines()
+        .filter(|l| l.starts_with('#') && !l.starts_with("# "));
+    assert_eq!(known, settings.count(), "and nothing else");
+}
+
+#[test]
+fn all_mistakes_are_named_at_once_with_status_2() {
+    let refused = run(&[
+        "--notification-retention=never",
+        "--http-addr=nowhere",
+        "--notifications-topic=a b",
+        "--database-url=mysql://u:secret@h/d",
+    ]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    for name in [
+        "NOTIFICATION_RETENTION",
+        "HTTP_ADDR",
+        "NOTIFICATIONS_TOPIC",
+        "DATABASE_URL",
+    ] {
+        assert!(said.contains(name), "{name} missing in\n{said}");
+    }
+    assert!(!said.contains("secret"), "{said}");
+}
+
+/// Starts the program; waits until its output has all of `parts` in this order; ends it by SIGTERM.
+/// Returns its whole output.
+async fn run_until(desk: &Desk, more: &[&str], parts: &[&str]) -> String {
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .args(desk.flags(more))
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut output = String::new();
+    let running = async {
+        for part in parts {
+            loop {
+                let line = lines.next_line().await.unwrap();
+                let line = line.unwrap_or_else(|| panic!("no {part:?} in\n{output}"));
+                output.push_str(&line);
+                output.push('\n');
+                if line.contains(part) {
+                    break;
+                }
+            }
+        }
+        let id = child.id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        while let Some(line) = lines.next_line().await.unwrap() {
+            output.push_str(&line);
+            output.push('\n');
+        }
+        assert_eq!(child.wait().await.unwrap().code(), Some(0), "{output}");
+    };
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap_or_else(|_| panic!("the program did not print {parts:?}, or did not end"));
+    output
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_are_printed_once_and_sigterm_commits_and_exits_0() {
+    let kafka = Kafka::start().await;
+    let desk = Desk::new(&kafka).await;
+    kafka.create_topic(&desk.topic, 3).await;
+    kafka.create_topic(&format!("{}-dlt", desk.topic), 3).await;
+    desk.confirmed("12345", "user789").await;
+    let line = "[NOTIFICATION] Order 12345: CONFIRMED (user user789)";
+    let logged = "INFO notifier_svc::console: notification order_id=12345";
+    let output = run_until(&desk, &[], &[line, logged]).await;
+    assert_eq!(output.matches(line).count(), 1, "{output}");
+    assert_eq!(desk.committed().await, 1);
+    desk.confirmed("2", "user789").await;
+    let output = run_until(&desk, &[], &["[NOTIFICATION] Order 2: CONFIRMED"]).await;
+    assert!(!output.contains("12345"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_output_has_one_object_a_line() {
+    let kafka = Kafka::start().await;
+    let desk = Desk::new(&kafka).await;
+    kafka.create_topic(&desk.topic, 3).await;
+    desk.confirmed("12345", "user789").await;
+    let output = run_until(&desk, &["--log-format", "json"], &["12345"]).await;
+    for line in output.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object["@timestamp"].is_string(), "{line}");
+    }
+}

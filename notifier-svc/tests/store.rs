@@ -1,0 +1,236 @@
+//! The notifications' table and the console, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
+
+#[path = "support/database.rs"]
+mod database;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use database::OwnDatabase;
+use notifier_svc::console::console;
+use notifier_svc::store::{
+    Filter, MIGRATIONS, NotificationWrite, StoredNotification, Written, delete_older_than, list,
+    mark_printed, unprinted,
+};
+use parking_lot::Mutex;
+use proto::FinalStatus::{self, Confirmed, Rejected};
+use service::CancellationToken;
+use service::db::{BatchWrite, Database, GroupWriter, GroupWriterConfig};
+
+/// A migrated database of the test's own.
+struct Own {
+    database: Database,
+    _own: OwnDatabase,
+}
+
+async fn own() -> Own {
+    let own = OwnDatabase::new().await;
+    let database = Database::new(&own.config(), MIGRATIONS).unwrap();
+    database.migrate().await.unwrap();
+    Own {
+        database,
+        _own: own,
+    }
+}
+
+fn notification(order_id: &str, status: FinalStatus, received_at: i64) -> StoredNotification {
+    StoredNotification {
+        order_id: order_id.into(),
+        status,
+        user_id: Some("user789".into()),
+        reason: (status == Rejected).then(|| "too many".into()),
+        topic: "notifications".into(),
+        partition: 2,
+        offset: received_at + 1,
+        received_at,
+    }
+}
+
+async fn write(database: &Database, batch: Vec<StoredNotification>) -> Vec<Written> {
+    let batch: Vec<_> = batch.into_iter().map(Arc::new).collect();
+    let mut tx = database.begin_write().await.unwrap();
+    let written = NotificationWrite.write(&mut tx, &batch).await.unwrap();
+    tx.commit().await.unwrap();
+    written
+}
+
+async fn all(database: &Database) -> Vec<StoredNotification> {
+    let filter = Filter {
+        user_id: None,
+        limit: 1_000,
+    };
+    list(database, &filter).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_first_result_of_an_order_stays() {
+    let own = own().await;
+    let first = notification("1", Confirmed, 1);
+    let written = write(
+        &own.database,
+        vec![
+            first.clone(),
+            notification("2", Rejected, 2),
+            // Within the batch already.
+            notification("1", Confirmed, 3),
+            notification("2", Confirmed, 4),
+        ],
+    )
+    .await;
+    let contradicted = |stays| Written::Contradicted { stays };
+    assert_eq!(
+        written,
+        [
+            Written::Stored,
+            Written::Stored,
+            Written::Repeated,
+            contradicted(Rejected)
+        ]
+    );
+    let written = write(
+        &own.database,
+        vec![
+            notification("1", Rejected, 5),
+            notification("3", Confirmed, 6),
+            notification("2", Rejected, 7),
+        ],
+    )
+    .await;
+    assert_eq!(
+        written,
+        [contradicted(Confirmed), Written::Stored, Written::Repeated]
+    );
+    assert_eq!(
+        all(&own.database).await,
+        [
+            notification("3", Confirmed, 6),
+            notification("2", Rejected, 2),
+            first
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_user_sees_the_newest_of_their_own() {
+    let own = own().await;
+    let of = |user: Option<&str>, id: &str, at| StoredNotification {
+        user_id: user.map(Into::into),
+        ..notification(id, Confirmed, at)
+    };
+    let batch = vec![
+        of(Some("a"), "1", 10),
+        of(Some("a"), "2", 30),
+        of(Some("b"), "3", 20),
+        of(None, "4", 40),
+        of(Some("a"), "5", 20),
+    ];
+    write(&own.database, batch).await;
+    let ids = async |user: Option<&str>, limit| {
+        let filter = Filter {
+            user_id: user.map(Into::into),
+            limit,
+        };
+        let rows = list(&own.database, &filter).await.unwrap();
+        rows.into_iter().map(|row| row.order_id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(Some("a"), 10).await, ["2", "5", "1"]);
+    assert_eq!(ids(Some("a"), 2).await, ["2", "5"]);
+    assert_eq!(ids(None, 3).await, ["4", "2", "5"]);
+    assert!(ids(Some("nobody' OR 1=1 --"), 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn retention_takes_the_old_ones_that_were_printed() {
+    let own = own().await;
+    let batch = (1..=5).map(|n| notification(&n.to_string(), Confirmed, n));
+    write(&own.database, batch.collect()).await;
+    mark_printed(&own.database, &["1", "2", "4"]).await.unwrap();
+    assert_eq!(delete_older_than(&own.database, 4).await.unwrap(), 2);
+    let left: Vec<_> = all(&own.database)
+        .await
+        .into_iter()
+        .map(|row| row.order_id)
+        .collect();
+    assert_eq!(left, ["5", "4", "3"]);
+    assert_eq!(delete_older_than(&own.database, 4).await.unwrap(), 0);
+}
+
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Screen {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_was_left_unprinted_is_printed_first_and_once() {
+    let own = own().await;
+    let batch = (1..=1_200).map(|n| notification(&format!("left-{n:04}"), Confirmed, n));
+    write(&own.database, batch.collect()).await;
+    mark_printed(&own.database, &["left-0007"]).await.unwrap();
+
+    let screen = Screen::default();
+    let (console, printer) = console(own.database.clone(), screen.clone());
+    let printer = tokio::spawn(printer.run(CancellationToken::new()));
+    let fresh = Arc::new(notification("fresh", Rejected, 2_000));
+    write(&own.database, vec![(*fresh).clone()]).await;
+    console.print(fresh).await;
+    drop(console);
+    printer.await.unwrap();
+
+    let text = screen.text();
+    for id in (1..=1_200).map(|n| format!("left-{n:04}")) {
+        let line = format!("[NOTIFICATION] Order {id}: CONFIRMED (user user789)\n");
+        let expected = usize::from(id != "left-0007");
+        assert_eq!(text.matches(&line).count(), expected, "{id}");
+    }
+    assert!(text.contains("[NOTIFICATION] Order fresh: REJECTED: too many (user user789)\n"));
+    assert!(unprinted(&own.database, 10).await.unwrap().is_empty());
+
+    let again = Screen::default();
+    let (console, printer) = self::console(own.database.clone(), again.clone());
+    drop(console);
+    printer.run(CancellationToken::new()).await;
+    assert_eq!(again.text(), "", "nothing is left");
+}
+
+#[tokio::test]
+async fn many_writers_share_transactions() {
+    let own = own().await;
+    let writer = GroupWriter::spawn(
+        own.database.clone(),
+        NotificationWrite,
+        GroupWriterConfig::default(),
+    );
+    // Every order twice, by writers that know nothing of each other.
+    let tasks: Vec<_> = (0..2_000)
+        .map(|n| {
+            let writer = writer.clone();
+            let item = Arc::new(notification(&(n % 1_000).to_string(), Confirmed, n));
+            tokio::spawn(async move { writer.write(item).await.unwrap() })
+        })
+        .collect();
+    let mut stored = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Written::Stored => stored += 1,
+            Written::Repeated => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stored, 1_000);
+    assert_eq!(all(&own.database).await.len(), 1_000);
+}
