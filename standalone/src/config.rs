@@ -1,0 +1,149 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use service::config::{Mistakes, Opt, Program, Values, group};
+
+/// The program's name.
+pub(crate) const NAME: &str = "standalone";
+
+/// The configuration of everything in this process.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// `None`: Kafka is elsewhere, no broker is started.
+    pub(crate) broker: Option<BrokerConfig>,
+    pub(crate) producer: producer_svc::Config,
+    pub(crate) consumer: consumer_svc::Config,
+    pub(crate) notifier: notifier_svc::Config,
+}
+
+#[derive(Debug)]
+pub(crate) struct BrokerConfig {
+    pub(crate) address: SocketAddr,
+    pub(crate) data: PathBuf,
+}
+
+/// The variables of the services' addresses.
+pub(crate) const PRODUCER_ADDR: &str = "PRODUCER_HTTP_ADDR";
+pub(crate) const CONSUMER_ADDR: &str = "CONSUMER_HTTP_ADDR";
+pub(crate) const NOTIFIER_ADDR: &str = "NOTIFIER_HTTP_ADDR";
+
+/// What each service of this process has for itself, so that it cannot be set for all at once.
+const NOT_SHARED: [&str; 9] = [
+    "HTTP_ADDR",
+    "KAFKA_GROUP_ID",
+    "KAFKA_GROUP_INSTANCE_ID",
+    "DATABASE_URL",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_NAME",
+];
+
+/// The command line: this program's own options, and every option that the services share.
+pub(crate) fn program() -> Program {
+    let mut options = vec![
+        Opt::new(
+            "DATA_DIR",
+            "./data",
+            group::SERVICE,
+            "Folder of the broker's log and the databases.",
+        ),
+        Opt::new(
+            "BROKER_ADDR",
+            "127.0.0.1:9092",
+            group::KAFKA,
+            "Where the embedded broker listens. Not started with KAFKA_BOOTSTRAP_SERVERS set.",
+        ),
+        Opt::new(
+            PRODUCER_ADDR,
+            "127.0.0.1:8080,127.0.0.1:8001,127.0.0.1:5000",
+            group::HTTP,
+            "Addresses of producer-svc. The first must be free; an extra one that is taken is a \
+             warning.",
+        ),
+        Opt::new(
+            CONSUMER_ADDR,
+            "127.0.0.1:5003",
+            group::HTTP,
+            "Addresses of consumer-svc.",
+        ),
+        Opt::new(
+            NOTIFIER_ADDR,
+            "127.0.0.1:8082",
+            group::HTTP,
+            "Addresses of notifier-svc.",
+        ),
+    ];
+    options.push(Opt::new(
+        "LOG_LEVEL",
+        "info,kafka=warn,broker=warn",
+        group::LOGS,
+        "error, warn, info, debug or trace; per module: info,kafka=debug.",
+    ));
+    for program in [
+        producer_svc::program(),
+        consumer_svc::program(),
+        notifier_svc::program(),
+    ] {
+        for option in program.options {
+            let known = options
+                .iter()
+                .any(|o: &Opt| o.variable() == option.variable());
+            if !known && !NOT_SHARED.contains(&option.variable()) {
+                options.push(option);
+            }
+        }
+    }
+    Program {
+        name: NAME,
+        about: "The whole shop in one process: embedded broker, three services, SQLite.",
+        options,
+        commands: vec![],
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// All mistakes at once.
+    pub(crate) fn read(mut values: Values) -> Result<Self, Mistakes> {
+        let data: String = values.get("DATA_DIR");
+        let data = PathBuf::from(data);
+        let broker = BrokerConfig {
+            address: values.get("BROKER_ADDR"),
+            data: data.join("broker"),
+        };
+        let broker = (!values.is_given("KAFKA_BOOTSTRAP_SERVERS")).then_some(broker);
+
+        let mut service = |program: Program, address: &str| {
+            let list: Vec<SocketAddr> = values.get(address);
+            if list.is_empty() {
+                values.mistake(address, "must name at least one address");
+            }
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            let database = data.join(format!("{}.db", program.name));
+            values.for_program(
+                &program,
+                &[
+                    ("HTTP_ADDR", list.join(",")),
+                    ("DATABASE_URL", format!("sqlite:{}", database.display())),
+                ],
+            )
+        };
+        let mut producer = service(producer_svc::program(), PRODUCER_ADDR);
+        let mut consumer = service(consumer_svc::program(), CONSUMER_ADDR);
+        let mut notifier = service(notifier_svc::program(), NOTIFIER_ADDR);
+        let mut config = Self {
+            broker,
+            producer: producer_svc::Config::take(&mut producer),
+            consumer: consumer_svc::Config::take(&mut consumer),
+            notifier: notifier_svc::Config::take(&mut notifier),
+        };
+        // The process has one log.
+        config.producer.common.log_level = values.get("LOG_LEVEL");
+        for service in [producer, consumer, notifier] {
+            values.adopt_mistakes(service);
+        }
+        values.finish(config)
+    }
+}

@@ -1,0 +1,130 @@
+use std::future::Future;
+
+use broker::Broker;
+use service::CancellationToken;
+use service::duties::RunError;
+use service::http::{BindError, Listeners};
+use service::launch::Shutdown;
+use tokio::task::JoinSet;
+
+use crate::config::{CONSUMER_ADDR, Config, NOTIFIER_ADDR, PRODUCER_ADDR};
+use crate::greeting::greet;
+
+/// Why the shop did not open, or did not close orderly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShopError {
+    #[error(
+        "{0}; BROKER_ADDR and DATA_DIR say where the embedded broker is, and with \
+         KAFKA_BOOTSTRAP_SERVERS set none is started"
+    )]
+    Broker(#[from] broker::StartError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{service}: {error}")]
+    Service {
+        service: &'static str,
+        error: RunError,
+    },
+    #[error("{0} panicked")]
+    Panicked(tokio::task::JoinError),
+}
+
+/// Runs everything until `shutdown`, then ends the services and, after them, the broker.
+pub(crate) async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), ShopError> {
+    let producer = Listeners::bind(&config.producer.common.http.addresses, PRODUCER_ADDR).await?;
+    let consumer = Listeners::bind(&config.consumer.common.http.addresses, CONSUMER_ADDR).await?;
+    let notifier = Listeners::bind(&config.notifier.common.http.addresses, NOTIFIER_ADDR).await?;
+    let broker = open_broker(&mut config).await?;
+
+    let services = [
+        (producer_svc::NAME, &producer),
+        (consumer_svc::NAME, &consumer),
+        (notifier_svc::NAME, &notifier),
+    ];
+    let kafka = &config.producer.common.kafka.bootstrap_servers;
+    greet(broker.as_ref().map(Broker::addr), kafka, services);
+
+    let stop = CancellationToken::new();
+    let mut running = Services::new(&stop);
+    running.spawn(producer_svc::NAME, |stop| {
+        producer_svc::run(config.producer, producer, stop)
+    });
+    running.spawn(consumer_svc::NAME, |stop| {
+        consumer_svc::run(config.consumer, consumer, stop)
+    });
+    running.spawn(notifier_svc::NAME, |stop| {
+        notifier_svc::run(config.notifier, notifier, stop)
+    });
+    let result = running.until(shutdown.requested()).await;
+
+    if let Some(broker) = broker {
+        broker.shutdown().await;
+    }
+    result
+}
+
+/// Starts the embedded broker, if it is wanted, and points the services at it.
+async fn open_broker(config: &mut Config) -> Result<Option<Broker>, broker::StartError> {
+    let Some(wanted) = &config.broker else {
+        return Ok(None);
+    };
+    let mut settings = broker::Config::new(&wanted.data);
+    settings.listen = wanted.address;
+    let broker = Broker::start(settings).await?;
+    let address = broker.addr().to_string();
+    for common in [
+        &mut config.producer.common,
+        &mut config.consumer.common,
+        &mut config.notifier.common,
+    ] {
+        common.kafka.bootstrap_servers.clone_from(&address);
+    }
+    Ok(Some(broker))
+}
+
+/// The services as tasks: when one fails, the others are ended too.
+struct Services {
+    tasks: JoinSet<Result<(), ShopError>>,
+    stop: CancellationToken,
+}
+
+impl Services {
+    fn new(stop: &CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            stop: stop.clone(),
+        }
+    }
+
+    fn spawn<F>(
+        &mut self,
+        service: &'static str,
+        run: impl FnOnce(service::WaitForCancellationFutureOwned) -> F,
+    ) where
+        F: Future<Output = Result<(), RunError>> + Send + 'static,
+    {
+        let running = run(self.stop.clone().cancelled_owned());
+        self.tasks.spawn(async move {
+            running
+                .await
+                .map_err(|error| ShopError::Service { service, error })
+        });
+    }
+
+    /// The first failure, after all have ended.
+    async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ShopError> {
+        let mut result = Ok(());
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown, if !self.stop.is_cancelled() => self.stop.cancel(),
+                ended = self.tasks.join_next() => {
+                    let Some(ended) = ended else { return result };
+                    // One gone is the shop closed.
+                    self.stop.cancel();
+                    result = result.and(ended.unwrap_or_else(|panic| Err(ShopError::Panicked(panic))));
+                }
+            }
+        }
+    }
+}

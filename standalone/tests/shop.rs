@@ -1,0 +1,305 @@
+//! The real program, as somebody meets it who has just cloned the repository.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::{Kafka, eventually, http};
+use tokio::sync::mpsc;
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn program(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+    command
+        .env_clear()
+        .current_dir(data)
+        .env("DATA_DIR", data.join("data"))
+        .env("BROKER_ADDR", "127.0.0.1:0")
+        .env("PRODUCER_HTTP_ADDR", "127.0.0.1:0,127.0.0.1:0")
+        .env("CONSUMER_HTTP_ADDR", "127.0.0.1:0")
+        .env("NOTIFIER_HTTP_ADDR", "127.0.0.1:0");
+    command
+}
+
+struct Shop {
+    child: Child,
+    producer: Vec<SocketAddr>,
+    notifier: SocketAddr,
+    lines: mpsc::UnboundedReceiver<String>,
+    seen: Vec<String>,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn addresses(line: &str) -> Vec<SocketAddr> {
+    line.split("http://")
+        .skip(1)
+        .map(|part| part.trim_matches([',', ' ']).parse().unwrap())
+        .collect()
+}
+
+impl Shop {
+    /// Starts it and reads from the terminal where it listens.
+    async fn open(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // Nobody reads it any more: the test is over.
+                let _ = sender.send(line);
+            }
+        });
+        let mut shop = Self {
+            child,
+            producer: Vec::new(),
+            notifier: "127.0.0.1:1".parse().unwrap(),
+            lines,
+            seen: Vec::new(),
+        };
+        shop.producer = addresses(&shop.line("  producer-svc").await);
+        shop.notifier = addresses(&shop.line("  notifier-svc").await)[0];
+        shop.line("  curl -X POST http://").await;
+        for address in [shop.producer[0], shop.notifier] {
+            eventually(SOON, || async {
+                (http::get(address, "/readyz?strict").await.status == 200).then_some(())
+            })
+            .await;
+        }
+        shop
+    }
+
+    /// The first line, seen before or yet to come, that contains `part`.
+    async fn line(&mut self, part: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
+            return line.clone();
+        }
+        loop {
+            let line = tokio::time::timeout(SOON, self.lines.recv()).await;
+            let Ok(Some(line)) = line else {
+                panic!("{part:?} was not printed:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    async fn post(&self, address: SocketAddr, path: &str, body: &str) -> (u16, Value) {
+        let answer = http::post(address, path, &[], body).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// The order once it is at its end, its own record included.
+    async fn outcome(&self, id: &str) -> Value {
+        eventually(SOON, || async {
+            let answer = http::get(self.producer[0], &format!("/api/orders/{id}")).await;
+            let state: Value = serde_json::from_str(&answer.body).unwrap();
+            (state["events"].as_array().map_or(0, Vec::len) == 3).then_some(state)
+        })
+        .await
+    }
+
+    /// Ends it as an operator does; gives its exit status.
+    fn close(&mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn orders_go_through_and_nothing_is_gone_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shop = Shop::open(&mut program(folder.path())).await;
+    let main = shop.producer[0];
+
+    let (status, receipt) = shop
+        .post(main, "/api/orders", r#"{"product":"Laptop","quantity":1}"#)
+        .await;
+    assert_eq!(status, 200, "{receipt}");
+    assert_eq!(receipt["topic"], "order_topic");
+    let id = receipt["orderId"].as_str().unwrap();
+    let state = shop.outcome(id).await;
+    let events = state["events"].as_array().unwrap();
+    let statuses: Vec<_> = events
+        .iter()
+        .map(|event| event["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["ACCEPTED", "CREATED", "CONFIRMED"]);
+    for event in events {
+        assert!(
+            event["topic"].is_string() && event["time"].is_string(),
+            "{event}"
+        );
+        assert!(
+            event["partition"].is_i64() && event["offset"].is_i64(),
+            "{event}"
+        );
+    }
+    shop.line(&format!("order_id={id}")).await;
+    shop.line(&format!("[NOTIFICATION] Order {id}: CONFIRMED"))
+        .await;
+
+    let snake = r#"{"order_id":"12345","user_id":"user789","item":"laptop","quantity":2}"#;
+    let (status, receipt) = shop.post(shop.producer[1], "/orders", snake).await;
+    assert_eq!(
+        (status, &receipt["order_id"], &receipt["topic"]),
+        (200, &"12345".into(), &"orders".into())
+    );
+    assert_eq!(shop.outcome("12345").await["status"], "CONFIRMED");
+    shop.line("[NOTIFICATION] Order 12345: CONFIRMED").await;
+
+    let (status, problem) = shop
+        .post(main, "/api/orders", r#"{"product":"Laptop","quantity":0}"#)
+        .await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (422, &"quantity".into())
+    );
+    let large = r#"{"orderId":"large","product":"Laptop","quantity":1000}"#;
+    assert_eq!(shop.post(main, "/api/orders", large).await.0, 200);
+    let rejected = shop.outcome("large").await;
+    assert_eq!(rejected["status"], "REJECTED");
+    assert!(
+        rejected["reason"].as_str().unwrap().contains("quantity"),
+        "{rejected}"
+    );
+
+    assert_eq!(shop.close(), Some(0));
+    drop(shop);
+
+    let mut shop = Shop::open(&mut program(folder.path())).await;
+    assert_eq!(shop.outcome(id).await, state);
+    assert_eq!(shop.outcome("large").await, rejected);
+    let stored = http::get(shop.notifier, "/api/notifications?userId=user789").await;
+    assert!(
+        stored.status == 200 && stored.body.contains("12345"),
+        "{}",
+        stored.body
+    );
+    // And it goes on where it was.
+    let (status, receipt) = shop
+        .post(
+            shop.producer[0],
+            "/api/orders",
+            r#"{"product":"Mouse","quantity":1}"#,
+        )
+        .await;
+    assert_eq!(status, 200, "{receipt}");
+    assert_eq!(
+        shop.outcome(receipt["orderId"].as_str().unwrap()).await["status"],
+        "CONFIRMED"
+    );
+    assert_eq!(shop.close(), Some(0));
+}
+
+#[tokio::test]
+async fn with_kafka_elsewhere_no_broker_is_started() {
+    let kafka = Kafka::own_broker().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(folder.path());
+    let mut shop = Shop::open(command.env("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap())).await;
+    assert!(shop.line("Kafka ").await.contains(kafka.bootstrap()));
+    let (status, receipt) = shop
+        .post(
+            shop.producer[0],
+            "/api/orders",
+            r#"{"product":"Laptop","quantity":1}"#,
+        )
+        .await;
+    assert_eq!(status, 200, "{receipt}");
+    shop.outcome(receipt["orderId"].as_str().unwrap()).await;
+    assert!(!folder.path().join("data/broker").exists());
+    assert_eq!(shop.close(), Some(0));
+}
+
+#[tokio::test]
+async fn a_taken_extra_port_is_a_warning_and_a_taken_main_port_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken
+        .local_addr()
+        .map(|address| (address.to_string(), taken))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(folder.path());
+    let extra = format!("127.0.0.1:0,{}", taken.0);
+    let mut shop = Shop::open(command.env("PRODUCER_HTTP_ADDR", extra)).await;
+    assert_eq!(shop.producer.len(), 1);
+    let warning = shop.line(&taken.0).await;
+    assert!(
+        warning.contains("WARN") && warning.contains("PRODUCER_HTTP_ADDR"),
+        "{warning}"
+    );
+    assert_eq!(shop.close(), Some(0));
+    drop(shop);
+
+    for variable in ["PRODUCER_HTTP_ADDR", "NOTIFIER_HTTP_ADDR", "BROKER_ADDR"] {
+        let output = program(folder.path())
+            .env(variable, &taken.0)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&taken.0) && text.contains(variable), "{text}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_at_once_and_nothing_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = program(folder.path())
+        .arg("--colour=red")
+        .env("CONSUMER_HTTP_ADDR", "nowhere")
+        .env("ORDER_MAX_QUANTITY", "many")
+        .env("REQUEST_TIMEOUT", "soon")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in [
+        "--colour",
+        "CONSUMER_HTTP_ADDR",
+        "ORDER_MAX_QUANTITY",
+        "REQUEST_TIMEOUT",
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part} in\n{text}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn help_has_the_options_of_every_service() {
+    let output = Command::new(env!("CARGO_BIN_EXE_standalone"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "DATA_DIR",
+        "BROKER_ADDR",
+        "127.0.0.1:9092",
+        "ORDER_VIEW",
+        "ORDER_MAX_QUANTITY",
+        "NOTIFICATION_RETENTION",
+    ] {
+        assert!(help.contains(part), "{part} is missing in\n{help}");
+    }
+}
