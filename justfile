@@ -1,0 +1,74 @@
+# Everything here is a short name for a command that works without just.
+
+kafka_version := "4.3.0"
+kafka_port := "19092"
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# The whole shop: broker, three services, SQLite in ./data.
+run *arguments:
+    cargo run --release -- {{ arguments }}
+
+# One service alone, by its own .env or the environment.
+producer *arguments:
+    cargo run --release -p producer-svc -- {{ arguments }}
+
+consumer *arguments:
+    cargo run --release -p consumer-svc -- {{ arguments }}
+
+notifier *arguments:
+    cargo run --release -p notifier-svc -- {{ arguments }}
+
+# The embedded broker as a program of its own.
+broker *arguments:
+    cargo run --release -p broker -- {{ arguments }}
+
+# The whole suite on the embedded broker and SQLite.
+test *arguments:
+    cargo test --workspace {{ arguments }}
+
+# The same suite on a running Apache Kafka (see kafka-up).
+test-kafka *arguments:
+    TEST_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:{{ kafka_port }} cargo test --workspace {{ arguments }}
+
+# The same suite on a PostgreSQL of its own.
+test-postgres *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    url=$(scripts/postgres start)
+    trap 'scripts/postgres stop' EXIT
+    TEST_DATABASE_URL=$url cargo test --workspace {{ arguments }}
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All that has to pass, from formatting to Apache Kafka and PostgreSQL.
+ci:
+    bash .ci/run
+
+# Apache Kafka on loopback, from Maven Central; just kafka_version=3.9.1 kafka-up for the other.
+kafka-up:
+    scripts/kafka start {{ kafka_version }} {{ kafka_port }}
+
+# Stops it; its data stays. `scripts/kafka wipe` deletes that too.
+kafka-down:
+    scripts/kafka stop {{ kafka_port }}
+
+# kcat and the Java tools against a broker.
+test-tools bootstrap=("127.0.0.1:" + kafka_port):
+    scripts/test-tools {{ bootstrap }}
+
+# The client alone beside bare rskafka, on a running Apache Kafka.
+bench *arguments:
+    KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} cargo run --release -p bench --bin client -- {{ arguments }}
+
+# The services beside other order systems, on a running Apache Kafka; peers is their folder.
+compare peers *arguments:
+    bench/shop/build
+    KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} bench/compare {{ peers }} {{ arguments }}
