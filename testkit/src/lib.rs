@@ -2,9 +2,10 @@
 //!
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
-//! make it misbehave. [`raw`] speaks the protocol frame by frame. Everything panics with a clear
+//! make it misbehave; [`apache`] starts Apache Kafka of a test's own. [`raw`] speaks the protocol frame by frame. Everything panics with a clear
 //! message where a test could not go on.
 
+pub mod apache;
 pub mod http;
 mod kafka;
 pub mod metrics;
