@@ -1,12 +1,14 @@
 //! A consumer on a broker that misbehaves: nothing is lost, nothing is stepped over, and what holds
 //! it up is told.
 
+#[path = "support/batch.rs"]
+mod batch;
 #[path = "support/consumer.rs"]
 mod support;
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use batch::{batch, damaged, packed, reaching, record};
 use kafka::{ClientConfig, ResponseError, dead_letter};
 use kafka_protocol::messages::ApiKey;
 use support::{PATIENCE, Running, Scripted, World, client};
@@ -17,51 +19,11 @@ fn hasty(config: &mut ClientConfig) {
     config.request_timeout = Duration::from_millis(500);
 }
 
-/// A record batch (format version 2) of these records as they are, each without its length.
-fn batch(records: &[&[u8]]) -> BytesMut {
-    let mut body = BytesMut::new();
-    for record in records {
-        assert!(record.len() < 64, "a length of one byte");
-        body.put_u8((record.len() as u8) << 1);
-        body.put_slice(record);
-    }
-    let mut batch = BytesMut::new();
-    batch.put_i64(0);
-    batch.put_i32(49 + body.len() as i32);
-    batch.put_i32(0); // leader epoch
-    batch.put_u8(2);
-    batch.put_u32(0); // checksum, below
-    batch.put_i16(0);
-    batch.put_i32(records.len() as i32 - 1);
-    batch.put_i64(1_700_000_000_000);
-    batch.put_i64(1_700_000_000_000);
-    batch.put_i64(-1);
-    batch.put_i16(-1);
-    batch.put_i32(-1);
-    batch.put_i32(records.len() as i32);
-    batch.put_slice(&body);
-    let checksum = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
-    batch
-}
-
-/// A record with this offset delta, key and value, no headers.
-fn record(delta: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut record = vec![0, 0, delta << 1, (key.len() as u8) << 1];
-    record.extend_from_slice(key);
-    record.push((value.len() as u8) << 1);
-    record.extend_from_slice(value);
-    record.push(0);
-    record
-}
-
 #[tokio::test]
 async fn a_batch_with_a_broken_checksum_holds_its_partition_and_is_never_stepped_over() {
     let world = World::own(2).await;
     world.send(0, "a", "before").await;
-    let mut broken = batch(&[&record(0, b"x", b"broken")]);
-    let last = broken.len() - 3;
-    broken[last] ^= 1;
+    let broken = damaged(batch(&[&record(0, b"x", b"broken")]));
     let broker = world.kafka.broker().expect("its own");
     assert_eq!(
         broker
@@ -121,6 +83,69 @@ async fn a_batch_with_a_broken_checksum_holds_its_partition_and_is_never_stepped
 }
 
 #[tokio::test]
+async fn whatever_else_makes_a_batch_unreadable_holds_its_partition_by_name() {
+    let content: &[&[u8]] = &[&record(0, b"x", b"broken")];
+    let unreadable = [
+        (
+            packed(1, content, |_| b"no gzip".to_vec()),
+            "gzip data cannot be decompressed",
+        ),
+        (
+            packed(2, content, |_| b"no snappy".to_vec()),
+            "snappy data cannot be decompressed",
+        ),
+        (
+            packed(3, content, |_| b"no lz4".to_vec()),
+            "lz4 data cannot be decompressed",
+        ),
+        (
+            packed(4, content, |_| b"no zstd".to_vec()),
+            "zstd data cannot be decompressed",
+        ),
+        (
+            packed(7, content, <[u8]>::to_vec),
+            "unknown compression type 7",
+        ),
+    ];
+    let world = World::own(unreadable.len() as i32).await;
+    let broker = world.kafka.broker().expect("its own");
+    for (partition, (batch, _)) in unreadable.iter().enumerate() {
+        let partition = partition as i32;
+        world.send(partition, "a", "before").await;
+        let planted = broker.plant(&world.topic, partition, 0, batch.clone().freeze());
+        assert_eq!(planted.expect("planted"), 1);
+        world.send(partition, "a", "behind").await;
+    }
+    let handler = Scripted::done();
+    let running = Running::start(world.consumer(), handler.clone());
+    let stats = running
+        .until("every partition held", |stats| {
+            let held = stats.partitions.iter().filter(|p| p.problem.is_some());
+            held.count() == unreadable.len()
+                && stats.partitions.iter().all(|p| p.committed == Some(1))
+        })
+        .await;
+    for (held, (_, wanted)) in stats.partitions.iter().zip(&unreadable) {
+        let problem = held.problem.as_deref().unwrap_or_default();
+        let place = format!("{} offset 1", held.partition);
+        assert!(
+            problem.contains(wanted) && problem.contains(&place),
+            "{problem}"
+        );
+        let partition = held.partition.partition;
+        let error = world
+            .client
+            .admin()
+            .read_record(&world.topic, partition, 1)
+            .await;
+        let error = error.expect_err("nothing to show").to_string();
+        assert!(error.contains(wanted) && error.contains(&place), "{error}");
+    }
+    assert!(handler.calls().iter().all(|call| call.value() == "before"));
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_goes_to_the_dead_letters_with_its_bytes() {
     let world = World::own(1).await.with_dead_letters(1).await;
     // The second says its key has 25 bytes, and ends before them.
@@ -175,18 +200,14 @@ async fn gaps_and_empty_batches_are_passed() {
     world.send(0, "a", "0").await;
     let broker = world.kafka.broker().expect("its own");
     // As compaction leaves it: a gap, a batch whose last records are gone, one that has none left.
-    let mut shrunk = batch(&[&record(0, b"a", b"10")]);
-    shrunk[23..27].copy_from_slice(&9_i32.to_be_bytes());
-    reseal(&mut shrunk);
+    let shrunk = reaching(batch(&[&record(0, b"a", b"10")]), 9);
     assert_eq!(
         broker
             .plant(&world.topic, 0, 10, shrunk.freeze())
             .expect("planted"),
         10
     );
-    let mut empty = batch(&[]);
-    empty[23..27].copy_from_slice(&4_i32.to_be_bytes());
-    reseal(&mut empty);
+    let empty = reaching(batch(&[]), 4);
     assert_eq!(
         broker
             .plant(&world.topic, 0, 0, empty.freeze())
@@ -208,11 +229,6 @@ async fn gaps_and_empty_batches_are_passed() {
     );
     assert!(running.stop().await.is_clean());
     assert_eq!(world.committed().await[&0].0, 26);
-}
-
-fn reseal(batch: &mut BytesMut) {
-    let checksum = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[tokio::test]
@@ -422,9 +438,7 @@ async fn dead_letters_wait_for_their_acknowledgement_through_a_broken_broker() {
 async fn a_reader_is_held_by_a_broken_batch_too_and_steps_over_nothing() {
     let world = World::own(2).await;
     world.send(0, "a", "before").await;
-    let mut broken = batch(&[&record(0, b"x", b"broken")]);
-    let last = broken.len() - 3;
-    broken[last] ^= 1;
+    let broken = damaged(batch(&[&record(0, b"x", b"broken")]));
     let broker = world.kafka.broker().expect("its own");
     broker
         .plant(&world.topic, 0, 0, broken.freeze())

@@ -43,7 +43,8 @@ impl Core {
                 done,
             } => {
                 tracing::info!(
-                    group = %self.settings.group.group, partitions = %names(&partitions), "partitions revoked"
+                    group = %self.settings.group.group, partitions = %names(&partitions),
+                    "partitions are being revoked: what runs of them may end"
                 );
                 self.lives += 1;
                 let deadline = Instant::from_std(deadline);
@@ -291,11 +292,17 @@ impl Core {
             return;
         };
         let revocation = self.revocations.swap_remove(at);
-        for (slot, life) in revocation.slots {
-            if self.slot(slot, life).is_some() {
-                self.remove_slot(slot);
+        let mut let_go = Vec::new();
+        for (at, life) in revocation.slots {
+            if let Some(slot) = self.slot(at, life) {
+                let_go.push(slot.name.clone());
+                self.remove_slot(at);
             }
         }
+        tracing::info!(
+            group = %self.settings.group.group, generation = self.group.state().generation,
+            partitions = %names(&let_go), "partitions revoked"
+        );
         if let Some(done) = revocation.done {
             let _ = done.send(());
         }
