@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use batch::{Content, packed};
+use batch::{Content, Header, packed};
 use bytes::BytesMut;
 use kafka::{ConsumerRecord, Outcome, ResponseError};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -149,14 +149,8 @@ async fn produce(world: &World, partition: i32, batch: BytesMut) {
     .await;
 }
 
-fn contents(
-    record: &ConsumerRecord,
-) -> (Option<&[u8]>, Option<&[u8]>, Vec<(&[u8], Option<&[u8]>)>) {
-    (
-        record.key.as_deref(),
-        record.value.as_deref(),
-        record.headers.iter().collect(),
-    )
+fn headers(record: &ConsumerRecord) -> Vec<Header<'_>> {
+    record.headers.iter().collect()
 }
 
 /// Each content once, in order.
@@ -165,10 +159,11 @@ fn assert_as_written(how: &str, records: &[ConsumerRecord]) {
     for (offset, (record, written)) in records.iter().zip(CONTENTS).enumerate() {
         assert_eq!(record.offset, offset as i64, "{how}");
         assert_eq!(
-            contents(record),
-            (written.key, written.value, written.headers.to_vec()),
+            (record.key.as_deref(), record.value.as_deref()),
+            (written.key, written.value),
             "{how}, offset {offset}"
         );
+        assert_eq!(headers(record), written.headers, "{how}, offset {offset}");
         assert_eq!(record.timestamp, 1_700_000_000_000, "{how}");
     }
 }
@@ -257,14 +252,14 @@ async fn they_lie_in_the_dead_letters_as_they_were() {
         })
         .collect();
     for (offset, written) in CONTENTS.iter().enumerate() {
-        let (key, value, headers) = contents(by_offset[&(offset as i64)]);
+        let letter = by_offset[&(offset as i64)];
         assert_eq!(
-            (key, value),
+            (letter.key.as_deref(), letter.value.as_deref()),
             (written.key, written.value),
             "offset {offset}"
         );
         assert_eq!(
-            headers[..written.headers.len()],
+            headers(letter)[..written.headers.len()],
             *written.headers,
             "offset {offset}"
         );

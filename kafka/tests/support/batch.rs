@@ -9,12 +9,15 @@ const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
 const CHECKSUM: usize = 17;
 
+/// Name and value.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// The content of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Content<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+    pub headers: &'a [Header<'a>],
 }
 
 impl Content<'_> {
