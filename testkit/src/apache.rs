@@ -378,7 +378,7 @@ impl ApacheKafkaBuilder {
 
 /// Java with Kafka's jars, logging to `log`; the class comes next. A node lives for seconds: the
 /// quick compiler and the small collector suit it.
-fn java(log: &Path) -> Command {
+pub fn java(log: &Path) -> Command {
     let home = std::env::var_os(HOME_VARIABLE).unwrap_or_else(|| {
         panic!("{HOME_VARIABLE} is not set: the folder that `scripts/kafka jars` prints")
     });
