@@ -53,7 +53,7 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: Display,
 {
-    logging::init(common.log_format, &common.log_level);
+    logging::init(common.service, common.log_format, &common.log_level);
     block_on(common, service(Shutdown(())))
 }
 

@@ -56,7 +56,7 @@ impl Value for LogFilter {
 
 /// Sends everything that is traced to standard output. A second call has no effect: services of
 /// one process share it.
-pub fn init(format: LogFormat, filter: &LogFilter) {
+pub fn init(service: &'static str, format: LogFormat, filter: &LogFilter) {
     let registry = tracing_subscriber::registry();
     let filter = filter.0.clone();
     // An error means that logging is set up already.
@@ -68,7 +68,7 @@ pub fn init(format: LogFormat, filter: &LogFilter) {
             tracing::subscriber::set_global_default(registry.with(layer))
         }
         LogFormat::Json => {
-            let layer = ecs::EcsLayer::new(std::io::stdout).with_filter(filter);
+            let layer = ecs::EcsLayer::new(std::io::stdout, service).with_filter(filter);
             tracing::subscriber::set_global_default(registry.with(layer))
         }
     };

@@ -36,6 +36,8 @@ pub struct KafkaConfig {
     /// Names of assignment strategies, most wanted first.
     pub assignment_strategy: Vec<Strategy>,
     pub group_instance_id: Option<String>,
+    /// Without a heartbeat for this long, an instance's partitions go to others.
+    pub session_timeout: Duration,
     pub create_topics: bool,
     pub topic_replication_factor: i16,
     /// Bytes of records that may wait for acknowledgement.
@@ -168,6 +170,13 @@ pub fn common_options(
             "KAFKA_GROUP_INSTANCE_ID",
             KAFKA,
             "Static membership: a name of this instance that outlives restarts, unique in the group.",
+        ),
+        Opt::new(
+            "KAFKA_SESSION_TIMEOUT",
+            "45s",
+            KAFKA,
+            "How long after its last heartbeat a dead instance's partitions go to others; within \
+             the broker's bounds (group.min.session.timeout.ms, 6 s).",
         ),
         Opt::new(
             "KAFKA_CREATE_TOPICS",
@@ -352,6 +361,13 @@ impl KafkaConfig {
                 |list: &Vec<_>| !list.is_empty(),
             ),
             group_instance_id: values.find("KAFKA_GROUP_INSTANCE_ID"),
+            session_timeout: values.checked(
+                "KAFKA_SESSION_TIMEOUT",
+                "must be from 1s to 30m",
+                |timeout: &Duration| {
+                    (Duration::from_secs(1)..=Duration::from_secs(30 * 60)).contains(timeout)
+                },
+            ),
             create_topics: values.get("KAFKA_CREATE_TOPICS"),
             topic_replication_factor: values.checked(
                 "KAFKA_TOPIC_REPLICATION_FACTOR",

@@ -10,6 +10,9 @@ use crate::config::{KafkaConfig, OffsetReset, Strategy};
 /// patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Java's default of `heartbeat.interval.ms`.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+
 impl KafkaConfig {
     /// A client named `client_id`, not connected yet.
     ///
@@ -30,7 +33,7 @@ impl KafkaConfig {
             .compression(self.compression)
     }
 
-    /// A consumer of `group` with the configured start, strategies and static membership.
+    /// A consumer of `group` with the configured start, strategies, static membership and session.
     pub fn consumer(&self, client: &Client, group: &str) -> ConsumerBuilder {
         client
             .consumer(group)
@@ -49,5 +52,8 @@ impl KafkaConfig {
                     }),
             )
             .group_instance_id(self.group_instance_id.as_deref())
+            .session_timeout(self.session_timeout)
+            // Java's advice: no more than a third of the session.
+            .heartbeat_interval(HEARTBEAT_INTERVAL.min(self.session_timeout / 3))
     }
 }

@@ -16,13 +16,16 @@ const ECS_VERSION: &str = "8.17.0";
 /// and trace id go to `labels`.
 pub(crate) struct EcsLayer<W> {
     writer: W,
+    /// The process's own service.
+    service: &'static str,
     pid: u32,
 }
 
 impl<W> EcsLayer<W> {
-    pub(crate) fn new(writer: W) -> Self {
+    pub(crate) fn new(writer: W, service: &'static str) -> Self {
         Self {
             writer,
+            service,
             pid: std::process::id(),
         }
     }
@@ -43,7 +46,7 @@ where
             "message": fields.message,
             "ecs.version": ECS_VERSION,
             "log.logger": metadata.target(),
-            "service.name": service_of(metadata.target()),
+            "service.name": service_of(metadata.target()).unwrap_or_else(|| self.service.to_owned()),
             "process.pid": self.pid,
         });
         let object = line.as_object_mut().expect("built as an object");
@@ -63,13 +66,12 @@ where
     }
 }
 
-/// `producer_svc::intake` is of `producer-svc`: several services may share a process.
-fn service_of(target: &str) -> String {
-    target
-        .split("::")
-        .next()
-        .unwrap_or_default()
-        .replace('_', "-")
+/// `producer_svc::intake` is of `producer-svc`: several services may share a process. What a
+/// library says (`kafka::consumer`) is of the process's own.
+fn service_of(target: &str) -> Option<String> {
+    let package = target.split("::").next()?;
+    let service = package.strip_suffix("_svc")?;
+    Some(format!("{}-svc", service.replace('_', "-")))
 }
 
 #[cfg(test)]
@@ -99,10 +101,10 @@ mod tests {
     fn every_event_is_one_object_on_one_line() {
         let sink = Sink::default();
         let writer = sink.clone();
-        let layer = EcsLayer::new(move || writer.clone());
+        let layer = EcsLayer::new(move || writer.clone(), "standalone");
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(target: "producer_svc::intake", error = "gone\naway", partition = 3, "two\nlines");
-            tracing::info!("plain");
+            tracing::info!(target: "kafka::consumer", "plain");
         });
         let text = String::from_utf8(sink.0.lock().clone()).unwrap();
         let lines: Vec<Value> = text
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(lines[0]["error.message"], "gone\naway");
         assert_eq!(lines[0]["labels"]["partition"], "3");
         assert_eq!(lines[0]["service.name"], "producer-svc");
+        assert_eq!(lines[1]["service.name"], "standalone");
         assert!(lines[0]["@timestamp"].as_str().unwrap().ends_with('Z'));
     }
 }
