@@ -41,6 +41,11 @@ test-postgres *arguments:
     trap 'scripts/postgres stop' EXIT
     TEST_DATABASE_URL=$url cargo test --workspace {{ arguments }}
 
+# The shop's real programs under faults, at length; --help lists the scenarios.
+chaos *arguments:
+    cargo build --release --workspace --bins
+    "${CARGO_TARGET_DIR:-target}/release/chaos" {{ arguments }}
+
 fmt:
     cargo fmt --all
 

@@ -6,6 +6,8 @@
 //! message where a test could not go on.
 
 pub mod apache;
+#[cfg(feature = "database")]
+pub mod database;
 pub mod http;
 mod kafka;
 pub mod metrics;

@@ -1,0 +1,9 @@
+//! Reads a run's history out of Kafka and the services.
+
+mod commits;
+mod notifications;
+mod topics;
+
+pub use commits::CommitWatch;
+pub use notifications::stored;
+pub use topics::read_topics;

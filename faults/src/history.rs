@@ -1,0 +1,161 @@
+//! All that was seen of a run: what was asked and answered, what lies in the topics, what was
+//! committed and stored, and which faults were made. Nothing here does I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kafka::TopicPartition;
+use proto::FinalStatus;
+
+/// Milliseconds since 1970, of this machine's clock: every process of a run has the same.
+pub type Millis = i64;
+
+/// The time of this machine's clock.
+pub fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as Millis)
+}
+
+/// Everything that was seen of one run.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub requests: Vec<Request>,
+    /// Of both topics of orders.
+    pub orders: Vec<Record<Placed>>,
+    /// Of the status topic.
+    pub steps: Vec<Record<Step>>,
+    /// Of the topic of notifications.
+    pub results: Vec<Record<Outcome>>,
+    /// Of the dead-letter topics.
+    pub letters: Vec<Record<Letter>>,
+    /// What notifier-svc lists in the end.
+    pub stored: Vec<Stored>,
+    /// Every committed offset that was seen, in the order in which it was seen.
+    pub commits: Vec<Commit>,
+    /// Where each partition ended.
+    pub ends: BTreeMap<TopicPartition, i64>,
+    pub faults: Vec<Fault>,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A request for an order, and what came of it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub order: Arc<str>,
+    pub sent: Millis,
+    /// When the answer came, or when the caller gave up.
+    pub answered: Millis,
+    pub answer: Answer,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// 200, with where the order lies.
+    Accepted(Place),
+    /// Another status.
+    Refused(u16),
+    /// The connection broke, or nothing came in time: the order may have been taken.
+    Silent,
+}
+
+/// A record in a topic.
+#[derive(Debug, Clone)]
+pub struct Record<E> {
+    pub place: Place,
+    /// When its producer made it.
+    pub time: Millis,
+    pub key: Option<Arc<str>>,
+    /// `ce_id`.
+    pub id: Option<Arc<str>>,
+    pub event: E,
+}
+
+/// An order as it was placed.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub order: Arc<str>,
+}
+
+/// A step of an order; without an end it is the first, CREATED.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub order: Arc<str>,
+    pub end: Option<FinalStatus>,
+}
+
+/// What a customer is told.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub order: Arc<str>,
+    pub end: FinalStatus,
+}
+
+/// A record that could not be handled.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// Where the record lies that it is a copy of.
+    pub of: Place,
+    pub group: Arc<str>,
+}
+
+/// A notification that is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub order: Arc<str>,
+    pub end: FinalStatus,
+    pub received: Millis,
+}
+
+/// Which of the shop's groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// consumer-svc's, of the orders.
+    Processing,
+    /// notifier-svc's, of the notifications.
+    Notification,
+    /// producer-svc's, of the orders and their steps.
+    View,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Processing => "order-processing",
+            Self::Notification => "notification-group",
+            Self::View => "order-view",
+        })
+    }
+}
+
+/// A committed offset, when it was first seen. It was made before that.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub group: Group,
+    pub partition: TopicPartition,
+    pub offset: i64,
+    pub seen: Millis,
+}
+
+/// Something that was done to the shop: from its beginning until its effects are over.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub what: String,
+    pub from: Millis,
+    pub to: Millis,
+}

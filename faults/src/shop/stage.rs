@@ -1,0 +1,168 @@
+//! The Kafka that a shop runs on.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+use testkit::apache::{ApacheKafka, free_address};
+
+use crate::process::Process;
+
+/// Names Apache Kafka to run on instead of the embedded broker.
+const BOOTSTRAP_VARIABLE: &str = "TEST_KAFKA_BOOTSTRAP_SERVERS";
+
+/// Where a shop's records go.
+pub enum Stage {
+    /// The Apache Kafka that the environment names, which others use too.
+    Shared(String),
+    /// The embedded broker as a process.
+    Embedded(EmbeddedStage),
+    /// Apache Kafka of the run's own.
+    Apache(ApacheStage),
+}
+
+/// The embedded broker as a process of its own.
+pub struct EmbeddedStage {
+    process: Process,
+    address: SocketAddr,
+    /// What clients are told instead of the address.
+    advertised: Option<SocketAddr>,
+    _folder: TempDir,
+}
+
+/// Nodes of Apache Kafka of the run's own.
+pub struct ApacheStage {
+    pub kafka: ApacheKafka,
+    advertised: Option<SocketAddr>,
+    nodes: usize,
+}
+
+impl Stage {
+    /// What services are run on whose Kafka nothing happens to: the one that the environment
+    /// names, otherwise the embedded broker.
+    ///
+    /// # Panics
+    /// When the broker does not start.
+    pub async fn any() -> Self {
+        match std::env::var(BOOTSTRAP_VARIABLE) {
+            Ok(bootstrap) if !bootstrap.is_empty() => Self::Shared(bootstrap),
+            _ => Self::embedded(None).await,
+        }
+    }
+
+    /// A Kafka of the run's own, for faults made to it: Apache Kafka when the environment names
+    /// one to test on, otherwise the embedded broker. Clients are told `advertised`, the address
+    /// of a proxy.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn own(advertised: Option<SocketAddr>) -> Self {
+        match std::env::var(BOOTSTRAP_VARIABLE) {
+            Ok(bootstrap) if !bootstrap.is_empty() => {
+                let mut builder = ApacheKafka::builder();
+                if let Some(address) = advertised {
+                    builder = builder.advertised(address);
+                }
+                Self::Apache(ApacheStage {
+                    kafka: builder.start().await,
+                    advertised,
+                    nodes: 1,
+                })
+            }
+            _ => Self::embedded(advertised).await,
+        }
+    }
+
+    /// Three nodes of Apache Kafka with three replicas of everything, two of which have to be in
+    /// sync.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub async fn cluster() -> Self {
+        let builder = ApacheKafka::builder()
+            .nodes(3)
+            .setting("min.insync.replicas", "2");
+        Self::Apache(ApacheStage {
+            kafka: builder.start().await,
+            advertised: None,
+            nodes: 3,
+        })
+    }
+
+    async fn embedded(advertised: Option<SocketAddr>) -> Self {
+        let folder = TempDir::with_prefix("broker-").expect("a folder for a broker");
+        let address = free_address();
+        let mut process = embedded_broker(folder.path(), address, advertised);
+        process.address().await;
+        Self::Embedded(EmbeddedStage {
+            process,
+            address,
+            advertised,
+            _folder: folder,
+        })
+    }
+
+    /// What services are told.
+    pub fn bootstrap(&self) -> String {
+        let advertised = match self {
+            Self::Shared(_) => None,
+            Self::Embedded(stage) => stage.advertised,
+            Self::Apache(stage) => stage.advertised,
+        };
+        advertised.map_or_else(|| self.inner_bootstrap(), |address| address.to_string())
+    }
+
+    /// Where Kafka listens itself, behind a proxy.
+    pub fn inner_bootstrap(&self) -> String {
+        match self {
+            Self::Shared(bootstrap) => bootstrap.clone(),
+            Self::Embedded(stage) => stage.address.to_string(),
+            Self::Apache(stage) => stage.kafka.bootstrap(),
+        }
+    }
+
+    /// Replicas of a topic.
+    pub fn replicas(&self) -> usize {
+        match self {
+            Self::Apache(stage) => stage.nodes,
+            _ => 1,
+        }
+    }
+
+    /// Ends the (first) broker with SIGKILL.
+    ///
+    /// # Panics
+    /// On a Kafka that is shared.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Shared(_) => panic!("a shared Kafka is not to be killed: use Stage::own"),
+            Self::Embedded(stage) => stage.process.kill(),
+            Self::Apache(stage) => stage.kafka.kill(1),
+        }
+    }
+
+    /// Starts the (first) broker again, on its data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        match self {
+            Self::Shared(_) => panic!("a shared Kafka is not to be restarted"),
+            Self::Embedded(stage) => {
+                stage.process.start_again();
+                stage.process.address().await;
+            }
+            Self::Apache(stage) => stage.kafka.restart(1).await,
+        }
+    }
+}
+
+fn embedded_broker(folder: &Path, address: SocketAddr, advertised: Option<SocketAddr>) -> Process {
+    let mut arguments = vec![
+        format!("--listen={address}"),
+        "--data-dir=data".to_owned(),
+        "--min-session-timeout-ms=1000".to_owned(),
+    ];
+    arguments.extend(advertised.map(|address| format!("--advertised={address}")));
+    Process::start("broker", "broker", folder, &arguments)
+}
