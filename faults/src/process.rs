@@ -130,14 +130,20 @@ impl Process {
         let finding = eventually(deadline, || {
             let output = self.output();
             let found = look(&output);
-            if found.is_none()
-                && let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok()?)
-            {
-                panic!("{} ended with {status}:\n{output}", self.name);
+            if found.is_none() {
+                self.expect_running();
             }
             async move { found }
         });
         finding.await
+    }
+
+    /// # Panics
+    /// When it has ended by itself; with its output.
+    pub fn expect_running(&mut self) {
+        if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok()?) {
+            panic!("{} ended with {status}:\n{}", self.name, self.output());
+        }
     }
 
     /// Ends it with SIGKILL.

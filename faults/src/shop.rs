@@ -24,9 +24,6 @@ use crate::load::{self, Load, LoadPlan};
 /// How long a shop may take to work off what it was given.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A session as short as the brokers of tests allow: an instance that was killed is soon replaced.
-pub const SESSION: Duration = Duration::from_secs(2);
-
 /// A running shop. Dropping it kills its processes and deletes their data.
 pub struct Shop {
     pub stage: Stage,
@@ -96,7 +93,7 @@ impl Shop {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
-        let instance = Instance::start(service, number, self.folder.path(), &all).await;
+        let mut instance = Instance::start(service, number, self.folder.path(), &all).await;
         instance.ready().await;
         let instances = self.instances(service);
         instances.push(instance);
@@ -114,7 +111,7 @@ impl Shop {
 
     fn flags(&self, service: Service) -> Vec<(String, String)> {
         let names = &self.names;
-        let session = format!("{}s", SESSION.as_secs());
+        let session = format!("{}s", self.stage.session().as_secs());
         let mut flags = vec![
             ("kafka-bootstrap-servers", self.stage.bootstrap()),
             ("kafka-session-timeout", session),

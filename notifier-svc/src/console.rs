@@ -122,6 +122,7 @@ async fn mark(database: &Database, batch: &[impl AsRef<StoredNotification> + Syn
     while let Err(error) = try_mark(database, batch).await {
         tracing::warn!("printed notifications cannot be marked: {error}; trying again");
         tokio::time::sleep(PAUSE).await;
+        database.ready().await;
     }
 }
 

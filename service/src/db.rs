@@ -1,11 +1,13 @@
 //! A service's own database: SQLite (feature `embedded`) or PostgreSQL behind one pool.
 //!
 //! SQL is one text with `$1` placeholders for both; only DDL may differ ([`Migration`]). The
-//! [`Database`] may be away when the service starts: it is migrated as soon as it answers, and
-//! [`Database::is_ready`] says so. [`GroupWriter`] turns many small writes into few transactions.
+//! [`Database`] may be away when the service starts and at any time after: it is migrated as soon as
+//! it answers, and [`Database::is_ready`] says so. Nothing waits for it without a limit.
+//! [`GroupWriter`] turns many small writes into few transactions.
 
 mod database;
 mod failure;
+mod file;
 mod group_writer;
 mod migration;
 

@@ -117,9 +117,14 @@ impl HealthPart {
             .is_some()
     }
 
-    /// It is missing, for this reason (shown to whoever may read `/readyz`: no secrets).
-    pub fn down(&self, problem: impl Into<String>) {
-        self.state.write().parts[self.index].problem = Some(problem.into());
+    /// It is missing, for this reason (shown to whoever may read `/readyz`: no secrets). Says
+    /// whether that is news: it was there, or missing for another reason.
+    pub fn down(&self, problem: impl Into<String>) -> bool {
+        let problem = Some(problem.into());
+        let part = &mut self.state.write().parts[self.index].problem;
+        let news = *part != problem;
+        *part = problem;
+        news
     }
 
     /// Whether it was last reported up.
@@ -139,7 +144,8 @@ mod tests {
         let database = health.optional("database");
         assert!(!health.report().ready, "not before Kafka was reached");
         assert!(kafka.up() && !kafka.up());
-        database.down("connection refused");
+        assert!(database.down("connection refused"));
+        assert!(!database.down("connection refused"));
         let report = health.report();
         assert!(report.ready);
         assert_eq!(report.degraded[0].name, "database");

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::{Common, Invocation, Mistakes, Parsed, Program};
-use crate::logging;
+use crate::{descriptors, logging};
 
 /// Exit status of a wrong configuration.
 const WRONG_CONFIGURATION: u8 = 2;
@@ -54,6 +54,7 @@ where
     E: Display,
 {
     logging::init(common.service, common.log_format, &common.log_level);
+    descriptors::raise();
     block_on(common, service(Shutdown(())))
 }
 
@@ -73,7 +74,10 @@ pub fn block_on<E: Display>(
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(future);
+    let result = runtime.block_on(async {
+        outlive_full_files();
+        future.await
+    });
     // What still runs was left behind on purpose; do not wait for it.
     runtime.shutdown_background();
     match result {
@@ -83,6 +87,17 @@ pub fn block_on<E: Display>(
             eprintln!("{}: {error}", common.service);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A file that has reached the limit of its size (`ulimit -f`) is an error for its writer, as a full
+/// disk is, and not the end of the process.
+fn outlive_full_files() {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // SIGXFSZ; its handler stays when what is returned here is dropped.
+        let _ = signal(SignalKind::from_raw(25));
     }
 }
 

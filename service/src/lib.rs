@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod db;
+pub mod descriptors;
 pub mod duties;
 pub mod feed;
 pub mod health;

@@ -39,6 +39,17 @@ struct Own {
     _folder: tempfile::TempDir,
 }
 
+fn file_in(folder: &std::path::Path) -> DatabaseConfig {
+    DatabaseConfig {
+        kind: DatabaseKind::Sqlite,
+        url: Secret::new(format!(
+            "sqlite:{}",
+            folder.join("new/folder/test.db").display()
+        )),
+        pool_size: 4,
+    }
+}
+
 async fn own() -> Own {
     let folder = tempfile::tempdir().unwrap();
     let config = match std::env::var("TEST_DATABASE_URL") {
@@ -57,14 +68,7 @@ async fn own() -> Own {
                 pool_size: 4,
             }
         }
-        Err(_) => DatabaseConfig {
-            kind: DatabaseKind::Sqlite,
-            url: Secret::new(format!(
-                "sqlite:{}",
-                folder.path().join("new/folder/test.db").display()
-            )),
-            pool_size: 4,
-        },
+        Err(_) => file_in(folder.path()),
     };
     Own {
         config,
@@ -273,4 +277,35 @@ async fn a_database_that_is_away_is_told_from_a_bad_item() {
             "{result:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_failed_write_makes_it_not_ready_until_writing_works() {
+    // A file, whatever the environment says: it is what can be taken away here.
+    let home = tempfile::tempdir().unwrap();
+    let config = file_in(home.path());
+    let database = Database::new(&config, &BOTH).unwrap();
+    let health = Health::new();
+    let stop = CancellationToken::new();
+    let watching = database
+        .clone()
+        .watch_over(health.optional("database"), stop.clone());
+    let watching = tokio::spawn(watching);
+    database.ready().await;
+    let folder = home.path().join("new/folder");
+    let aside = home.path().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    let writer = GroupWriter::spawn(database.clone(), Things, GroupWriterConfig::default());
+    let refused = writer.write(("ball".to_owned(), 1)).await;
+    assert!(
+        matches!(refused, Err(WriteError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(!database.is_ready());
+    std::fs::rename(&aside, &folder).unwrap();
+    database.ready().await;
+    writer.write(("ball".to_owned(), 1)).await.unwrap();
+    assert_eq!(count(&database).await, 1);
+    stop.cancel();
+    watching.await.unwrap();
 }

@@ -2,8 +2,8 @@
 //!
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
-//! make it misbehave; [`apache`] starts Apache Kafka of a test's own. [`raw`] speaks the protocol frame by frame. Everything panics with a clear
-//! message where a test could not go on.
+//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own. [`raw`] speaks the
+//! protocol frame by frame. Everything panics with a clear message where a test could not go on.
 
 pub mod apache;
 #[cfg(feature = "database")]
@@ -11,6 +11,7 @@ pub mod database;
 pub mod http;
 mod kafka;
 pub mod metrics;
+pub mod postgres;
 pub mod raw;
 mod wait;
 

@@ -7,7 +7,7 @@ use testkit::eventually;
 use crate::checker::Verdict;
 use crate::load::Load;
 use crate::run::Run;
-use crate::shop::{SESSION, Service, Shop, Stage};
+use crate::shop::{Service, Shop, Stage};
 
 /// How long a group may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ pub async fn frozen(run: Run) -> Verdict {
     let mut load = shop.load(run.steady_plan());
     for (round, moment) in run.moments().into_iter().enumerate() {
         load.reached(moment).await;
-        shop.fault(format!("consumer-svc frozen for more than {SESSION:?}"));
+        shop.fault("consumer-svc frozen for longer than its session");
         let number = round % 2;
         shop.instances(Service::Consumer)[number].process.freeze();
         members(&shop, 1).await;

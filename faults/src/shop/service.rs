@@ -65,13 +65,15 @@ impl Instance {
         }
     }
 
-    /// Waits until it can do its first duty, and a consumer until it has partitions.
+    /// Waits until it lacks nothing.
     ///
     /// # Panics
-    /// When that takes too long.
-    pub async fn ready(&self) {
-        eventually(PATIENCE, || async {
-            (http::get(self.address, "/readyz?strict").await.status == 200).then_some(())
+    /// When it ends, or that takes too long.
+    pub async fn ready(&mut self) {
+        eventually(PATIENCE, || {
+            self.process.expect_running();
+            let address = self.address;
+            async move { (http::get(address, "/readyz?strict").await.status == 200).then_some(()) }
         })
         .await;
     }

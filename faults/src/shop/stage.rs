@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use testkit::apache::{ApacheKafka, free_address};
@@ -118,6 +119,16 @@ impl Stage {
             Self::Shared(bootstrap) => bootstrap.clone(),
             Self::Embedded(stage) => stage.address.to_string(),
             Self::Apache(stage) => stage.kafka.bootstrap(),
+        }
+    }
+
+    /// A session of a group as short as the broker allows: an instance that was killed is soon
+    /// replaced.
+    pub fn session(&self) -> Duration {
+        match self {
+            // Kafka's default of `group.min.session.timeout.ms`.
+            Self::Shared(_) => Duration::from_secs(6),
+            _ => Duration::from_secs(2),
         }
     }
 

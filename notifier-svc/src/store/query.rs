@@ -26,23 +26,20 @@ pub async fn list(
     // The order id makes the order definite where times are equal.
     let rows = match &filter.user_id {
         Some(user) => {
-            sqlx::query(AssertSqlSafe(format!(
+            let query = sqlx::query(AssertSqlSafe(format!(
                 "SELECT {COLUMNS} FROM notifications WHERE user_id = $1 \
                  ORDER BY received_at DESC, order_id DESC LIMIT $2"
-            )))
-            .bind(user)
-            .bind(limit)
-            .fetch_all(database.pool())
-            .await?
+            )));
+            let rows = query.bind(user).bind(limit).fetch_all(database.pool());
+            database.read(rows).await?
         }
         None => {
-            sqlx::query(AssertSqlSafe(format!(
+            let query = sqlx::query(AssertSqlSafe(format!(
                 "SELECT {COLUMNS} FROM notifications \
                  ORDER BY received_at DESC, order_id DESC LIMIT $1"
-            )))
-            .bind(limit)
-            .fetch_all(database.pool())
-            .await?
+            )));
+            let rows = query.bind(limit).fetch_all(database.pool());
+            database.read(rows).await?
         }
     };
     rows.iter().map(notification).collect()
@@ -53,16 +50,13 @@ pub async fn unprinted(
     database: &Database,
     limit: u32,
 ) -> Result<Vec<StoredNotification>, sqlx::Error> {
-    sqlx::query(AssertSqlSafe(format!(
+    let query = sqlx::query(AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM notifications WHERE printed = 0 \
          ORDER BY received_at, order_id LIMIT $1"
-    )))
-    .bind(i64::from(limit))
-    .fetch_all(database.pool())
-    .await?
-    .iter()
-    .map(notification)
-    .collect()
+    )));
+    let rows = query.bind(i64::from(limit)).fetch_all(database.pool());
+    let rows = database.read(rows).await?;
+    rows.iter().map(notification).collect()
 }
 
 /// Marks notifications as printed.
@@ -78,9 +72,12 @@ pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(),
     for id in order_ids {
         query = query.bind(*id);
     }
-    let mut tx = database.begin_write().await?;
-    query.execute(&mut *tx).await?;
-    tx.commit().await
+    let update = async {
+        let mut tx = database.begin_write().await?;
+        query.execute(&mut *tx).await?;
+        tx.commit().await
+    };
+    database.write(update).await
 }
 
 fn notification(row: &AnyRow) -> Result<StoredNotification, sqlx::Error> {

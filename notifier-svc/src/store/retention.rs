@@ -41,17 +41,21 @@ async fn keep_cleaning(database: &Database, retention: Duration) {
 pub async fn delete_older_than(database: &Database, oldest: i64) -> Result<u64, sqlx::Error> {
     let mut deleted = 0;
     loop {
-        let mut tx = database.begin_write().await?;
-        let batch = sqlx::query(
-            "DELETE FROM notifications WHERE order_id IN (SELECT order_id FROM notifications \
-             WHERE received_at < $1 AND printed = 1 LIMIT $2)",
-        )
-        .bind(oldest)
-        .bind(BATCH)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        tx.commit().await?;
+        let delete = async {
+            let mut tx = database.begin_write().await?;
+            let batch = sqlx::query(
+                "DELETE FROM notifications WHERE order_id IN (SELECT order_id FROM notifications \
+                 WHERE received_at < $1 AND printed = 1 LIMIT $2)",
+            )
+            .bind(oldest)
+            .bind(BATCH)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            tx.commit().await?;
+            Ok(batch)
+        };
+        let batch = database.write(delete).await?;
         deleted += batch;
         if batch < BATCH as u64 {
             return Ok(deleted);

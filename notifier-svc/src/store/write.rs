@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use proto::FinalStatus;
 use service::db::BatchWrite;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{StoredNotification, placeholders};
@@ -13,7 +14,8 @@ pub type NewNotification = StoredNotification;
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// The order's first; to be printed.
+    /// The order's first; to be printed. Also said of the same record again while it has not been
+    /// printed: it may have been stored without the service hearing of it.
     Stored,
     /// The order has this result already.
     Repeated,
@@ -69,13 +71,17 @@ impl BatchWrite for NotificationWrite {
             .map(|item| item.order_id.as_str())
             .filter(|id| !new.contains_key(*id))
             .collect();
-        let known = statuses(connection, &known).await?;
+        let known = known_of(connection, &known).await?;
 
         let mut written = Vec::with_capacity(items.len());
         for item in items {
             let before = match new.get_mut(&item.order_id) {
                 Some(first) => first.replace(first.unwrap_or(item.status)),
-                None => known.get(&item.order_id).copied(),
+                None => match known.get(&item.order_id) {
+                    Some(first) if first.is_unprinted(item) => None,
+                    Some(first) => Some(first.status),
+                    None => None,
+                },
             };
             written.push(match before {
                 None => Written::Stored,
@@ -87,25 +93,51 @@ impl BatchWrite for NotificationWrite {
     }
 }
 
-async fn statuses(
+/// What is stored of an order already.
+struct Known {
+    status: FinalStatus,
+    topic: String,
+    partition: i64,
+    offset: i64,
+    printed: bool,
+}
+
+impl Known {
+    /// Whether it came with this very record and nobody has seen it yet.
+    fn is_unprinted(&self, record: &NewNotification) -> bool {
+        !self.printed
+            && self.topic == record.topic
+            && self.partition == i64::from(record.partition)
+            && self.offset == record.offset
+    }
+}
+
+async fn known_of(
     connection: &mut AnyConnection,
     order_ids: &[&str],
-) -> Result<HashMap<String, FinalStatus>, sqlx::Error> {
+) -> Result<HashMap<String, Known>, sqlx::Error> {
     if order_ids.is_empty() {
         return Ok(HashMap::new());
     }
     let select = format!(
-        "SELECT order_id, status FROM notifications WHERE order_id IN {}",
+        "SELECT order_id, status, topic, topic_partition, topic_offset, printed \
+         FROM notifications WHERE order_id IN {}",
         placeholders(1, order_ids.len())
     );
     let mut query = sqlx::query(AssertSqlSafe(select)).persistent(false);
     for id in order_ids {
         query = query.bind(*id);
     }
-    query
-        .fetch_all(connection)
-        .await?
-        .into_iter()
-        .map(|row| Ok((row.try_get(0)?, super::query::status(&row, 1)?)))
-        .collect()
+    let known = |row: &AnyRow| {
+        let known = Known {
+            status: super::query::status(row, 1)?,
+            topic: row.try_get(2)?,
+            partition: row.try_get(3)?,
+            offset: row.try_get(4)?,
+            printed: row.try_get::<i64, _>(5)? != 0,
+        };
+        Ok((row.try_get(0)?, known))
+    };
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(known).collect()
 }

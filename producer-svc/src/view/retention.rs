@@ -37,18 +37,22 @@ async fn forget(
     let before = Utc::now().timestamp_millis().saturating_sub(age);
     let mut forgotten = 0;
     while !stop.is_cancelled() {
-        let mut tx = database.begin_write().await?;
-        let rows = sqlx::query(
-            "DELETE FROM order_events WHERE (topic, partition_no, record_offset) IN (
-                SELECT topic, partition_no, record_offset FROM order_events
-                WHERE event_ms < $1 ORDER BY event_ms LIMIT $2)",
-        )
-        .bind(before)
-        .bind(i64::from(CHUNK))
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        tx.commit().await?;
+        let delete = async {
+            let mut tx = database.begin_write().await?;
+            let rows = sqlx::query(
+                "DELETE FROM order_events WHERE (topic, partition_no, record_offset) IN (
+                    SELECT topic, partition_no, record_offset FROM order_events
+                    WHERE event_ms < $1 ORDER BY event_ms LIMIT $2)",
+            )
+            .bind(before)
+            .bind(i64::from(CHUNK))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            tx.commit().await?;
+            Ok(rows)
+        };
+        let rows = database.write(delete).await?;
         forgotten += rows;
         if rows < u64::from(CHUNK) {
             break;

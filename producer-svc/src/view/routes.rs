@@ -37,16 +37,19 @@ async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
     loop {
         commits.mark_unchanged();
         let events = store.events_of(id).await.map_err(|error| {
-            tracing::warn!("order view: {error}");
-            Problem::unavailable(
-                "the order view's database does not answer",
-                Duration::from_secs(1),
-            )
+            tracing::debug!("order view: {error}");
+            away("the order view's database does not answer")
         })?;
         if let Some(state) = OrderState::of(events) {
             return Ok(json(StatusCode::OK, &state));
         }
         if Instant::now() >= deadline {
+            if !store.database().is_ready() {
+                return Err(away(
+                    "the order view is behind, since its database takes nothing; an order with \
+                     this id may be on its way",
+                ));
+            }
             return Err(Problem::not_found(
                 "not seen yet: no order with this id has reached the view",
             ));
@@ -56,4 +59,8 @@ async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
             () = sleep(LOOK) => {}
         }
     }
+}
+
+fn away(detail: &'static str) -> Problem {
+    Problem::unavailable(detail, Duration::from_secs(1))
 }

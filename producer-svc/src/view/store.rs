@@ -55,9 +55,11 @@ impl ViewStore {
     /// The database does not answer.
     pub(crate) async fn events_of(&self, order_id: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
         let query = format!("SELECT {COLUMNS} FROM order_events WHERE order_id = $1");
-        sqlx::query(AssertSqlSafe(query))
+        let rows = sqlx::query(AssertSqlSafe(query))
             .bind(order_id)
-            .fetch_all(self.database.pool())
+            .fetch_all(self.database.pool());
+        self.database
+            .read(rows)
             .await?
             .iter()
             .map(rows::read)

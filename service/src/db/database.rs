@@ -1,12 +1,16 @@
-use std::path::Path;
+use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::failure::is_unavailable;
+use super::file::DatabaseFile;
 use super::migration::{MigrateError, Migration, migrate};
 use crate::config::DatabaseConfig;
 use crate::health::HealthPart;
@@ -25,8 +29,10 @@ pub struct Database {
     kind: DatabaseKind,
     migrations: &'static [Migration],
     ready: watch::Sender<bool>,
-    /// Folder of the SQLite file, made before the first connection.
-    folder: Option<std::path::PathBuf>,
+    /// Why a write failed; the watch takes it from here.
+    trouble: Arc<watch::Sender<Option<String>>>,
+    /// SQLite's.
+    file: Option<DatabaseFile>,
 }
 
 /// How long a caller waits for a connection: shorter than `REQUEST_TIMEOUT`'s default, so that a
@@ -34,7 +40,25 @@ pub struct Database {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a statement waits for SQLite's write lock before it fails as busy.
-const BUSY_TIMEOUT_MS: u32 = 5_000;
+const BUSY_TIMEOUT_MS: u32 = 3_000;
+
+/// Longest time for what is read or written in one go. A server that hangs answers nothing, and
+/// says nothing either.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest first migration: it may have an index to build.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a connection that is given back may take to show that it is usable; else it is closed,
+/// and another one opened when there is need.
+const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Longest wait for the answer to a look.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// What is written to see whether writing is possible: enough not to fit into what a full disk has
+/// left over.
+const FILLER_BYTES: usize = 64 * 1024;
 
 /// Pause between two looks at a database that answers.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,14 +79,9 @@ impl Database {
         sqlx::any::install_default_drivers();
         let kind = config.kind;
         let mut url = config.url.expose().to_owned();
-        let mut folder = None;
+        let mut file = None;
         if kind == DatabaseKind::Sqlite {
-            let file = url.trim_start_matches("sqlite:").trim_start_matches("//");
-            let file = file.split('?').next().unwrap_or_default();
-            folder = Path::new(file)
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty())
-                .map(Path::to_path_buf);
+            file = Some(DatabaseFile::of(&url));
             if !url.contains("mode=") {
                 url.push_str(if url.contains('?') {
                     "&mode=rwc"
@@ -94,13 +113,21 @@ impl Database {
                     Ok(())
                 })
             })
+            // sqlx asks it again, but without a limit.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    within(RELEASE_LIMIT, connection.ping()).await?;
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         Ok(Self {
             pool,
             kind,
             migrations,
             ready: watch::Sender::new(false),
-            folder,
+            trouble: Arc::new(watch::Sender::new(None)),
+            file,
         })
     }
 
@@ -108,24 +135,59 @@ impl Database {
         self.kind
     }
 
-    /// For queries. A connection is waited for three seconds at most.
+    /// For queries, inside of [`Database::read`]. A connection is waited for three seconds at most.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// Runs queries, five seconds at most.
+    ///
+    /// # Errors
+    /// Theirs, or that there was no answer in time.
+    pub async fn read<T>(
+        &self,
+        queries: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        within(LIMIT, queries).await
+    }
+
+    /// Runs what begins with [`Database::begin_write`] and ends with a commit, five seconds at
+    /// most. Where the database is at fault it is no longer [`Database::is_ready`] until a write
+    /// succeeds.
+    ///
+    /// # Errors
+    /// Its own, or that there was no answer in time: then it may have been committed nevertheless.
+    pub async fn write<T>(
+        &self,
+        transaction: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let result = within(LIMIT, transaction).await;
+        if let Err(error) = &result
+            && is_unavailable(error)
+        {
+            self.ready.send_replace(false);
+            self.trouble.send_replace(Some(error.to_string()));
+        }
+        result
     }
 
     /// A transaction that will write: takes SQLite's write lock at once, since a transaction that
     /// read first cannot wait for it later.
     ///
     /// # Errors
-    /// No connection, or the lock was not free in time.
+    /// No connection, or the lock was not free in time, or SQLite's file is gone.
     pub async fn begin_write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
         match self.kind {
             DatabaseKind::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
             DatabaseKind::Postgres => self.pool.begin().await,
         }
     }
 
-    /// Whether the schema is there and the database answered when last asked.
+    /// Whether the schema is there, the database answered when last asked, and no write has failed
+    /// since by its fault.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
@@ -136,9 +198,9 @@ impl Database {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// Asks the database now: `true` if it answers and is migrated.
+    /// Asks the database now: `true` if it answers and is ready.
     pub async fn answers(&self) -> bool {
-        self.is_ready() && sqlx::query("SELECT 1").execute(&self.pool).await.is_ok()
+        self.is_ready() && self.look().await.is_ok()
     }
 
     /// Applies what is missing of the migrations.
@@ -146,20 +208,25 @@ impl Database {
     /// # Errors
     /// The database does not answer, a statement fails, or an applied migration was changed.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        if let Some(folder) = &self.folder {
-            std::fs::create_dir_all(folder).map_err(|error| {
-                sqlx::Error::Configuration(
-                    format!("cannot make the folder {}: {error}", folder.display()).into(),
-                )
-            })?;
-        }
-        migrate(self, self.migrations).await?;
+        self.bring_up().await?;
         self.ready.send_replace(true);
         Ok(())
     }
 
+    async fn bring_up(&self) -> Result<(), MigrateError> {
+        if let Some(file) = &self.file {
+            file.make_folder()?;
+        }
+        migrate(self, self.migrations).await?;
+        if let Some(file) = &self.file {
+            file.opened();
+        }
+        Ok(())
+    }
+
     /// Migrates as soon as the database answers, then looks every two seconds whether it still
-    /// does, and reports both. Ends at `stop`.
+    /// does, and whether it can be written to again after a write failed; reports all of it. Ends
+    /// at `stop`.
     pub async fn watch_over(self, health: HealthPart, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -168,34 +235,38 @@ impl Database {
     }
 
     async fn keep_watch(&self, health: HealthPart) {
+        let mut trouble = self.trouble.subscribe();
         let mut migrated = false;
+        let mut sound = false;
         let mut pause = RETRY.0;
         loop {
-            let result = if migrated {
-                sqlx::query("SELECT 1")
-                    .execute(&self.pool)
-                    .await
-                    .map(drop)
-                    .map_err(MigrateError::from)
+            let result = if sound {
+                self.look().await.map_err(MigrateError::from)
             } else {
-                self.migrate().await
+                trouble.mark_unchanged();
+                self.restore(migrated).await
             };
             match result {
                 Ok(()) => {
                     migrated = true;
+                    sound = true;
                     self.ready.send_replace(true);
                     if health.up() {
                         tracing::info!("database is ready");
                     }
                     pause = RETRY.0;
-                    tokio::time::sleep(CHECK_INTERVAL).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(CHECK_INTERVAL) => {}
+                        _ = trouble.changed() => {
+                            sound = false;
+                            let reason = trouble.borrow_and_update().clone().unwrap_or_default();
+                            self.away(&health, reason);
+                        }
+                    }
                 }
                 Err(error) => {
-                    self.ready.send_replace(false);
-                    if health.is_up() || pause == RETRY.0 {
-                        tracing::warn!("database: {error}; trying again");
-                    }
-                    health.down(error.to_string());
+                    sound = false;
+                    self.away(&health, error.to_string());
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY.1);
                 }
@@ -203,8 +274,69 @@ impl Database {
         }
     }
 
+    fn away(&self, health: &HealthPart, reason: String) {
+        self.ready.send_replace(false);
+        if health.down(reason.clone()) {
+            tracing::warn!("database: {reason}; trying again");
+        }
+    }
+
+    /// Whether the schema can be read.
+    async fn look(&self) -> Result<(), sqlx::Error> {
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
+        let schema = sqlx::query("SELECT COUNT(*) FROM schema_migrations").execute(&self.pool);
+        within(LOOK_LIMIT, schema).await.map(drop)
+    }
+
+    /// Brings the schema up, and writes: a full disk or a standby lets everything else pass.
+    async fn restore(&self, migrated: bool) -> Result<(), MigrateError> {
+        let limit = if migrated { LIMIT } else { MIGRATION_LIMIT };
+        match tokio::time::timeout(limit, self.bring_up()).await {
+            Ok(result) => result?,
+            Err(_) => return Err(late(limit).into()),
+        }
+        let filler: String = (0..FILLER_BYTES / 32)
+            .map(|_| Uuid::new_v4().simple().to_string())
+            .collect();
+        within(LIMIT, async {
+            self.write_filler(&filler).await?;
+            self.write_filler("").await
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn write_filler(&self, filler: &str) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query(
+            "INSERT INTO write_checks (id, filler) VALUES (1, $1) \
+             ON CONFLICT (id) DO UPDATE SET filler = excluded.filler",
+        )
+        .bind(filler)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
     /// Closes all connections, after what runs on them.
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(late(limit)),
+    }
+}
+
+fn late(limit: Duration) -> sqlx::Error {
+    let text = format!("no answer within {} s", limit.as_secs());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
 }

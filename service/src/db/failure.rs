@@ -1,5 +1,8 @@
-/// Whether the database, not the statement, is at fault: away, overloaded, locked, full. What
-/// failed may succeed later, unchanged.
+/// Whether the database, not what was to be written, is at fault: away, overloaded, locked, full,
+/// read-only, without its schema. What failed may succeed later, unchanged.
+///
+/// An error that is not known to blame the data counts as the database's: waiting can be seen and
+/// ended by an operator, records thrown away for nothing cannot.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -8,21 +11,20 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient(&code)),
+        sqlx::Error::Database(error) => !error.code().is_some_and(|code| blames_the_data(&code)),
         _ => false,
     }
 }
 
-/// PostgreSQL: SQLSTATE classes 08 connection, 25006 read-only transaction, 40 serialization and
-/// deadlock, 53 resources, 55 not in the right state, 57 operator intervention, 58 system.
-/// SQLite: the primary result code (low byte) of BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, IOERR 10,
-/// FULL 13, CANTOPEN 14, PROTOCOL 15.
-fn is_transient(code: &str) -> bool {
+/// PostgreSQL: SQLSTATE classes 22 data exception, 23 constraint, 54 beyond a limit of the program
+/// (such as the size of an index row). SQLite: the primary result code (low byte) of TOOBIG 18,
+/// CONSTRAINT 19, MISMATCH 20.
+fn blames_the_data(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]) || code == "25006";
+        return ["22", "23", "54"].contains(&&code[..2]);
     }
     code.parse::<u32>()
-        .is_ok_and(|code| [5, 6, 7, 8, 10, 13, 14, 15].contains(&(code & 0xff)))
+        .is_ok_and(|code| [18, 19, 20].contains(&(code & 0xff)))
 }
 
 #[cfg(test)]
@@ -30,14 +32,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_of_the_database_are_told_from_faults_of_the_statement() {
-        for code in [
-            "08006", "53300", "57P01", "40001", "25006", "5", "261", "13", "14", "1546",
-        ] {
-            assert!(is_transient(code), "{code}");
+    fn only_what_blames_the_data_is_the_datas_fault() {
+        for code in ["23505", "22021", "54000", "19", "2067", "1555", "18"] {
+            assert!(blames_the_data(code), "{code}");
         }
-        for code in ["23505", "22021", "42P01", "19", "2067", "1", "1555"] {
-            assert!(!is_transient(code), "{code}");
+        // Away, full, read-only, no schema, no role, out of order; then SQLite's.
+        for code in [
+            "08006", "53300", "57P01", "40001", "25006", "42P01", "28P01", "3D000", "XX000",
+        ] {
+            assert!(!blames_the_data(code), "{code}");
+        }
+        for code in ["1", "5", "261", "8", "13", "14", "778", "1546", "11", "26"] {
+            assert!(!blames_the_data(code), "{code}");
         }
         assert!(is_unavailable(&sqlx::Error::PoolTimedOut));
         assert!(!is_unavailable(&sqlx::Error::RowNotFound));

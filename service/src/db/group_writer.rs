@@ -153,9 +153,14 @@ async fn transaction<W: BatchWrite>(
     write: &W,
     items: &[W::Item],
 ) -> Result<Vec<W::Output>, sqlx::Error> {
-    let mut tx = database.begin_write().await?;
-    let outputs = write.write(&mut tx, items).await?;
-    tx.commit().await?;
+    let outputs = database
+        .write(async {
+            let mut tx = database.begin_write().await?;
+            let outputs = write.write(&mut tx, items).await?;
+            tx.commit().await?;
+            Ok(outputs)
+        })
+        .await?;
     write.committed();
     debug_assert_eq!(outputs.len(), items.len());
     Ok(outputs)

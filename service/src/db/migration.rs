@@ -73,6 +73,11 @@ pub(crate) async fn migrate(
             version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)",
     )
     .await?;
+    // What the watch over the database writes, see `Database::restore`.
+    tx.execute(
+        "CREATE TABLE IF NOT EXISTS write_checks (id BIGINT PRIMARY KEY, filler TEXT NOT NULL)",
+    )
+    .await?;
     let rows = sqlx::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
         .fetch_all(&mut *tx)
         .await?;

@@ -1,7 +1,6 @@
 //! Server-sent events (WHATWG HTML, "Server-sent events") as a response body.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::body::Body;
 use super::response::Response;
-use super::watchdog::Watched;
+use super::watchdog::Streaming;
 
 /// The contract's keep-alive: a stream is never silent for longer.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -102,7 +101,8 @@ pub struct EventStream {
     receiver: mpsc::Receiver<Bytes>,
     keep_alive: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    pub(crate) watched: Option<Arc<Watched>>,
+    /// Given back when the stream ends.
+    pub(crate) place: Option<Streaming>,
 }
 
 impl EventStream {
@@ -124,14 +124,6 @@ impl EventStream {
     }
 }
 
-impl Drop for EventStream {
-    fn drop(&mut self) {
-        if let Some(watched) = &self.watched {
-            watched.idle();
-        }
-    }
-}
-
 /// A `text/event-stream` answer and where to send its events. `buffer` events may wait for a slow
 /// client; `stop` ends the stream.
 pub fn event_stream(buffer: usize, stop: &CancellationToken) -> (EventSender, Response) {
@@ -140,7 +132,7 @@ pub fn event_stream(buffer: usize, stop: &CancellationToken) -> (EventSender, Re
         receiver,
         keep_alive: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
         stop: Box::pin(stop.clone().cancelled_owned()),
-        watched: None,
+        place: None,
     };
     let mut response = hyper::Response::new(Body::Events(Box::new(stream)));
     *response.status_mut() = StatusCode::OK;

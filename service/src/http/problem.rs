@@ -89,15 +89,7 @@ impl Problem {
     }
 
     pub fn into_response(self) -> Response {
-        let document = Document {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            errors: &self.errors,
-            extensions: &self.extensions,
-        };
-        let body = serde_json::to_vec(&document).expect("a document of texts and numbers");
+        let body = self.document();
         let mut response = hyper::Response::new(Body::Full(Bytes::from(body)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -107,6 +99,39 @@ impl Problem {
         );
         headers.extend(self.headers);
         response
+    }
+
+    /// The last answer of a connection, as its bytes, for where there is no request to answer.
+    pub(crate) fn into_last_words(self) -> Vec<u8> {
+        let body = self.document();
+        let mut words = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+             connection: close\r\n",
+            self.status,
+            body.len()
+        )
+        .into_bytes();
+        for (name, value) in &self.headers {
+            words.extend_from_slice(name.as_str().as_bytes());
+            words.extend_from_slice(b": ");
+            words.extend_from_slice(value.as_bytes());
+            words.extend_from_slice(b"\r\n");
+        }
+        words.extend_from_slice(b"\r\n");
+        words.extend_from_slice(&body);
+        words
+    }
+
+    fn document(&self) -> Vec<u8> {
+        let document = Document {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+            extensions: &self.extensions,
+        };
+        serde_json::to_vec(&document).expect("a document of texts and numbers")
     }
 }
 

@@ -1,14 +1,17 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::poll_fn;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 
 use super::problem::Problem;
+use super::watchdog::Watched;
 
 /// A request whose head has been read and whose body has not.
 pub struct Request {
@@ -17,12 +20,41 @@ pub struct Request {
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) peer: SocketAddr,
     pub(crate) limits: BodyLimits,
+    pub(crate) watched: Arc<Watched>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
     pub(crate) max_bytes: usize,
     pub(crate) timeout: Duration,
+    pub(crate) arriving: Arc<Arriving>,
+}
+
+/// Bytes of all bodies of a server that have begun to arrive and are not complete: many clients
+/// that stall half-way must not fill the memory.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving(AtomicUsize);
+
+/// A thousand bodies of the default `MAX_BODY_BYTES`; those that come in one piece do not count.
+const MAX_ARRIVING: usize = 64 << 20;
+
+/// One body's share of [`Arriving`], given back when dropped.
+struct Share<'a> {
+    of: &'a Arriving,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    fn add(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.of.0.fetch_add(bytes, Relaxed) + bytes <= MAX_ARRIVING
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.of.0.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 impl Request {
@@ -97,43 +129,58 @@ impl Request {
     ///
     /// # Errors
     /// 413 for a longer one (before reading it, where `Content-Length` tells), 408 for one that
-    /// does not arrive in time, 400 for one cut short or malformed.
+    /// does not arrive in time, 400 for one cut short or malformed, 503 while too many others are
+    /// arriving.
     pub async fn body(&mut self) -> Result<Bytes, Problem> {
-        let limits = self.limits;
+        let limits = &self.limits;
         if let Some(length) = self.parts.headers.get(CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|l| l.parse::<u64>().ok());
             if length.is_none_or(|length| length > limits.max_bytes as u64) {
                 return Err(too_large(limits.max_bytes));
             }
         }
+        self.watched.body();
         // `timeout` polls the body first: one that came with its head costs no timer.
-        match tokio::time::timeout(limits.timeout, collect(&mut self.body, limits.max_bytes)).await
-        {
+        let result = tokio::time::timeout(limits.timeout, collect(&mut self.body, limits)).await;
+        self.watched.busy();
+        match result {
             Ok(result) => result,
-            Err(_) => Err(Problem::new(
+            Err(_) => Err(last(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "the body did not arrive in time",
-            )),
+            ))),
         }
     }
 }
 
-async fn collect(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Problem> {
+async fn collect(body: &mut Incoming, limits: &BodyLimits) -> Result<Bytes, Problem> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
+    let mut share = Share {
+        of: &limits.arriving,
+        bytes: 0,
+    };
     while !body.is_end_stream() {
         let frame = poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
-            Problem::bad_request(format!("the body could not be read: {error}"))
+            last(Problem::bad_request(format!(
+                "the body could not be read: {error}"
+            )))
         })?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
         length += data.len();
-        if length > max_bytes {
-            return Err(too_large(max_bytes));
+        if length > limits.max_bytes {
+            return Err(too_large(limits.max_bytes));
+        }
+        if !body.is_end_stream() && !share.add(data.len()) {
+            return Err(last(Problem::unavailable(
+                "too many request bodies are arriving",
+                Duration::from_secs(1),
+            )));
         }
         match &first {
             // The usual body is one piece, and is used as it is.
@@ -153,9 +200,14 @@ async fn collect(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Problem
     })
 }
 
+/// The connection ends with this answer, since the rest of the body is not read.
+fn last(problem: Problem) -> Problem {
+    problem.header(CONNECTION, HeaderValue::from_static("close"))
+}
+
 fn too_large(max_bytes: usize) -> Problem {
-    Problem::new(
+    last(Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("the body is longer than {max_bytes} bytes (MAX_BODY_BYTES)"),
-    )
+    ))
 }

@@ -3,23 +3,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
-use super::connection::WatchedStream;
+use super::connection::{MAX_REQUEST_LINE, WatchedStream};
 use super::listeners::Listeners;
 use super::metrics::HttpMetrics;
+use super::problem::Problem;
 use super::request::{BodyLimits, Request};
 use super::response::Response;
 use super::router::{Found, RouteTable, Router};
-use super::watchdog::{Registration, TICK, Watchdog};
+use super::watchdog::{Bounds, Ending, Registration, TICK, Watchdog};
 use crate::config::HttpConfig;
+use crate::descriptors;
 
 /// Most headers of a request (hyper's own default; said here since it bounds memory).
 const MAX_HEADERS: usize = 100;
@@ -27,6 +31,17 @@ const MAX_HEADERS: usize = 100;
 /// Longest head of a request, and what a connection buffers for reading: 16 KiB, as nginx and
 /// Tomcat allow about that much.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Refusals for want of connections that are being written at a time; beyond, a connection is
+/// closed without a word.
+const REFUSALS: usize = 256;
+
+/// How long, and for how many bytes, a client that is still sending is listened to after the last
+/// answer: closing at once would reset the connection, and the answer with it.
+const LINGER: (Duration, usize) = (Duration::from_secs(2), 1 << 20);
+
+/// Between two log lines about connections that cannot be accepted.
+const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// Serves a router on listeners, bounded in every direction a client can push.
 pub struct Server {
@@ -36,8 +51,8 @@ pub struct Server {
 struct Shared {
     table: RouteTable,
     limits: BodyLimits,
-    max_connections: usize,
     watchdog: Arc<Watchdog>,
+    refusals: Arc<Semaphore>,
 }
 
 impl Server {
@@ -48,9 +63,14 @@ impl Server {
                 limits: BodyLimits {
                     max_bytes: config.max_body_bytes,
                     timeout: config.read_timeout,
+                    arriving: Arc::default(),
                 },
-                max_connections: config.max_connections,
-                watchdog: Watchdog::new(config.read_timeout, config.idle_timeout),
+                watchdog: Watchdog::new(Bounds {
+                    connections: connections(config),
+                    read_timeout: config.read_timeout,
+                    idle_timeout: config.idle_timeout,
+                }),
+                refusals: Arc::new(Semaphore::new(REFUSALS)),
             }),
         }
     }
@@ -87,36 +107,89 @@ impl Server {
     }
 }
 
+/// `HTTP_MAX_CONNECTIONS`, or fewer where the process may not open so many: three of four, the
+/// others are for Kafka and the database.
+fn connections(config: &HttpConfig) -> usize {
+    let Some(limit) = descriptors::limit() else {
+        return config.max_connections;
+    };
+    let most = (limit / 4 * 3).max(1);
+    if config.max_connections > most {
+        tracing::warn!(
+            "HTTP_MAX_CONNECTIONS is {}, but this process may open {limit} files (ulimit -n): \
+             {most} connections at most",
+            config.max_connections
+        );
+    }
+    config.max_connections.min(most)
+}
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                if shared.watchdog.len() >= shared.max_connections && !shared.watchdog.evict_idle()
-                {
-                    tokio::spawn(refuse(stream));
-                    continue;
+            Ok((stream, peer)) => match shared.watchdog.admit() {
+                Some(registration) => {
+                    tokio::spawn(connection(stream, peer, shared.clone(), registration));
                 }
-                let registration = shared.watchdog.register();
-                tokio::spawn(connection(stream, peer, shared.clone(), registration));
-            }
+                None => refuse(stream, &shared),
+            },
             Err(error) => {
                 // Out of file descriptors, mostly: accepting again at once would only spin.
-                tracing::warn!("cannot accept a connection: {error}");
+                shared.watchdog.shrink();
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT) {
+                    complained = Some(Instant::now());
+                    tracing::warn!("cannot accept a connection: {error}");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-        content-length: 0\r\nconnection: close\r\n\r\n";
-    let answer = async {
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await
+fn refuse(mut stream: TcpStream, shared: &Shared) {
+    let Ok(permit) = shared.refusals.clone().try_acquire_owned() else {
+        return;
     };
-    // A client that does not take so little is let go.
-    let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+    tokio::spawn(async move {
+        say_last(&mut stream, no_room("connections")).await;
+        drop(permit);
+    });
+}
+
+fn no_room(of: &str) -> Problem {
+    Problem::unavailable(
+        format!("the service has no {of} left; try again"),
+        Duration::from_secs(1),
+    )
+}
+
+/// Answers where hyper cannot any more, and closes. A client that does not take so little in time
+/// is let go.
+async fn say_last(stream: &mut TcpStream, problem: Problem) {
+    let words = problem.into_last_words();
+    let said = tokio::time::timeout(LINGER.0, stream.write_all(&words)).await;
+    if let Ok(Ok(())) = said {
+        linger(stream).await;
+    }
+}
+
+/// Says that nothing more comes, and lets the client finish likewise, for a while.
+async fn linger(stream: &mut TcpStream) {
+    let rest = async {
+        stream.shutdown().await?;
+        let mut thrown_away = [0; 4_096];
+        let mut left = LINGER.1;
+        loop {
+            match stream.read(&mut thrown_away).await? {
+                0 => return Ok::<_, std::io::Error>(()),
+                read if read > left => return Ok(()),
+                read => left -= read,
+            }
+        }
+    };
+    // Whatever ends it, the connection is over.
+    let _ = tokio::time::timeout(LINGER.0, rest).await;
 }
 
 async fn connection(
@@ -130,15 +203,12 @@ async fn connection(
         return;
     }
     let watched = registration.watched.clone();
-    let io = TokioIo::new(WatchedStream {
-        stream,
-        watched: watched.clone(),
-    });
+    let io = TokioIo::new(WatchedStream::new(stream, watched.clone()));
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, registration) = (&shared, &registration);
         async move { Ok::<_, Infallible>(answer(request, peer, shared, registration).await) }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         // The watchdog keeps time, for less than a timer a request.
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
@@ -146,25 +216,53 @@ async fn connection(
         // Head and body are small: one buffer, one write.
         .writev(false)
         .serve_connection(io, service);
-    tokio::pin!(connection);
-    loop {
+    let last = loop {
         tokio::select! {
             biased;
-            result = connection.as_mut() => {
+            result = &mut connection => {
                 if let Err(error) = result {
                     tracing::debug!("connection of {peer}: {error}");
                 }
-                return;
+                break None;
             }
-            () = watched.wake.notified() => {
-                if watched.must_abort() {
+            () = watched.wake.notified() => match watched.ending() {
+                Some(Ending::Drop) => {
                     tracing::debug!("connection of {peer}: too slow, dropped");
                     return;
                 }
-                connection.as_mut().graceful_shutdown();
+                Some(Ending::Late) if watched.in_head() => break Some(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request did not arrive in time",
+                )),
+                Some(Ending::UriTooLong) => break Some(uri_too_long()),
+                // Its request has come after all, or it idles.
+                _ => std::pin::Pin::new(&mut connection).graceful_shutdown(),
             }
         }
+    };
+    let mut io = connection.into_parts().io.into_inner();
+    let closing = async {
+        match last {
+            // In the middle of an earlier answer there is no place for another.
+            Some(_) if watched.is_blocked() => {}
+            Some(problem) => say_last(&mut io.stream, problem).await,
+            // It has nothing more to say, or never had.
+            None if io.ended || watched.ending().is_some() => {}
+            None => linger(&mut io.stream).await,
+        }
+    };
+    tokio::select! {
+        () = closing => {}
+        // The server stops, or needs the room.
+        () = watched.wake.notified() => {}
     }
+}
+
+fn uri_too_long() -> Problem {
+    Problem::new(
+        StatusCode::URI_TOO_LONG,
+        format!("the request line is longer than {MAX_REQUEST_LINE} bytes"),
+    )
 }
 
 async fn answer(
@@ -177,25 +275,36 @@ async fn answer(
     watched.busy();
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
+    let target = parts.uri.path_and_query().map_or("", |t| t.as_str());
     let (result, metrics) = match shared.table.find(&parts.method, parts.uri.path()) {
         Found::Refused(problem, metrics) => (Err(problem), metrics),
+        // One that came behind another request, where the socket does not look.
+        Found::Handler(_, _, metrics) if target.len() > MAX_REQUEST_LINE => {
+            (Err(uri_too_long()), metrics)
+        }
         Found::Handler(handler, parameters, metrics) => {
             let request = Request {
                 parts,
                 body,
                 parameters,
                 peer,
-                limits: shared.limits,
+                limits: shared.limits.clone(),
+                watched: watched.clone(),
             };
             (handler(request).await, metrics)
         }
     };
     let mut response = result.unwrap_or_else(|problem| problem.into_response());
-    metrics.observe(response.status(), begun.elapsed());
-    match response.body_mut() {
-        Body::Full(_) => watched.idle(),
-        // Stays busy until the stream ends.
-        Body::Events(stream) => stream.watched = Some(watched.clone()),
+    if let Body::Events(stream) = response.body_mut() {
+        // Busy until the stream ends.
+        stream.place = registration.stream();
+        if stream.place.is_none() {
+            response = no_room("event streams").into_response();
+        }
     }
+    if let Body::Full(_) = response.body() {
+        watched.idle();
+    }
+    metrics.observe(response.status(), begun.elapsed());
     response
 }

@@ -22,7 +22,9 @@ pub async fn watch_consumer(
                 None => {
                     health.up();
                 }
-                Some(problem) => health.down(problem),
+                Some(problem) => {
+                    health.down(problem);
+                }
             },
         }
     }

@@ -1,0 +1,254 @@
+//! PostgreSQL of a test's own: for what stops, freezes or configures the server.
+//!
+//! It is started from `TEST_POSTGRES_BIN`, the folder of `initdb` and `postgres` (`scripts/postgres
+//! bin` prints it), and ends with the [`Postgres`] that started it.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::eventually;
+
+/// The folder of the server's programs.
+const BIN_VARIABLE: &str = "TEST_POSTGRES_BIN";
+
+/// How long the server may take to start, or to end, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server on loopback that lets everybody in. Dropping it ends it and deletes its data.
+pub struct Postgres {
+    dir: TempDir,
+    port: u16,
+    /// `None` while it is not running.
+    process: Option<Child>,
+}
+
+impl Postgres {
+    /// A fresh server.
+    ///
+    /// # Panics
+    /// When `TEST_POSTGRES_BIN` is not set, or the server does not start.
+    pub async fn start() -> Self {
+        let dir = TempDir::with_prefix("postgres-").expect("a folder for PostgreSQL");
+        give_away(dir.path());
+        let output = program("initdb", dir.path())
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
+            .args(["--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(dir.path().join("data"))
+            .output()
+            .expect("initdb runs");
+        assert!(
+            output.status.success(),
+            "initdb failed: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("a bound socket").port();
+        drop(free);
+        let mut postgres = Self {
+            dir,
+            port,
+            process: None,
+        };
+        postgres.start_again().await;
+        postgres
+    }
+
+    /// Its URL, with its superuser and first database.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The URL of another role or database.
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs a statement as the superuser.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn execute(&self, statement: &str) {
+        let output = program("psql", self.dir.path())
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--set=ON_ERROR_STOP=1",
+            ])
+            .args(["--command", statement, &self.url()])
+            .output()
+            .expect("psql runs");
+        assert!(
+            output.status.success(),
+            "{statement}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Ends the server in order, without waiting for its clients ("fast").
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        signal(process.id(), Signal::INT);
+        eventually(PATIENCE, || {
+            let ended = process.try_wait().expect("its status can be asked for");
+            async move { ended }
+        })
+        .await;
+    }
+
+    /// Starts it again after [`Postgres::stop`], on its data and its port.
+    ///
+    /// # Panics
+    /// When it runs, or does not start.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "PostgreSQL runs");
+        let log = self.dir.path().join("server.log");
+        let output = File::create(&log).expect("a file for its log");
+        let errors = output.try_clone().expect("a second handle of a file");
+        let child = program("postgres", self.dir.path())
+            .arg("-D")
+            .arg(self.dir.path().join("data"))
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .args(["-c", "fsync=off"])
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .expect("postgres runs");
+        let process = self.process.insert(child);
+        let port = self.port;
+        eventually(PATIENCE, || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            if let Ok(Some(status)) = process.try_wait() {
+                panic!("PostgreSQL ended with {status}: {text}");
+            }
+            let ready = text.contains("ready to accept connections");
+            async move {
+                if ready {
+                    TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
+                } else {
+                    None
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Stops all its processes without ending them (SIGSTOP): its connections stay open and silent.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Wakes it after [`Postgres::freeze`].
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// The postmaster first, so that it starts no further ones meanwhile.
+    fn signal_all(&self, wanted: Signal) {
+        let postmaster = self.process.as_ref().expect("a running server").id();
+        signal(postmaster, wanted);
+        for child in children(postmaster) {
+            signal(child, wanted);
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            self.process = None;
+            // Its children end with it only if they are awake.
+            let family: Vec<u32> = children(process.id());
+            for child in family.iter().chain([&process.id()]) {
+                signal(*child, Signal::CONT);
+            }
+            signal(process.id(), Signal::QUIT);
+            let _ = process.wait();
+        }
+    }
+}
+
+/// A program of the server. It refuses to run as root: then it runs as the package's user, else as
+/// nobody.
+fn program(name: &str, folder: &Path) -> Command {
+    let bin = std::env::var_os(BIN_VARIABLE).unwrap_or_else(|| {
+        panic!(
+            "{BIN_VARIABLE} must name the folder of PostgreSQL's programs (scripts/postgres bin)"
+        )
+    });
+    let path = PathBuf::from(bin).join(name);
+    let mut command = match server_user() {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command
+                .args([
+                    "--reuid",
+                    &user,
+                    "--regid",
+                    &group_of(&user),
+                    "--clear-groups",
+                    "--",
+                ])
+                .arg(path);
+            command
+        }
+        None => Command::new(path),
+    };
+    command.current_dir(folder);
+    command
+}
+
+fn server_user() -> Option<String> {
+    rustix::process::geteuid().is_root().then(|| {
+        let there = Command::new("id").args(["-u", "postgres"]).output();
+        let there = there.is_ok_and(|output| output.status.success());
+        if there { "postgres" } else { "nobody" }.to_owned()
+    })
+}
+
+fn group_of(user: &str) -> String {
+    let output = Command::new("id")
+        .args(["-g", user])
+        .output()
+        .expect("id runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Lets the server's user have the folder.
+fn give_away(folder: &Path) {
+    if let Some(user) = server_user() {
+        let status = Command::new("chown").arg(user).arg(folder).status();
+        assert!(status.is_ok_and(|status| status.success()), "chown failed");
+    }
+}
+
+fn children(of: u32) -> Vec<u32> {
+    let path = format!("/proc/{of}/task/{of}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
+
+/// A process that has ended meanwhile needs no signal.
+fn signal(id: u32, wanted: Signal) {
+    if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, wanted);
+    }
+}
