@@ -20,6 +20,7 @@ pub mod load;
 pub mod members;
 pub mod ownership;
 pub mod process;
+pub mod producers;
 pub mod programs;
 pub mod run;
 pub mod scenarios;
