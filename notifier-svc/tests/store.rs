@@ -1,12 +1,8 @@
 //! The notifications' table and the console, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
 
-#[path = "support/database.rs"]
-mod database;
-
 use std::io::Write;
 use std::sync::Arc;
 
-use database::OwnDatabase;
 use notifier_svc::console::console;
 use notifier_svc::store::{
     Filter, MIGRATIONS, NotificationWrite, StoredNotification, Written, delete_older_than, list,
@@ -15,7 +11,9 @@ use notifier_svc::store::{
 use parking_lot::Mutex;
 use proto::FinalStatus::{self, Confirmed, Rejected};
 use service::CancellationToken;
-use service::db::{BatchWrite, Database, GroupWriter, GroupWriterConfig};
+use service::config::{DatabaseConfig, Secret};
+use service::db::{BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig};
+use testkit::database::OwnDatabase;
 
 /// A migrated database of the test's own.
 struct Own {
@@ -25,7 +23,16 @@ struct Own {
 
 async fn own() -> Own {
     let own = OwnDatabase::new().await;
-    let database = Database::new(&own.config(), MIGRATIONS).unwrap();
+    let config = DatabaseConfig {
+        kind: if own.url.starts_with("sqlite") {
+            DatabaseKind::Sqlite
+        } else {
+            DatabaseKind::Postgres
+        },
+        url: Secret::new(own.url.clone()),
+        pool_size: 4,
+    };
+    let database = Database::new(&config, MIGRATIONS).unwrap();
     database.migrate().await.unwrap();
     Own {
         database,

@@ -156,8 +156,7 @@ fn start(
 #[tokio::test]
 async fn sigterm_ends_it_orderly_with_status_0() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
-    scene.prepare_database().await;
+    let scene = Scene::new(&kafka).await;
     let (mut process, address, log) = start(&scene, "json");
     testkit::eventually(support::SOON, || async {
         (http::get(address, "/readyz?strict").await.status == 200).then_some(())

@@ -11,7 +11,7 @@ use testkit::{Kafka, eventually};
 #[tokio::test]
 async fn an_order_is_seen_at_once_and_its_state_never_goes_back() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     let (_, receipt) = service
@@ -82,7 +82,7 @@ async fn an_order_is_seen_at_once_and_its_state_never_goes_back() {
 #[tokio::test]
 async fn a_restart_keeps_what_was_seen_and_goes_on() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let producer = scene.producer();
     let service = scene.start_ready(&[]).await;
     let id = service.place().await;
@@ -122,7 +122,7 @@ async fn a_restart_keeps_what_was_seen_and_goes_on() {
 #[tokio::test]
 async fn a_status_that_is_none_goes_to_the_dead_letters_and_others_go_on() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     let id = service.place().await;
@@ -146,7 +146,7 @@ async fn a_status_that_is_none_goes_to_the_dead_letters_and_others_go_on() {
 #[tokio::test]
 async fn an_order_is_streamed_from_its_beginning() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     let (id, other) = (service.place().await, service.place().await);
@@ -181,7 +181,7 @@ async fn an_order_is_streamed_from_its_beginning() {
 #[tokio::test]
 async fn a_stream_resumes_on_another_instance_where_it_ended() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     let mut events = Events::open(service.address, "/api/orders/events", None).await;
@@ -247,7 +247,7 @@ async fn a_stream_resumes_on_another_instance_where_it_ended() {
 #[tokio::test]
 async fn a_stream_past_retention_is_told_to_reset() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     scene.send_status(&producer, "o1", "CREATED").await;
@@ -271,7 +271,7 @@ async fn a_stream_past_retention_is_told_to_reset() {
 #[tokio::test]
 async fn what_is_past_its_retention_is_forgotten() {
     let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka);
+    let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[("ORDER_VIEW_RETENTION", "1s")]).await;
     let id = service.place().await;
     service.order(&id, "ACCEPTED").await;

@@ -12,14 +12,10 @@ use serde_json::Value;
 use service::config::Parsed;
 use service::duties::RunError;
 use service::http::Listeners;
+use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, http, metrics, unique};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-#[path = "database.rs"]
-mod database;
-
-pub use database::OwnDatabase;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kafka::{Client, ClientConfig, ConsumerRecord, OutgoingRecord, Producer, ReaderEvent, Start};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use service::config::Parsed;
 use service::duties::RunError;
 use service::http::Listeners;
+use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, http, metrics, unique};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,35 +27,25 @@ pub struct Scene {
     pub orders_topic: String,
     pub status_topic: String,
     pub group: String,
+    pub database: OwnDatabase,
     pub folder: tempfile::TempDir,
 }
 
 impl Scene {
-    pub fn new(kafka: &Kafka) -> Self {
+    pub async fn new(kafka: &Kafka) -> Self {
         Self {
             bootstrap: kafka.bootstrap().to_owned(),
             order_topic: unique("order_topic"),
             orders_topic: unique("orders"),
             status_topic: unique("order_status_topic"),
             group: unique("order-view"),
+            database: OwnDatabase::new().await,
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub fn database(&self) -> PathBuf {
-        self.folder.path().join("view.db")
-    }
-
     /// The variables of this scene; `more` comes on top.
     pub fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
-        let database = match std::env::var("TEST_DATABASE_URL") {
-            Ok(url) => format!(
-                "{url}{}options=-csearch_path%3D{}",
-                joint(&url),
-                self.schema()
-            ),
-            Err(_) => format!("sqlite:{}", self.database().display()),
-        };
         let mut variables = vec![
             ("KAFKA_BOOTSTRAP_SERVERS", self.bootstrap.clone()),
             ("KAFKA_GROUP_ID", self.group.clone()),
@@ -62,7 +53,7 @@ impl Scene {
             ("ORDERS_TOPIC", self.orders_topic.clone()),
             ("ORDER_STATUS_TOPIC", self.status_topic.clone()),
             ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
-            ("DATABASE_URL", database),
+            ("DATABASE_URL", self.database.url.clone()),
         ];
         for (name, value) in more {
             variables.retain(|(known, _)| known != name);
@@ -74,27 +65,8 @@ impl Scene {
             .collect()
     }
 
-    /// Of a PostgreSQL under test: a schema with the group's unique name.
-    fn schema(&self) -> String {
-        self.group.replace('-', "_")
-    }
-
-    /// Makes what the service expects to be there.
-    pub async fn prepare_database(&self) {
-        if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
-            sqlx::any::install_default_drivers();
-            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-            let create = format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema());
-            sqlx::query(sqlx::AssertSqlSafe(create))
-                .execute(&pool)
-                .await
-                .unwrap();
-        }
-    }
-
     /// Starts the service in this process.
     pub async fn start(&self, more: &[(&str, &str)]) -> Running {
-        self.prepare_database().await;
         let program = producer_svc::program();
         let parsed = program.parse(
             [],
@@ -182,10 +154,6 @@ impl Scene {
             .expect("records in time");
         records
     }
-}
-
-fn joint(url: &str) -> char {
-    if url.contains('?') { '&' } else { '?' }
 }
 
 /// A service in this process.
