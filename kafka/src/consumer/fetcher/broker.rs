@@ -51,8 +51,11 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
                         (Purpose::FetchAside, until.saturating_duration_since(now))
                     }
                 };
-                let shared = shared.clone();
-                polls.push(async move { poll(&shared, node, purpose, wait, taken).await }.boxed());
+                let in_air = InAir {
+                    shared: shared.clone(),
+                    taken,
+                };
+                polls.push(poll(in_air, node, purpose, wait).boxed());
                 continue;
             }
         }
@@ -70,15 +73,32 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
     }
 }
 
-/// One request, its answer passed on.
-async fn poll(
-    shared: &Shared,
-    node: i32,
-    purpose: Purpose,
-    wait: Duration,
+/// What a request asks for. Dropped before its end, as the requests to a broker are that leaves the
+/// cluster, it gives the partitions back: whoever leads them now is asked then.
+struct InAir {
+    shared: Arc<Shared>,
+    /// Empty once every partition has had its word.
     taken: Vec<Taken>,
-) -> Purpose {
-    let request = request(shared, wait, &taken);
+}
+
+impl Drop for InAir {
+    fn drop(&mut self) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let mut targets = self.shared.targets.lock();
+        for taken in &self.taken {
+            targets.released(taken);
+        }
+        drop(targets);
+        self.shared.changed();
+    }
+}
+
+/// One request, its answer passed on.
+async fn poll(mut in_air: InAir, node: i32, purpose: Purpose, wait: Duration) -> Purpose {
+    let shared = in_air.shared.clone();
+    let request = request(&shared, wait, &in_air.taken);
     // A connection that stays silent past the poll's end is cut: `call` closes it.
     let timeout = wait + shared.cluster.config().request_timeout;
     let response = match shared.cluster.connection(node, purpose).await {
@@ -91,16 +111,17 @@ async fn poll(
         })?;
         Ok(response)
     });
+    let taken = std::mem::take(&mut in_air.taken);
     match response {
-        Ok(response) => deliver(shared, &taken, response),
+        Ok(response) => deliver(&shared, &taken, response),
         Err(error) => {
             // The leader may be another broker by now.
             shared.cluster.request_refresh();
             let failed = taken
                 .iter()
-                .filter_map(|taken| fail(shared, taken, error.clone()))
+                .filter_map(|taken| fail(&shared, taken, error.clone()))
                 .collect();
-            send(shared, failed);
+            send(&shared, failed);
         }
     }
     purpose
@@ -300,7 +321,10 @@ fn next_offset(records: &Bytes) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FetchConfig, Fetcher};
     use super::*;
+    use crate::client::ClientConfig;
+    use crate::cluster::Cluster;
 
     /// The header of an empty batch with this base offset and last offset delta, and `body` bytes.
     fn batch(base: i64, delta: i32, body: usize) -> Vec<u8> {
@@ -311,6 +335,25 @@ mod tests {
         batch[layout::MAGIC] = 2;
         batch[layout::LAST_OFFSET_DELTA..][..4].copy_from_slice(&delta.to_be_bytes());
         batch
+    }
+
+    #[tokio::test]
+    async fn a_request_dropped_in_the_air_gives_its_partitions_back() {
+        let cluster = Cluster::new(ClientConfig::new("127.0.0.1:1").unwrap());
+        let (fetcher, _answers) = Fetcher::new(cluster, FetchConfig::default());
+        fetcher.start(0, &"t".into(), 0, 10);
+        let take = || {
+            let mut targets = fetcher.shared.targets.lock();
+            targets.take(1, |_, _| Some((1, 0)), Instant::now())
+        };
+        let in_air = InAir {
+            shared: fetcher.shared.clone(),
+            taken: take(),
+        };
+        let request = poll(in_air, 1, Purpose::Fetch, Duration::ZERO);
+        assert!(take().is_empty(), "it is in the air");
+        drop(request);
+        assert_eq!(take().len(), 1, "for whoever leads it now");
     }
 
     #[test]

@@ -143,6 +143,13 @@ impl Targets {
         Some(target.failures)
     }
 
+    /// The request ended without any word on the partition: it may be asked for again at once.
+    pub(crate) fn released(&mut self, taken: &Taken) {
+        if let Some(target) = self.current(taken) {
+            target.busy = false;
+        }
+    }
+
     /// The partition waits for its owner, who starts it again elsewhere (out of range).
     /// False: nobody waits for it any more.
     pub(crate) fn parked(&mut self, taken: &Taken) -> bool {
