@@ -10,6 +10,7 @@
 //! - [`checker`]: proves from a history that nothing was lost, invented or reordered, or names
 //!   the offender. Pure;
 //! - [`ownership`]: the same for a group shared with other clients, from their [`journal`]s;
+//! - [`members`], [`producers`]: those clients, Java's and librdkafka's;
 //! - [`process`], [`programs`]: the services as child processes.
 
 pub mod checker;

@@ -14,10 +14,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::protocol::StrBytes;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::eventually;
+use crate::raw::Connection;
 
 /// The folder of Kafka's jars.
 const HOME_VARIABLE: &str = "TEST_KAFKA_HOME";
@@ -141,6 +145,34 @@ impl ApacheKafka {
     pub async fn restart(&mut self, id: usize) {
         self.launch(id);
         self.serving(id).await;
+    }
+
+    /// Waits until every replica of a topic is in sync and every partition has the leader that its
+    /// replicas name first.
+    ///
+    /// # Panics
+    /// When no node runs, or it does not come to that.
+    pub async fn until_in_sync(&self, topic: &str) {
+        let running = self.nodes.iter().find(|node| node.process.is_some());
+        let address = running.expect("a running node").address("PLAINTEXT");
+        let name = StrBytes::from_string(topic.to_owned()).into();
+        let asked = MetadataRequestTopic::default().with_name(Some(name));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(false);
+        eventually(PATIENCE, async || {
+            let mut connection = Connection::open(&address.to_string()).await;
+            let response = connection.try_call(&request, 5).await.ok()?;
+            let settled = response.topics.iter().all(|topic| {
+                topic.error_code == 0
+                    && topic.partitions.iter().all(|partition| {
+                        partition.isr_nodes.len() == partition.replica_nodes.len()
+                            && partition.replica_nodes.first() == Some(&partition.leader_id)
+                    })
+            });
+            settled.then_some(())
+        })
+        .await;
     }
 
     /// Runs a class of Kafka's tools and returns what it printed.
