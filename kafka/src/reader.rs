@@ -495,6 +495,8 @@ impl Reader {
                 let failures = followed.failures;
                 followed.ticket = None;
                 self.fetcher.stop(slot);
+                // What lies behind the batch must not be read before it.
+                self.chunks.retain(|(of, _)| *of != slot);
                 tracing::error!(partition = %name, times = failures, "the partition is held: {problem}");
                 let wait = self.wait(failures);
                 self.operations.push(

@@ -5,10 +5,12 @@ mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kafka::Outcome;
 use support::{Latch, PATIENCE, Running, Scripted, World};
+use testkit::{ApiKey, ResponseError};
 
 /// Waits at the latch for every record of partitions that were not let through.
 fn held_by(latch: &Latch) -> Scripted {
@@ -244,4 +246,42 @@ async fn a_consumer_dropped_at_any_point_loses_nothing() {
         .collect();
     assert_eq!(done.len(), 800);
     let _ = PATIENCE;
+}
+
+#[tokio::test]
+async fn the_record_sent_ahead_after_a_pause_may_lose_its_partition() {
+    let world = World::own(1).await;
+    world.send(0, "a", "1").await;
+    let (calls, ahead) = (Arc::new(AtomicUsize::new(0)), Latch::new());
+    let handler = Scripted::new({
+        let ahead = ahead.clone();
+        move |_| {
+            let (call, ahead) = (calls.fetch_add(1, Ordering::SeqCst), ahead.clone());
+            async move {
+                if call == 1 {
+                    ahead.opened().await;
+                }
+                if call < 2 {
+                    Outcome::Unavailable("the database is away".into())
+                } else {
+                    Outcome::Done
+                }
+            }
+        }
+    });
+    let builder = world
+        .consumer()
+        .heartbeat_interval(Duration::from_millis(100));
+    let running = Running::start(builder, handler.clone());
+    // The first call pauses the consumer, the second is sent ahead.
+    handler.until_calls(2).await;
+    let heartbeats = world.kafka.faults().on(ApiKey::Heartbeat).times(1);
+    heartbeats.error(ResponseError::UnknownMemberId).hit().await;
+    running
+        .until("joined again", |stats| stats.rebalances >= 2)
+        .await;
+    ahead.open();
+    handler.until_calls(3).await;
+    assert!(running.stop().await.is_clean());
+    assert_eq!(world.committed().await[&0].0, 1);
 }

@@ -52,7 +52,8 @@ use crate::cluster::Cluster;
 /// clock counts as standing still.
 const QUANTUM: usize = 256;
 /// Records that queue behind their lanes may take up this much; then a partition whose next record
-/// would have to queue pauses, and the others go on.
+/// would have to queue pauses, and the others go on. Records that wait for a retry may take up as
+/// much again; then every partition pauses.
 const MAX_PARKED_BYTES: usize = 32 * 1024 * 1024;
 /// Partitions that paused are looked at again at least this often.
 const STALLED_LOOK: Duration = Duration::from_secs(1);

@@ -259,25 +259,25 @@ impl Core {
     /// committed and answered.
     pub(super) fn progress_revocations(&mut self) {
         let mut due = Vec::new();
-        for (at, revocation) in self.revocations.iter().enumerate() {
+        for revocation in &mut self.revocations {
             let running = |(slot, life): &(usize, u64)| match &self.slots[*slot] {
                 Some(found) if found.life == *life => found.in_flight,
                 _ => 0,
             };
             let left: usize = revocation.slots.iter().map(running).sum();
             if !revocation.committing && (left == 0 || self.now >= revocation.drain_until) {
-                due.push((at, left));
+                revocation.committing = true;
+                due.push((revocation.id, revocation.slots.clone(), left));
             }
         }
-        for &(at, left) in &due {
+        // A commit that has nothing to do ends its revocation at once.
+        for (id, slots, left) in due {
             if left > 0 {
                 tracing::warn!(
                     group = %self.settings.group.group, left,
                     "records of revoked partitions still run after the drain: their results will be dropped"
                 );
             }
-            self.revocations[at].committing = true;
-            let (id, slots) = (self.revocations[at].id, self.revocations[at].slots.clone());
             self.commit_slots(&slots, Some(id));
         }
     }

@@ -99,7 +99,9 @@ where
                     let record = ConsumerRecord::new(topic, partition, walked);
                     let lane = task::lane(self.handler, &record);
                     let occupied = self.core.lanes.is_occupied(lane);
-                    if occupied && self.core.lanes.parked_bytes() >= MAX_PARKED_BYTES {
+                    // What is to be tried again is kept too, and comes from free lanes.
+                    let most = if occupied { 1 } else { 2 } * MAX_PARKED_BYTES;
+                    if self.core.lanes.parked_bytes() >= most {
                         self.core.stall(at);
                         return;
                     }

@@ -36,9 +36,12 @@ where
     /// The handler has answered.
     #[inline]
     pub(super) fn settle(&mut self, task: Task, answer: Answer) {
-        let unavailable = matches!(answer, Answer::Said(Outcome::Unavailable(_)));
-        if !unavailable && !self.core.lanes.is_open() {
-            self.reopen();
+        match &answer {
+            // Also when its partition went meanwhile: it may be the one record that was sent ahead
+            // and that all the others wait for.
+            Answer::Said(Outcome::Unavailable(reason)) => self.pause(&task, reason),
+            _ if !self.core.lanes.is_open() => self.reopen(),
+            _ => {}
         }
         let (at, life) = (task.slot, task.life);
         if let Answer::Said(Outcome::Done) = answer
@@ -72,7 +75,7 @@ where
                 );
                 self.retry(task, format!("the handler panicked: {text}"));
             }
-            Answer::Said(Outcome::Unavailable(reason)) => self.pause(task, reason),
+            Answer::Said(Outcome::Unavailable(_)) => self.postpone(task),
         }
     }
 
@@ -108,11 +111,19 @@ where
         self.core.lanes.release(task.lane);
     }
 
-    /// What the handler needs is down: all wait.
-    pub(super) fn pause(&mut self, task: Task, reason: String) {
+    /// The record waits until what its handler needs is back; no attempt is counted.
+    fn postpone(&mut self, task: Task) {
         self.core.outcomes(&task).unavailable += 1;
         if self.core.draining.is_some() {
             self.give_up(task);
+        } else {
+            self.core.lanes.hold(task.lane, task);
+        }
+    }
+
+    /// What the handler needs is down: all wait, until a probe finds it back.
+    fn pause(&mut self, task: &Task, reason: &str) {
+        if self.core.draining.is_some() {
             return;
         }
         if self.core.paused.is_none() {
@@ -123,9 +134,8 @@ where
             );
             self.stats_due = self.core.now;
         }
-        self.core.paused = Some(reason);
+        self.core.paused = Some(reason.to_owned());
         self.core.lanes.close();
-        self.core.lanes.hold(task.lane, task);
         if self.probe.is_none() {
             self.arm_probe();
         }
