@@ -1,5 +1,5 @@
-//! Three nodes of Apache Kafka under load: partitions are added, nodes are killed one after the
-//! other, and leaders move away and back. With three replicas and `min.insync.replicas=2` the producer
+//! Three nodes of Apache Kafka under load: partitions are added, two nodes are killed one after the
+//! other, the third falls silent, and leaders move away and back. With three replicas and `min.insync.replicas=2` the producer
 //! loses, repeats and reorders nothing, and a group handles everything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +28,7 @@ const PARTITIONS: i32 = 9;
 type Place = (i32, i64);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_repeated_or_reordered_while_nodes_die_and_leaders_move() {
+async fn nothing_is_lost_repeated_or_reordered_while_nodes_fail_and_leaders_move() {
     let mut kafka = ApacheKafka::builder()
         .nodes(3)
         // Leaders go back to where they belong as soon as they can.
@@ -60,24 +60,32 @@ async fn nothing_is_lost_repeated_or_reordered_while_nodes_die_and_leaders_move(
         .expect("more partitions");
     handled.until_everywhere(PARTITIONS, &BTreeMap::new()).await;
 
+    // What is sent once a node is gone, to any partition, arrives without it; and again with it.
+    let goes_on = async || {
+        let now = handled.ends();
+        handled.until_everywhere(PARTITIONS, &now).await;
+    };
     for node in [1, 2] {
         kafka.kill(node);
-        let id = i32::try_from(node).expect("a small number");
-        until_led_by_others(&admin, &topic, id).await;
-        // What is sent from now on, to any partition, arrives without that node.
-        let now = handled.ends();
-        handled.until_everywhere(PARTITIONS, &now).await;
+        until_led_by_others(&admin, &topic, node).await;
+        goes_on().await;
         kafka.restart(node).await;
         kafka.until_in_sync(&topic).await;
-        let now = handled.ends();
-        handled.until_everywhere(PARTITIONS, &now).await;
+        goes_on().await;
     }
+    // Its connections stay open, with requests that are never answered.
+    kafka.freeze(3);
+    until_led_by_others(&admin, &topic, 3).await;
+    goes_on().await;
+    kafka.thaw(3);
+    kafka.until_in_sync(&topic).await;
+    goes_on().await;
 
     let sent = load.stop().await;
     let what = format!("{} records being handled", sent.len());
     handled
-        .until(&what, |handled| {
-            sent.keys().all(|place| handled.contains_key(place))
+        .until(&what, |progress| {
+            sent.keys().all(|place| progress.turns.contains_key(place))
         })
         .await;
     let log = read(&client, &topic, sent.len()).await;
@@ -104,12 +112,15 @@ async fn nothing_is_lost_repeated_or_reordered_while_nodes_die_and_leaders_move(
 
 fn client(kafka: &ApacheKafka) -> Client {
     let mut config = ClientConfig::new(&kafka.bootstrap()).expect("addresses");
-    // New partitions are to be noticed within the test.
+    // New partitions are to be noticed within the test,
     config.metadata_max_age = Duration::from_secs(1);
+    // and so is a silent node.
+    config.request_timeout = Duration::from_secs(5);
     Client::new(config)
 }
 
-async fn until_led_by_others(admin: &Admin, topic: &str, node: i32) {
+async fn until_led_by_others(admin: &Admin, topic: &str, node: usize) {
+    let node = i32::try_from(node).expect("a small number");
     eventually(PATIENCE, async || {
         let described = admin.describe_topics(&[topic]).await.ok()?;
         let leaders = described
@@ -246,14 +257,22 @@ fn enqueue(producer: &Producer, topic: &str, key: usize, number: u64) -> Deliver
     producer.enqueue(&record).expect("room for the record")
 }
 
-/// What the group has handled, with the order in which it was first handled. Clones share it.
+/// What the group has handled. Clones share it.
 #[derive(Clone, Default)]
-struct Handled(Arc<watch::Sender<BTreeMap<Place, usize>>>);
+struct Handled(Arc<watch::Sender<Progress>>);
+
+#[derive(Default)]
+struct Progress {
+    /// In which turn each record was first handled.
+    turns: BTreeMap<Place, usize>,
+    /// Of each partition, behind the furthest record handled.
+    ends: BTreeMap<i32, i64>,
+}
 
 impl Handled {
-    async fn until(&self, what: &str, check: impl Fn(&BTreeMap<Place, usize>) -> bool) {
-        let mut handled = self.0.subscribe();
-        let waited = handled.wait_for(|handled| check(handled));
+    async fn until(&self, what: &str, check: impl Fn(&Progress) -> bool) {
+        let mut progress = self.0.subscribe();
+        let waited = progress.wait_for(|progress| check(progress));
         if tokio::time::timeout(PATIENCE, waited).await.is_err() {
             let ends = self.ends();
             panic!("{what} did not happen within {PATIENCE:?}; handled up to {ends:?}");
@@ -263,26 +282,24 @@ impl Handled {
     /// Waits until something was handled beyond these ends, in each partition.
     async fn until_everywhere(&self, partitions: i32, beyond: &BTreeMap<i32, i64>) {
         let what = format!("a record in each of {partitions} partitions beyond {beyond:?}");
-        self.until(&what, |handled| {
-            let ends = ends(handled.keys());
-            (0..partitions).all(|partition| {
-                let end = ends.get(&partition).copied().unwrap_or(0);
-                end > beyond.get(&partition).copied().unwrap_or(0)
-            })
+        self.until(&what, |progress| {
+            let end =
+                |ends: &BTreeMap<i32, i64>, partition| ends.get(&partition).copied().unwrap_or(0);
+            (0..partitions).all(|partition| end(&progress.ends, partition) > end(beyond, partition))
         })
         .await;
     }
 
     fn ends(&self) -> BTreeMap<i32, i64> {
-        ends(self.0.borrow().keys())
+        self.0.borrow().ends.clone()
     }
 
     /// Within a partition, a key's records were first handled in their order.
     fn assert_first_in_order(&self, log: &BTreeMap<Place, (usize, u64)>) {
-        let handled = self.0.borrow();
+        let progress = self.0.borrow();
         let mut latest: HashMap<(i32, usize), usize> = HashMap::new();
         for ((partition, offset), (key, number)) in log {
-            let turn = handled[&(*partition, *offset)];
+            let turn = progress.turns[&(*partition, *offset)];
             let before = latest.insert((*partition, *key), turn);
             assert!(
                 before.is_none_or(|before| before < turn),
@@ -294,10 +311,12 @@ impl Handled {
 
 impl Handler for Handled {
     async fn handle(&self, record: &ConsumerRecord) -> Outcome {
-        self.0.send_modify(|handled| {
-            let turn = handled.len();
+        self.0.send_modify(|progress| {
+            let turn = progress.turns.len();
             let place = (record.partition, record.offset);
-            handled.entry(place).or_insert(turn);
+            progress.turns.entry(place).or_insert(turn);
+            let end = progress.ends.entry(record.partition).or_default();
+            *end = (*end).max(record.offset + 1);
         });
         Outcome::Done
     }
