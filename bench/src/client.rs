@@ -10,7 +10,7 @@ mod produce;
 use std::fmt;
 use std::str::FromStr;
 
-pub use load::{Load, connect, create_topic, delete_topic};
+pub use load::{Load, TlsListener, connect, create_topic, delete_topic};
 
 use crate::measure::Cost;
 

@@ -15,6 +15,7 @@ mod text;
 
 use proto::dead_letter::Place;
 use service::config::{Invocation, Mistakes};
+use service::kafka_glue::explained;
 
 use crate::config::Config;
 use mailbox::Mailbox;
@@ -39,7 +40,7 @@ pub enum Command {
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DltError {
-    #[error(transparent)]
+    #[error("{}", explained(.0))]
     Kafka(#[from] kafka::Error),
     #[error(transparent)]
     Config(#[from] kafka::ConfigError),

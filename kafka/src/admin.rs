@@ -24,6 +24,7 @@ use crate::{
     cluster::{Cluster, ClusterView, Purpose, backoff},
     connection::Connection,
     error::Error,
+    security::Refusal,
 };
 
 pub use self::{
@@ -82,8 +83,11 @@ impl Admin {
             match tokio::time::timeout_at(deadline.into(), attempt()).await {
                 Ok(Ok(value)) => return Ok(value),
                 // Asking for a topic that is not there is answered, not waited out.
+                // Nor is a wrong password or certificate.
                 Ok(Err(error))
-                    if !error.is_retriable() || matches!(error, Error::UnknownTopic { .. }) =>
+                    if !error.is_retriable()
+                        || matches!(error, Error::UnknownTopic { .. })
+                        || error.refusal().is_some_and(Refusal::is_certain) =>
                 {
                     return Err(error);
                 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     cluster::Cluster,
     error::{ConfigError, Error},
+    security::Security,
 };
 
 /// Where the cluster is and how patient to be with it. Defaults are those of the Java client unless
@@ -17,7 +18,7 @@ pub struct ClientConfig {
     pub client_id: String,
     /// How long one request may take. Default 30 s (Java `request.timeout.ms`).
     pub request_timeout: Duration,
-    /// How long opening a connection may take, version negotiation included. Default 10 s (Java
+    /// How long opening a connection may take, with TLS, login and version negotiation. Default 10 s (Java
     /// `socket.connection.setup.timeout.ms`).
     pub connect_timeout: Duration,
     /// How old cluster metadata may become. Default 5 min (Java `metadata.max.age.ms`).
@@ -27,6 +28,12 @@ pub struct ClientConfig {
     pub reconnect_backoff: Duration,
     /// Longest pause between two attempts. Default 1 s (Java `reconnect.backoff.max.ms`).
     pub reconnect_backoff_max: Duration,
+    /// Pause after a broker was reached and refused ([`Error::Refused`]): a wrong password tried too
+    /// often locks users out. Until it is over, calls fail at once with what was said. Default 5 s,
+    /// with 20 % jitter.
+    pub refused_backoff: Duration,
+    /// TLS and SASL, on every connection alike. Default neither.
+    pub security: Security,
     /// Largest answer that is accepted, in bytes; a larger one closes the connection. Default
     /// 100 MiB, the limit that brokers have for requests (`socket.request.max.bytes`).
     pub max_frame_bytes: usize,
@@ -58,6 +65,8 @@ impl ClientConfig {
             metadata_max_age: Duration::from_secs(300),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
+            refused_backoff: Duration::from_secs(5),
+            security: Security::default(),
             max_frame_bytes: 100 * 1024 * 1024,
         })
     }

@@ -118,22 +118,35 @@ impl Cluster {
         node: i32,
         purpose: Purpose,
     ) -> Result<Connection, Error> {
-        let address = self
-            .view
-            .borrow()
-            .brokers
-            .get(&node)
-            .map(|broker| broker.address.clone());
-        let Some(address) = address else {
-            self.request_refresh();
-            return Err(Error::UnknownNode { node });
-        };
+        let address = self.address(node)?;
         let opened = self.pool.connection(&address, purpose, &self.config).await;
         if opened.is_err() {
             // The broker may have moved to another address, its partitions to another broker.
             self.request_refresh();
         }
         opened
+    }
+
+    /// A connection to broker `node` that nobody else uses, for calls that hold up what is behind
+    /// them. One attempt, at most `connect_timeout`.
+    ///
+    /// # Errors
+    /// As for [`Cluster::connection`].
+    pub(crate) async fn own_connection(self: &Arc<Self>, node: i32) -> Result<Connection, Error> {
+        let address = self.address(node)?;
+        self.pool.open(&address, &self.config).await
+    }
+
+    /// Where broker `node` is, as far as known; otherwise a refresh is requested.
+    fn address(self: &Arc<Self>, node: i32) -> Result<Arc<str>, Error> {
+        let view = self.view();
+        match view.brokers.get(&node) {
+            Some(broker) => Ok(broker.address.clone()),
+            None => {
+                self.request_refresh();
+                Err(Error::UnknownNode { node })
+            }
+        }
     }
 
     /// A connection to any broker: the known ones first, then the bootstrap addresses.
@@ -145,7 +158,7 @@ impl Cluster {
         for address in self.candidates() {
             match self.pool.connection(&address, purpose, &self.config).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
+                Err(error) => keep(&mut last, error),
             }
         }
         Err(self.unreachable(last))
@@ -248,7 +261,7 @@ impl Cluster {
             {
                 Ok(connection) => connection,
                 Err(error) => {
-                    last = Some(error);
+                    keep(&mut last, error);
                     continue;
                 }
             };
@@ -257,7 +270,7 @@ impl Cluster {
                 .with_allow_auto_topic_creation(false);
             match connection.call(request, self.config.request_timeout).await {
                 Ok(response) => return ClusterView::from_response(response),
-                Err(error) => last = Some(error),
+                Err(error) => keep(&mut last, error),
             }
         }
         Err(self.unreachable(last))
@@ -292,6 +305,14 @@ impl Cluster {
     /// Longest time that finding an answering broker and asking it may take.
     fn patience(&self) -> Duration {
         self.config.connect_timeout + self.config.request_timeout
+    }
+}
+
+/// Keeps the last failure, but rather one that somebody has to put right than one that may pass.
+fn keep(last: &mut Option<Error>, error: Error) {
+    let refused = |error: &Error| error.refusal().is_some();
+    if refused(&error) || !last.as_ref().is_some_and(refused) {
+        *last = Some(error);
     }
 }
 

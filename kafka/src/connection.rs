@@ -1,10 +1,13 @@
 //! One TCP connection to one broker: requests go out in the order of their calls, several at a time,
 //! and answers are matched by correlation id.
 //!
-//! `stream` opens the socket, `driver` is the task that moves bytes, this file is the handle. The task
-//! ends when the last handle is dropped, the broker hangs up, or a call times out.
+//! `stream` is the socket, with TLS or without; `opening` agrees on versions and proves who this client
+//! is; then `driver`, a task, moves the bytes of `frame`s, and this file is the handle. The task ends
+//! when the last handle is dropped, the broker hangs up, or a call times out.
 
 mod driver;
+mod frame;
+mod opening;
 mod stream;
 
 use std::{
@@ -12,15 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use kafka_protocol::{
-    error::ResponseError,
-    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
-    protocol::{Decodable, Encodable as _, HeaderVersion as _, Request, StrBytes},
-};
+use bytes::Bytes;
+use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::oneshot;
 
-use self::driver::Shared;
+use self::{
+    driver::Shared,
+    frame::{api_key, decode, encode},
+    opening::Opening,
+};
 use crate::{
     client::ClientConfig,
     error::Error,
@@ -37,6 +40,8 @@ struct Inner {
     shared: Arc<Shared>,
     client_id: StrBytes,
     versions: BrokerVersions,
+    /// When to be replaced, because the session as a user ends soon after (KIP-368).
+    renew_at: Option<Instant>,
 }
 
 impl Drop for Inner {
@@ -46,36 +51,24 @@ impl Drop for Inner {
 }
 
 impl Connection {
-    /// Opens a connection and asks the broker for its versions, within `connect_timeout`.
+    /// Opens a connection, with TLS and as a user where `security` says so, and asks the broker for
+    /// its versions, all within `connect_timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the two do not accept each other; [`Error::Connect`] for what may pass.
     pub(crate) async fn open(address: &Arc<str>, config: &ClientConfig) -> Result<Self, Error> {
-        let started = Instant::now();
-        let opening = async {
-            let stream = stream::connect(address)
-                .await
-                .map_err(|source| Error::Connect {
-                    address: address.clone(),
-                    elapsed: started.elapsed(),
-                    source: Arc::new(source),
-                })?;
-            let shared = driver::start(address.clone(), stream, config.max_frame_bytes);
-            let mut inner = Inner {
+        let mut opening = Opening::new(address.clone(), config);
+        let opened = tokio::time::timeout(config.connect_timeout, opening.run()).await;
+        let opened = opened.unwrap_or_else(|_| Err(opening.timed_out()))?;
+        let shared = driver::start(address.clone(), opened.stream, config);
+        Ok(Self {
+            inner: Arc::new(Inner {
                 shared,
                 client_id: StrBytes::from_string(config.client_id.clone()),
-                versions: BrokerVersions::default(),
-            };
-            inner.negotiate(config.connect_timeout).await?;
-            Ok(Self {
-                inner: Arc::new(inner),
-            })
-        };
-        match tokio::time::timeout(config.connect_timeout, opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Error::Connect {
-                address: address.clone(),
-                elapsed: started.elapsed(),
-                source: Arc::new(std::io::ErrorKind::TimedOut.into()),
+                versions: opened.versions,
+                renew_at: opened.renew_at,
             }),
-        }
+        })
     }
 
     /// Sends `request` at the newest common version and waits for the answer, at most `timeout`.
@@ -115,9 +108,11 @@ impl Connection {
         self.inner.shared.address()
     }
 
-    /// Whether the connection has ended; a closed one never opens again.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.inner.shared.is_closed()
+    /// Whether new calls may use it: it is open, and its session does not end soon. What is in flight
+    /// on a connection that is not usable any more still gets its answer, unless it is closed.
+    pub(crate) fn is_usable(&self) -> bool {
+        let due = |at: Instant| at <= Instant::now();
+        !self.inner.renew_at.is_some_and(due) && !self.inner.shared.is_closed()
     }
 
     /// Ends the connection; waiting calls are answered with [`Error::Closed`] and this reason.
@@ -127,25 +122,6 @@ impl Connection {
 }
 
 impl Inner {
-    /// KIP-511: the newest ApiVersions first; a broker that does not know it answers in version 0.
-    async fn negotiate(&mut self, timeout: Duration) -> Result<(), Error> {
-        let newest = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str(env!("CARGO_PKG_NAME")))
-            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let newest_version = versions::ours::<ApiVersionsRequest>().1.min(3);
-        let mut response = self.call_at(&newest, newest_version, timeout).await?;
-        if response.error_code == ResponseError::UnsupportedVersion.code() {
-            response = self
-                .call_at(&ApiVersionsRequest::default(), 0, timeout)
-                .await?;
-        }
-        Error::check(ApiKey::ApiVersions, response.error_code, None, || {
-            format!("broker {}", self.shared.address())
-        })?;
-        self.versions = BrokerVersions::new(&response);
-        Ok(())
-    }
-
     async fn call_at<R: Request>(
         &self,
         request: &R,
@@ -188,65 +164,6 @@ impl Inner {
             reason: reason.into(),
         })
     }
-}
-
-/// A call's frame, length prefix included.
-fn encode<R: Request>(
-    request: &R,
-    api: ApiKey,
-    version: i16,
-    correlation: i32,
-    client_id: &StrBytes,
-) -> Result<Bytes, String> {
-    let wrong = |error| format!("the request cannot be encoded in version {version}: {error}");
-    let header = RequestHeader::default()
-        .with_request_api_key(api as i16)
-        .with_request_api_version(version)
-        .with_correlation_id(correlation)
-        .with_client_id(Some(client_id.clone()));
-    let header_version = R::header_version(version);
-    let size = header.compute_size(header_version).map_err(wrong)?
-        + request.compute_size(version).map_err(wrong)?;
-    let mut frame = BytesMut::with_capacity(size + 4);
-    frame.put_i32(0);
-    header.encode(&mut frame, header_version).map_err(wrong)?;
-    request.encode(&mut frame, version).map_err(wrong)?;
-    let size = frame.len() - 4;
-    let prefix = i32::try_from(size)
-        .map_err(|_| format!("the request has {size} bytes, more than a frame can carry"))?;
-    frame[..4].copy_from_slice(&prefix.to_be_bytes());
-    Ok(frame.freeze())
-}
-
-/// The answer in a frame without its length prefix. Byte fields are slices of the frame.
-fn decode<R: Request>(mut frame: Bytes, version: i16) -> Result<R::Response, String> {
-    let mut response_version = version;
-    // A broker that does not know the version of an ApiVersions request answers it in version 0.
-    if R::KEY == ApiKey::ApiVersions as i16
-        && frame.len() >= 6
-        && frame[4..6] == UNSUPPORTED_VERSION
-    {
-        response_version = 0;
-    }
-    ResponseHeader::decode(&mut frame, R::Response::header_version(response_version))
-        .map_err(|error| format!("the answer's header cannot be decoded: {error}"))?;
-    let response =
-        <R::Response as Decodable>::decode(&mut frame, response_version).map_err(|error| {
-            format!("the answer cannot be decoded in version {response_version}: {error}")
-        })?;
-    if frame.has_remaining() {
-        return Err(format!(
-            "the answer in version {response_version} has {} bytes too many",
-            frame.len()
-        ));
-    }
-    Ok(response)
-}
-
-const UNSUPPORTED_VERSION: [u8; 2] = ResponseError::UnsupportedVersion.code().to_be_bytes();
-
-fn api_key<R: Request>() -> ApiKey {
-    ApiKey::try_from(R::KEY).expect("every request type has a known key")
 }
 
 /// What a call waits for.

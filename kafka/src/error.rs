@@ -8,7 +8,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 pub use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
-use crate::records::BatchError;
+use crate::{records::BatchError, security::Refusal};
 
 /// A mistake in a configuration value, found before anything is opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,17 @@ pub enum Error {
         elapsed: Duration,
         /// What the operating system said.
         source: Arc<io::Error>,
+    },
+
+    /// The broker was reached, but the two do not accept each other: certificate, password, or a port
+    /// that speaks another protocol. Tried again at a modest pace (`refused_backoff`), because it may
+    /// be put right on the broker's side.
+    #[error("Kafka broker {address} cannot be used: {refusal}")]
+    Refused {
+        /// `host:port`.
+        address: Arc<str>,
+        /// Why.
+        refusal: Arc<Refusal>,
     },
 
     /// No answer in time. The connection is closed: a later answer could no longer be told apart.
@@ -212,11 +223,22 @@ impl Error {
         }
     }
 
+    /// Why the broker cannot be used, where that is what is behind this error.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal),
+            Self::Unreachable { last, .. } => last.refusal(),
+            Self::Deadline { last, .. } => last.as_ref()?.refusal(),
+            _ => None,
+        }
+    }
+
     /// Whether trying again later can help: the network, a moved leader or coordinator, a broker that
-    /// is starting. Codes as in Kafka's table (`org.apache.kafka.common.protocol.Errors`).
+    /// is starting, a password that is put right. Codes as in Kafka's table (`org.apache.kafka.common.protocol.Errors`).
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Connect { .. }
+            | Self::Refused { .. }
             | Self::Timeout { .. }
             | Self::Closed { .. }
             | Self::Unreachable { .. }
@@ -238,6 +260,7 @@ impl Error {
         matches!(
             self,
             Self::Connect { .. }
+                | Self::Refused { .. }
                 | Self::Timeout { .. }
                 | Self::Closed { .. }
                 | Self::Malformed { .. }

@@ -4,6 +4,7 @@
 //! Look first at [`Client`], from which everything is made. Then:
 //!
 //! - `connection` → `versions`: one TCP connection, requests pipelined, versions negotiated;
+//! - `security`: TLS and SASL, and why a broker and this client do not accept each other;
 //! - `cluster`: metadata, leaders, and connections pooled by purpose;
 //! - `records`: batches written in place and read without copying;
 //! - `producer`: batches by partition, shipped by broker, in sequence;
@@ -20,6 +21,7 @@ mod partitioner;
 mod producer;
 mod reader;
 mod records;
+mod security;
 mod versions;
 
 pub use self::{
@@ -44,4 +46,5 @@ pub use self::{
     records::{
         BatchError, BatchProblem, Compression, Headers, UnknownCompression, walker::IsolationLevel,
     },
+    security::{Refusal, Sasl, SaslMechanism, Security, Tls, TlsBuilder, UnknownSaslMechanism},
 };

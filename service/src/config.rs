@@ -9,6 +9,7 @@ mod common;
 mod help;
 mod option;
 mod program;
+mod security;
 mod source;
 mod topic_name;
 mod value;

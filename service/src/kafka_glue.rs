@@ -1,12 +1,14 @@
 //! Configuration to client, topics made at start, health by asking, statistics as metrics.
 
 mod connect;
+mod explained;
 mod process_duration;
 mod stats;
 mod topics;
 mod watch;
 mod watch_consumer;
 
+pub use explained::explained;
 pub use process_duration::{ProcessDurations, Timed};
 pub use stats::KafkaStats;
 pub use topics::{TopicPlan, make_topics};

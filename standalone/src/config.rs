@@ -139,6 +139,13 @@ impl Config {
             consumer: consumer_svc::Config::take(&mut consumer),
             notifier: notifier_svc::Config::take(&mut notifier),
         };
+        let security = &config.producer.common.kafka.security;
+        if config.broker.is_some() && (security.tls.is_some() || security.sasl.is_some()) {
+            values.mistake(
+                "KAFKA_SECURITY_PROTOCOL",
+                "is for a Kafka elsewhere (KAFKA_BOOTSTRAP_SERVERS): the embedded broker has PLAINTEXT alone",
+            );
+        }
         // The process has one log.
         config.producer.common.log_level = values.get("LOG_LEVEL");
         for service in [producer, consumer, notifier] {

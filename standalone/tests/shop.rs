@@ -269,6 +269,11 @@ fn mistakes_are_told_at_once_and_nothing_is_opened() {
         .env("CONSUMER_HTTP_ADDR", "nowhere")
         .env("ORDER_MAX_QUANTITY", "many")
         .env("REQUEST_TIMEOUT", "soon")
+        // The embedded broker knows no login.
+        .env("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+        .env("KAFKA_SASL_MECHANISM", "PLAIN")
+        .env("KAFKA_SASL_USERNAME", "shop")
+        .env("KAFKA_SASL_PASSWORD", "secret")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -278,6 +283,7 @@ fn mistakes_are_told_at_once_and_nothing_is_opened() {
         "CONSUMER_HTTP_ADDR",
         "ORDER_MAX_QUANTITY",
         "REQUEST_TIMEOUT",
+        "KAFKA_SECURITY_PROTOCOL is for a Kafka elsewhere",
     ] {
         assert_eq!(text.matches(part).count(), 1, "{part} in\n{text}");
     }

@@ -2,12 +2,15 @@
 //!
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
-//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own. [`raw`] speaks the
-//! protocol frame by frame. Everything panics with a clear message where a test could not go on.
+//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own; [`guard`] puts TLS and
+//! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame. Everything panics with
+//! a clear message where a test could not go on.
 
 pub mod apache;
+pub mod certificates;
 #[cfg(feature = "database")]
 pub mod database;
+pub mod guard;
 pub mod http;
 mod kafka;
 pub mod metrics;

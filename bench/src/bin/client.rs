@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bench::client::{self, Case, Failure, Figures, Kind, Load};
+use bench::client::{self, Case, Failure, Figures, Kind, Load, TlsListener};
 use bench::table::Rounds;
 use kafka::Compression;
 use tokio::process::Command;
@@ -18,6 +18,7 @@ client [OPTIONS]   (KAFKA_BOOTSTRAP_SERVERS, default localhost:9092)
   --bytes N        bytes of key and value together (100)
   --partitions N   partitions of each topic (6)
   --compression C  none (default), gzip, snappy, lz4 or zstd, of what our producer sends
+  --tls ADDR,CA    where ours connects with TLS, and the PEM file to trust; rskafka stays plain
   --rounds N       times that every case runs (5)
   --only A,B       only these cases
   --child CASE TOPIC   run one case on a topic that is there, print its figures";
@@ -139,7 +140,11 @@ async fn compare(options: &Options) -> Result<(), Failure> {
 
 /// Runs a case in a process of its own.
 async fn child(case: Case, topic: &str, options: &Options) -> Result<Figures, Failure> {
-    let output = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(TlsListener { address, ca }) = &options.load.tls {
+        command.args(["--tls", &format!("{address},{}", ca.display())]);
+    }
+    let output = command
         .args([
             "--records",
             &options.load.records.to_string(),
@@ -181,6 +186,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
             partitions: 6,
             headers: false,
             compression: Compression::None,
+            tls: None,
         },
         rounds: 5,
         cases: Case::ALL.to_vec(),
@@ -201,6 +207,13 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
                 options.load.compression = value()?
                     .parse()
                     .map_err(|error| format!("--compression: {error}"))?
+            }
+            "--tls" => {
+                let (address, ca) = value()?
+                    .split_once(',')
+                    .map(|(address, ca)| (address.to_owned(), ca.into()))
+                    .ok_or("--tls wants ADDRESS,FILE")?;
+                options.load.tls = Some(TlsListener { address, ca });
             }
             "--rounds" => options.rounds = number(&flag, &value()?)?,
             "--only" => {

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::try_join_all;
-use kafka::{AutoOffsetReset, Client, ClientConfig, ConsumerRecord, Handler, Outcome};
+use kafka::{AutoOffsetReset, ConsumerRecord, Handler, Outcome};
 use rskafka::client::partition::OffsetAt;
 use tokio::sync::Notify;
 
 use super::Failure;
-use super::load::{Load, connect, partition_client};
+use super::load::{Load, connect, ours, partition_client};
 use crate::measure::{Cost, Meter};
 
 /// Most bytes of one of rskafka's answers: Java's max.partition.fetch.bytes, which ours keeps to as well.
@@ -75,8 +75,7 @@ impl Handler for CountHandler {
 
 /// Everything a consumer in a group does: joining, fetching, lanes, handling, committing, leaving.
 pub async fn group(bootstrap: &str, topic: &str, load: &Load) -> Result<Cost, Failure> {
-    let client = Client::new(ClientConfig::new(bootstrap)?);
-    client.ready().await?;
+    let client = ours(bootstrap, load).await?;
     let count = Arc::new(Count {
         expected: load.records,
         seen: AtomicU64::new(0),

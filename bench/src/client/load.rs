@@ -1,9 +1,10 @@
 //! The records that every case handles, and the topics that hold them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use chrono::Utc;
-use kafka::Compression;
+use kafka::{ClientConfig, Compression, Tls};
 use rskafka::client::partition::{PartitionClient, UnknownTopicHandling};
 use rskafka::client::{Client, ClientBuilder};
 use rskafka::record::Record;
@@ -25,6 +26,15 @@ pub struct Load {
     pub headers: bool,
     /// Of what our producer sends; rskafka is always bare.
     pub compression: Compression,
+    /// Where ours connects with TLS; rskafka never does.
+    pub tls: Option<TlsListener>,
+}
+
+/// The brokers' listener with TLS, and the certificate to trust there.
+#[derive(Clone, Debug)]
+pub struct TlsListener {
+    pub address: String,
+    pub ca: PathBuf,
 }
 
 /// Seven headers as the shop's events have them, of their real sizes.
@@ -83,6 +93,23 @@ impl Load {
     }
 }
 
+/// Our client, with TLS if the load wants it, and an open connection.
+pub async fn ours(bootstrap: &str, load: &Load) -> Result<kafka::Client, Failure> {
+    let config = match &load.tls {
+        None => ClientConfig::new(bootstrap)?,
+        Some(TlsListener { address, ca }) => {
+            let mut config = ClientConfig::new(address)?;
+            let tls = Tls::builder().ca_location(ca).build();
+            let tls = tls.map_err(|mistakes| format!("--tls: {mistakes:?}"))?;
+            config.security.tls = Some(tls);
+            config
+        }
+    };
+    let client = kafka::Client::new(config);
+    client.ready().await?;
+    Ok(client)
+}
+
 /// Connects rskafka, for the topics and for its own cases.
 pub async fn connect(bootstrap: &str) -> Result<Client, Failure> {
     let servers = bootstrap.split(',').map(str::to_owned).collect();
@@ -133,6 +160,7 @@ mod tests {
             partitions: 3,
             headers: true,
             compression: Compression::None,
+            tls: None,
         };
         let record = load.owned(7, &load.value());
         assert_eq!(record.key.as_deref(), Some(&b"0000000007"[..]));
@@ -151,6 +179,7 @@ mod tests {
             partitions: 3,
             headers: false,
             compression: Compression::None,
+            tls: None,
         };
         let mut all: Vec<u64> = (0..3).flat_map(|partition| load.share(partition)).collect();
         all.sort_unstable();

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use kafka::{Client, ClientConfig, OutgoingRecord, ProduceError, Producer};
+use kafka::{OutgoingRecord, ProduceError, Producer};
 use rskafka::client::partition::Compression;
 
 use super::Failure;
-use super::load::{HEADERS, Load, connect, partition_client};
+use super::load::{HEADERS, Load, connect, ours, partition_client};
 use crate::measure::{Cost, Meter};
 
 /// Records in one of rskafka's requests: its cost a record no longer falls with more, and with
@@ -146,8 +146,7 @@ async fn delivered(delivery: kafka::Delivery) -> Result<(), ProduceError> {
 
 /// Connected and with its leaders known: `client.ready` alone would leave that to the first record.
 async fn warm(bootstrap: &str, topic: &str, load: &Load) -> Result<Producer, Failure> {
-    let client = Client::new(ClientConfig::new(bootstrap)?);
-    client.ready().await?;
+    let client = ours(bootstrap, load).await?;
     let producer = client.producer().compression(load.compression).build()?;
     let value = [b'w'];
     producer.send(&record(topic, b"warm", &value, &[])).await?;

@@ -90,6 +90,15 @@ impl Stage {
         })
     }
 
+    /// A node that was started with settings of its own.
+    pub fn of(kafka: ApacheKafka) -> Self {
+        Self::Apache(ApacheStage {
+            kafka,
+            advertised: None,
+            nodes: 1,
+        })
+    }
+
     async fn embedded(advertised: Option<SocketAddr>) -> Self {
         let folder = TempDir::with_prefix("broker-").expect("a folder for a broker");
         let address = free_address();

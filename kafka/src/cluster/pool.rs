@@ -1,17 +1,20 @@
-//! Connections by address and purpose, reopened with exponential back-off.
+//! Connections by address and purpose, reopened with exponential back-off, and replaced before their
+//! sessions end.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
 use super::{Purpose, backoff};
-use crate::{client::ClientConfig, connection::Connection, error::Error};
+use crate::{client::ClientConfig, connection::Connection, error::Error, security::Refusal};
 
 /// `host:port` and what for.
 type Key = (Arc<str>, Purpose);
 
 pub(super) struct Pool {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    /// Brokers that refused this client, and until when that is believed without asking again.
+    refused: Mutex<HashMap<Arc<str>, (Instant, Error)>>,
 }
 
 #[derive(Default)]
@@ -29,10 +32,7 @@ struct Attempts {
 
 impl Slot {
     fn open(&self) -> Option<Connection> {
-        self.current
-            .lock()
-            .clone()
-            .filter(|connection| !connection.is_closed())
+        self.current.lock().clone().filter(Connection::is_usable)
     }
 }
 
@@ -40,6 +40,7 @@ impl Pool {
     pub(super) fn new() -> Self {
         Self {
             slots: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -74,12 +75,14 @@ impl Pool {
         if let Some(at) = attempts.not_before {
             tokio::time::sleep_until(at.into()).await;
         }
-        match Connection::open(address, config).await {
+        match self.open(address, config).await {
             Ok(connection) => {
                 *attempts = Attempts::default();
                 *slot.current.lock() = Some(connection.clone());
                 Ok(connection)
             }
+            // It has a pace of its own.
+            Err(error) if is_refusal(&error) => Err(error),
             Err(error) => {
                 attempts.failures += 1;
                 let pause = backoff(
@@ -92,4 +95,35 @@ impl Pool {
             }
         }
     }
+
+    /// A connection that is nobody else's. One attempt, at once; none for `refused_backoff` after the
+    /// broker refused this client.
+    pub(super) async fn open(
+        &self,
+        address: &Arc<str>,
+        config: &ClientConfig,
+    ) -> Result<Connection, Error> {
+        if let Some((until, error)) = self.refused.lock().get(address)
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let opened = Connection::open(address, config).await;
+        let mut refused = self.refused.lock();
+        match &opened {
+            Err(error) if is_refusal(error) => {
+                let pause = backoff(config.refused_backoff, config.refused_backoff, 1);
+                refused.insert(address.clone(), (Instant::now() + pause, error.clone()));
+            }
+            Err(_) => {}
+            Ok(_) => {
+                refused.remove(address);
+            }
+        }
+        opened
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    error.refusal().is_some_and(Refusal::is_certain)
 }

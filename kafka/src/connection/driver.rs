@@ -18,10 +18,13 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
-use tokio::{io::AsyncReadExt as _, sync::oneshot};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite as _},
+    sync::oneshot,
+};
 
 use super::{Answer, stream::Stream};
-use crate::error::Error;
+use crate::{client::ClientConfig, error::Error};
 
 /// What the handle and the task share.
 pub(super) struct Shared {
@@ -164,7 +167,7 @@ impl Shared {
 }
 
 /// Starts the task of a connection.
-pub(super) fn start(address: Arc<str>, stream: Stream, max_frame_bytes: usize) -> Arc<Shared> {
+pub(super) fn start(address: Arc<str>, stream: Stream, config: &ClientConfig) -> Arc<Shared> {
     let shared = Arc::new(Shared {
         address,
         queue: Mutex::default(),
@@ -173,10 +176,11 @@ pub(super) fn start(address: Arc<str>, stream: Stream, max_frame_bytes: usize) -
     let mut driver = Driver {
         shared: shared.clone(),
         stream,
-        max_frame_bytes,
+        max_frame_bytes: config.max_frame_bytes,
         sending: VecDeque::new(),
         unflushed: false,
         received: BytesMut::new(),
+        unproven: config.security.sasl.is_none(),
     };
     tokio::spawn(async move {
         let reason = poll_fn(|cx| driver.poll(cx)).await;
@@ -193,6 +197,8 @@ struct Driver {
     sending: VecDeque<Bytes>,
     unflushed: bool,
     received: BytesMut,
+    /// Neither a login nor an answer yet.
+    unproven: bool,
 }
 
 /// How many frames go into one system call.
@@ -225,8 +231,8 @@ impl Driver {
             for (slice, frame) in slices.iter_mut().zip(&self.sending) {
                 *slice = IoSlice::new(frame);
             }
-            let writer = Pin::new(&mut *self.stream.writer);
-            let mut written = match writer.poll_write_vectored(cx, &slices[..count]) {
+            let stream = Pin::new(&mut self.stream);
+            let mut written = match stream.poll_write_vectored(cx, &slices[..count]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -244,7 +250,7 @@ impl Driver {
             }
         }
         if self.unflushed {
-            match Pin::new(&mut *self.stream.writer).poll_flush(cx) {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 other => return other,
             }
@@ -257,14 +263,26 @@ impl Driver {
             if let Err(reason) = self.answer_complete_frames() {
                 return Poll::Ready(reason);
             }
-            let reading = pin!(self.stream.reader.read_buf(&mut self.received));
+            let reading = pin!(self.stream.read_buf(&mut self.received));
             match reading.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready("the broker closed it".to_owned()),
+                Poll::Ready(Ok(0)) => return Poll::Ready(self.hung_up()),
                 Poll::Ready(Ok(_)) => {}
+                // TLS: without a word of farewell.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(self.hung_up());
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(format!("reading failed: {error}")),
             }
         }
+    }
+
+    fn hung_up(&self) -> String {
+        let mut reason = "the broker closed it".to_owned();
+        if self.unproven && !self.shared.queue.lock().waiting.is_empty() {
+            reason += " before its first answer, as a listener with SASL does to a client without";
+        }
+        reason
     }
 
     /// Answers what has arrived whole and makes room for what comes next.
@@ -290,6 +308,7 @@ impl Driver {
             let mut frame = self.received.split_to(size + 4);
             frame.advance(4);
             self.shared.answer(frame.freeze())?;
+            self.unproven = false;
         }
     }
 }

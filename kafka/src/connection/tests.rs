@@ -1,9 +1,11 @@
 //! Connections against a scripted broker on a real socket.
 
+use bytes::BytesMut;
 use kafka_protocol::{
+    error::ResponseError,
     messages::{
-        ApiVersionsResponse, FetchRequest, ListGroupsRequest, ListGroupsResponse, MetadataRequest,
-        MetadataResponse, api_versions_response::ApiVersion,
+        ApiKey, ApiVersionsResponse, FetchRequest, ListGroupsRequest, ListGroupsResponse,
+        MetadataRequest, MetadataResponse, ResponseHeader, api_versions_response::ApiVersion,
     },
     protocol::{Encodable, Message as _, decode_request_header_from_buffer},
 };
@@ -204,7 +206,7 @@ async fn a_late_answer_closes_the_connection_for_all() {
         waiting.contains("Metadata had no answer within"),
         "{waiting}"
     );
-    assert!(connection.is_closed());
+    assert!(!connection.is_usable());
     assert!(connection.call(metadata(), PATIENCE).await.is_err());
     while peer.read().await.is_some() {}
 }
@@ -344,7 +346,7 @@ async fn the_last_handle_dropped_ends_the_connection() {
     let (connection, mut peer) = connected().await;
     let other = connection.clone();
     drop(connection);
-    assert!(!other.is_closed());
+    assert!(other.is_usable());
     drop(other);
     assert!(peer.read().await.is_none());
 }

@@ -79,8 +79,11 @@ pub(super) async fn run(core: Arc<Core>, node: i32, inbox: Arc<Inbox>) {
                 wake_at = Some(until);
                 break;
             }
-            if sender.connection.as_ref().is_none_or(Connection::is_closed) && !in_flight.is_empty()
-            {
+            let usable = sender
+                .connection
+                .as_ref()
+                .is_some_and(Connection::is_usable);
+            if !usable && !in_flight.is_empty() {
                 // Their answers come first: they tell what has to be sent again.
                 break;
             }
@@ -133,11 +136,7 @@ impl Sender {
     async fn prepare(&mut self) -> Option<(Connection, Option<ProducerId>)> {
         let core = self.core.clone();
         let node = self.node;
-        let connected = match self
-            .connection
-            .take()
-            .filter(|connection| !connection.is_closed())
-        {
+        let connected = match self.connection.take().filter(Connection::is_usable) {
             Some(connection) => Ok(connection),
             None => {
                 let cluster = core.cluster.clone();

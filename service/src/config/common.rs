@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kafka::Compression;
+use kafka::{Compression, Security};
 
 use super::option::{Opt, group};
+use super::security::{read_security, security_options};
 use super::value::{Secret, Value};
 use super::values::Values;
 use crate::db::DatabaseKind;
@@ -30,6 +31,8 @@ pub struct Common {
 pub struct KafkaConfig {
     /// `host:port`, comma-separated, as written by the user and already checked.
     pub bootstrap_servers: String,
+    /// TLS and login; its files are read.
+    pub security: Security,
     /// The service's first group.
     pub group_id: String,
     pub auto_offset_reset: OffsetReset,
@@ -139,14 +142,16 @@ pub fn common_options(
             "postgres://USER:PASSWORD@HOST:PORT/NAME; or set DB_HOST and its companions.",
         )
     };
-    vec![
-        Opt::new(
-            "KAFKA_BOOTSTRAP_SERVERS",
-            "localhost:9092",
-            KAFKA,
-            "Brokers to learn the cluster from: host:port, comma-separated.",
-        )
-        .aliases(&["KAFKA_BROKERS"]),
+    let bootstrap_servers = Opt::new(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "localhost:9092",
+        KAFKA,
+        "Brokers to learn the cluster from: host:port, comma-separated.",
+    )
+    .aliases(&["KAFKA_BROKERS"]);
+    let mut options = vec![bootstrap_servers];
+    options.extend(security_options());
+    options.extend([
         Opt::new(
             "KAFKA_GROUP_ID",
             group_id,
@@ -297,7 +302,8 @@ pub fn common_options(
             LOGS,
             "Threads that run the service; 0 is one a core.",
         ),
-    ]
+    ]);
+    options
 }
 
 /// The common options of a service that has no database.
@@ -353,6 +359,7 @@ impl KafkaConfig {
         }
         Self {
             bootstrap_servers,
+            security: read_security(values),
             group_id: values.get("KAFKA_GROUP_ID"),
             auto_offset_reset: values.get("KAFKA_AUTO_OFFSET_RESET"),
             assignment_strategy: values.checked(

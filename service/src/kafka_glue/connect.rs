@@ -22,6 +22,7 @@ impl KafkaConfig {
         let mut config = ClientConfig::new(&self.bootstrap_servers)?;
         client_id.clone_into(&mut config.client_id);
         config.connect_timeout = CONNECT_TIMEOUT;
+        config.security = self.security.clone();
         Ok(Client::new(config))
     }
 

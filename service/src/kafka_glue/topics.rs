@@ -3,6 +3,7 @@ use std::time::Duration;
 use kafka::{Client, NewTopic};
 use tokio_util::sync::CancellationToken;
 
+use super::explained;
 use crate::config::KafkaConfig;
 use crate::health::HealthPart;
 
@@ -55,7 +56,7 @@ pub async fn make_topics(
                     );
                     report(&health, &problem, pause == RETRY.0);
                 }
-                Err(error) => report(&health, &error.to_string(), pause == RETRY.0),
+                Err(error) => report(&health, &explained(&error), pause == RETRY.0),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY.1);

@@ -97,25 +97,15 @@ impl Calls {
         patience: Duration,
     ) -> Result<R::Response, Error> {
         let open = self.rendezvous.lock().clone();
-        let connection =
-            match open.filter(|(of, connection)| *of == node && !connection.is_closed()) {
-                Some((_, connection)) => connection,
-                None => {
-                    let address = self
-                        .cluster
-                        .view()
-                        .brokers
-                        .get(&node)
-                        .map(|broker| broker.address.clone());
-                    let Some(address) = address else {
-                        self.cluster.request_refresh();
-                        return Err(Error::UnknownNode { node });
-                    };
-                    let connection = Connection::open(&address, self.cluster.config()).await?;
-                    *self.rendezvous.lock() = Some((node, connection.clone()));
-                    connection
-                }
-            };
+        let connection = match open.filter(|(of, connection)| *of == node && connection.is_usable())
+        {
+            Some((_, connection)) => connection,
+            None => {
+                let connection = self.cluster.own_connection(node).await?;
+                *self.rendezvous.lock() = Some((node, connection.clone()));
+                connection
+            }
+        };
         connection
             .call(request, patience.max(self.cluster.config().request_timeout))
             .await
