@@ -25,6 +25,9 @@ pub(crate) struct Journal<R> {
     base_size: u64,
     /// A failed append left bytes that could not be cut off yet.
     dirty: bool,
+    /// The file was replaced by a shorter one that could not be opened yet: nothing may be appended to
+    /// this one.
+    replaced: bool,
     records: PhantomData<fn(R)>,
 }
 
@@ -54,6 +57,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             // How much of it still counts is not known; the first rewrite will tell.
             base_size: 0,
             dirty: false,
+            replaced: false,
             records: PhantomData,
         };
         Ok((journal, records))
@@ -61,6 +65,9 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
 
     /// Stores the records, all or none.
     pub(crate) fn append(&mut self, records: &[R]) -> io::Result<()> {
+        if self.replaced {
+            self.open_again()?;
+        }
         if self.dirty {
             self.file.set_len(self.size)?;
             self.dirty = false;
@@ -83,10 +90,16 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     pub(crate) fn rewrite(&mut self, records: &[R]) -> io::Result<()> {
         let lines = encode(records)?;
         self.disk.replace_durably(&self.path, &lines)?;
-        self.file = self.disk.open(&self.path)?;
         self.size = lines.len() as u64;
         self.base_size = self.size;
         self.dirty = false;
+        self.open_again()
+    }
+
+    fn open_again(&mut self) -> io::Result<()> {
+        self.replaced = true;
+        self.file = self.disk.open(&self.path)?;
+        self.replaced = false;
         Ok(())
     }
 

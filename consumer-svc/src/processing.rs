@@ -132,19 +132,17 @@ fn lane(record: &ConsumerRecord) -> Lane {
     }
 }
 
-/// Kafka away is no fault of the order: it waits. What is too large stays so. Anything else is tried
-/// again a few times, and then left to an operator.
+/// Kafka away, or a right that this service lacks, is no fault of the order: it waits. What is too
+/// large stays so. An order whose events are refused is tried again a few times, and then left to an
+/// operator.
 fn failed(error: &ProduceError) -> Outcome {
     let reason = format!("the order's events were not acknowledged: {error}");
     match error {
         ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. } => {
             Outcome::Reject(reason)
         }
-        ProduceError::Closed { .. } | ProduceError::CloseTimeout { .. } => {
-            Outcome::Unavailable(reason)
-        }
-        error if error.is_retriable() => Outcome::Unavailable(reason),
-        _ => Outcome::Retry(reason),
+        error if error.blames_record() => Outcome::Retry(reason),
+        _ => Outcome::Unavailable(reason),
     }
 }
 
@@ -158,7 +156,7 @@ fn now_millis() -> i64 {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use kafka::Headers;
+    use kafka::{Headers, ResponseError};
 
     use super::*;
 
@@ -209,7 +207,15 @@ mod tests {
         let closed = ProduceError::Closed {
             topic: topic.clone(),
         };
-        for error in [full, closed] {
+        let refused = |code| ProduceError::Rejected {
+            topic: topic.clone(),
+            partition: 0,
+            code,
+            message: None,
+            may_be_written: false,
+        };
+        let unauthorized = refused(ResponseError::TopicAuthorizationFailed);
+        for error in [full, closed, unauthorized] {
             assert!(matches!(failed(&error), Outcome::Unavailable(_)), "{error}");
         }
         let large = ProduceError::RecordTooLarge {
@@ -218,11 +224,7 @@ mod tests {
             limit,
         };
         assert!(matches!(failed(&large), Outcome::Reject(_)));
-        let other = ProduceError::UnknownPartition {
-            topic,
-            partition: 9,
-            count: 1,
-        };
-        assert!(matches!(failed(&other), Outcome::Retry(_)));
+        let invalid = refused(ResponseError::InvalidRecord);
+        assert!(matches!(failed(&invalid), Outcome::Retry(_)));
     }
 }

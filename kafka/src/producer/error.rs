@@ -130,6 +130,23 @@ impl ProduceError {
         matches!(self, Self::BufferFull { .. } | Self::Timeout { .. })
     }
 
+    /// Whether it is the record that is refused: another one would be taken. Otherwise the broker, the
+    /// topic or this client's rights have to change first.
+    pub fn blames_record(&self) -> bool {
+        match self {
+            Self::RecordTooLarge { .. }
+            | Self::TooLargeForTopic { .. }
+            | Self::UnknownPartition { .. } => true,
+            Self::Rejected { code, .. } => matches!(
+                code,
+                ResponseError::InvalidRecord
+                    | ResponseError::CorruptMessage
+                    | ResponseError::InvalidTimestamp
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether the record may be in the log in spite of the error.
     pub fn may_be_written(&self) -> bool {
         match self {
