@@ -103,25 +103,21 @@ impl OrderState {
     ///
     /// The first final status (in its partition; among partitions by time) is the outcome. Later
     /// ones that repeat or contradict it are shown among the events and change nothing. Of several
-    /// records of the order itself the first counts.
+    /// records of the order itself the first one, by the same rule, says what was ordered: the
+    /// order may lie in two topics.
     pub(crate) fn of(mut events: Vec<OrderEvent>) -> Option<Self> {
         // Within a partition the offset decides, whatever the clocks of the writers say.
         events.sort_by(|a, b| {
             (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
         });
-        let outcome = events.iter().filter(|event| event.status.is_final()).fold(
-            None::<&OrderEvent>,
-            |first, event| match first {
-                Some(first) if first.precedes(event) => Some(first),
-                _ => Some(event),
-            },
-        );
+        let outcome = first(events.iter().filter(|event| event.status.is_final()));
         let status = match outcome {
             Some(outcome) => outcome.status,
             None => events.iter().map(|event| event.status).max()?,
         };
         let reason = outcome.and_then(|outcome| outcome.reason.clone());
-        let content = events.iter().find_map(|event| event.content.clone());
+        let content = first(events.iter().filter(|event| event.content.is_some()))
+            .and_then(|order| order.content.clone());
         // For people: as it went, statuses of one instant in the order of their rank.
         events.sort_by_key(|event| {
             (
@@ -140,6 +136,15 @@ impl OrderState {
             events: events.into_iter().map(EventReceipt::from).collect(),
         })
     }
+}
+
+/// The event that precedes all others.
+fn first<'a>(events: impl Iterator<Item = &'a OrderEvent>) -> Option<&'a OrderEvent> {
+    events.reduce(
+        |first, event| {
+            if first.precedes(event) { first } else { event }
+        },
+    )
 }
 
 impl OrderEvent {
@@ -235,5 +240,18 @@ mod tests {
         ];
         let state = OrderState::of(events.to_vec()).unwrap();
         assert_eq!(state.product.as_deref(), Some("Laptop 4"));
+    }
+
+    #[test]
+    fn the_first_record_of_the_order_wins_across_topics() {
+        use EventStatus::*;
+        let events = [
+            event("order_topic", 4, Accepted, 90),
+            event("orders", 9, Accepted, 10),
+            event("status", 1, Confirmed, 11),
+        ];
+        let state = OrderState::of(events.to_vec()).unwrap();
+        assert_eq!(state.status, "CONFIRMED");
+        assert_eq!(state.product.as_deref(), Some("Laptop 9"));
     }
 }
