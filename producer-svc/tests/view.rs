@@ -76,6 +76,10 @@ async fn an_order_is_seen_at_once_and_its_state_never_goes_back() {
     let unknown = http::get(service.address, "/api/orders/unknown").await;
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains("not seen yet"), "{}", unknown.body);
+    // What no order can be called is not waited for, nor is the database asked.
+    let impossible = http::get(service.address, "/api/orders/a%00b").await;
+    assert_eq!(impossible.status, 404);
+    assert!(impossible.body.contains("printable"), "{}", impossible.body);
     service.end().await.unwrap();
 }
 

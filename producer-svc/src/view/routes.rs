@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proto::order_id;
+use service::db::is_unavailable;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
 use tokio::time::{Instant, sleep};
 
@@ -32,14 +34,19 @@ pub(crate) fn routes_without_view() -> Router {
 
 async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
     let id = request.parameter("orderId");
+    if let Err(wrong) = order_id::check(id) {
+        return Err(Problem::not_found(format!(
+            "no order has such an id: it {wrong}"
+        )));
+    }
     let deadline = Instant::now() + PATIENCE;
     let mut commits = store.commits();
     loop {
         commits.mark_unchanged();
-        let events = store.events_of(id).await.map_err(|error| {
-            tracing::debug!("order view: {error}");
-            away("the order view's database does not answer")
-        })?;
+        let events = store
+            .events_of(id)
+            .await
+            .map_err(|error| unread(&store, &error))?;
         if let Some(state) = OrderState::of(events) {
             return Ok(json(StatusCode::OK, &state));
         }
@@ -58,6 +65,18 @@ async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
             _ = commits.changed() => {}
             () = sleep(LOOK) => {}
         }
+    }
+}
+
+/// The view could not be read. Before the first migration its table is missing: that is the
+/// database away, too.
+fn unread(store: &ViewStore, error: &sqlx::Error) -> Problem {
+    if is_unavailable(error) || !store.database().is_ready() {
+        tracing::debug!("order view: {error}");
+        away("the order view's database does not answer")
+    } else {
+        tracing::error!("order view: {error}");
+        Problem::internal()
     }
 }
 
