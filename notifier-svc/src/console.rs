@@ -1,24 +1,32 @@
-//! Prints notifications to the console and to the log, each at least once.
+//! Prints each notification at least once: a line for people and a log record of its own, or with
+//! `LOG_FORMAT=json` one object, whatever `LOG_LEVEL` is.
 //!
-//! A stored notification is handed in, printed, and then marked as printed; what a crash left without
-//! the mark is printed at the next start. Many are printed with one write and marked in one
-//! transaction.
+//! A stored notification is handed in, printed, and then marked as printed; what a crash or a failed
+//! write left without the mark is printed at the next start. Many are printed with one write and
+//! marked in one transaction.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use service::CancellationToken;
 use service::db::Database;
+use service::health::HealthPart;
+use service::logging::{EcsRecord, LogFormat};
 use tokio::sync::mpsc;
 
-use crate::store::{self, StoredNotification};
+use crate::NAME;
+use crate::store::{self, StoredNotification, now_millis};
 
 /// Most notifications of one write and one transaction.
 const BATCH: usize = 512;
 
 /// Pause before a database that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+type Batch = Vec<Arc<StoredNotification>>;
 
 /// Takes notifications to print. Clones hand in to the same console.
 #[derive(Debug, Clone)]
@@ -31,16 +39,29 @@ pub struct Console {
 pub struct Printer<W> {
     receiver: mpsc::Receiver<Arc<StoredNotification>>,
     database: Database,
-    out: W,
+    /// What was received before is of an earlier run.
+    started: i64,
+    format: LogFormat,
+    health: HealthPart,
+    /// Locked by the thread that writes: standard output may block for as long as it likes.
+    out: Arc<Mutex<W>>,
 }
 
-/// A console that writes to `out`.
-pub fn console<W: Write + Send>(database: Database, out: W) -> (Console, Printer<W>) {
+/// A console that writes to `out`; `health` says whether it can.
+pub fn console<W: Write + Send + 'static>(
+    database: Database,
+    format: LogFormat,
+    health: HealthPart,
+    out: W,
+) -> (Console, Printer<W>) {
     let (sender, receiver) = mpsc::channel(4 * BATCH);
     let printer = Printer {
         receiver,
         database,
-        out,
+        started: now_millis(),
+        format,
+        health,
+        out: Arc::new(Mutex::new(out)),
     };
     (Console { sender }, printer)
 }
@@ -53,43 +74,61 @@ impl Console {
     }
 }
 
-impl<W: Write + Send> Printer<W> {
+impl<W: Write + Send + 'static> Printer<W> {
     /// Prints what an earlier run left, then what is handed in, until all [`Console`]s are dropped.
     /// Waits while the database is away, but not after `stop`: what has no mark then is printed
     /// again at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
+        self.health.up();
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.print_leftovers() => {}
         }
         let mut batch = Vec::with_capacity(BATCH);
         while self.receiver.recv_many(&mut batch, BATCH).await > 0 {
-            self.print(&batch);
-            tokio::select! {
-                () = mark(&self.database, &batch) => {}
-                () = stop.cancelled() => {
-                    let _ = try_mark(&self.database, &batch).await;
+            if self.print(&batch).await {
+                tokio::select! {
+                    () = mark(&self.database, &batch) => {}
+                    () = stop.cancelled() => {
+                        let _ = try_mark(&self.database, &batch).await;
+                    }
                 }
             }
             batch.clear();
         }
     }
 
+    /// Rows of before this start alone: newer ones are handed in, here or at another instance. What
+    /// is handed in meanwhile is printed between them.
     async fn print_leftovers(&mut self) {
         let mut printed = 0;
+        let mut after = (i64::MIN, String::new());
         loop {
             self.database.ready().await;
-            match store::unprinted(&self.database, BATCH as u32).await {
-                Ok(rows) if rows.is_empty() => break,
+            let place = (after.0, &*after.1);
+            match store::unprinted(&self.database, self.started, place, BATCH as u32).await {
                 Ok(rows) => {
+                    let Some(last) = rows.last() else { break };
+                    after = (last.received_at, last.order_id.clone());
+                    let rows: Batch = rows.into_iter().map(Arc::new).collect();
+                    if !self.print(&rows).await {
+                        // They are still there at the next start.
+                        break;
+                    }
                     printed += rows.len();
-                    self.print(&rows);
                     mark(&self.database, &rows).await;
                 }
                 Err(error) => {
                     tracing::warn!("notifications left to print cannot be read: {error}");
                     tokio::time::sleep(PAUSE).await;
                 }
+            }
+            let mut new = Vec::new();
+            while let Ok(notification) = self.receiver.try_recv() {
+                new.push(notification);
+            }
+            if !new.is_empty() && self.print(&new).await {
+                mark(&self.database, &new).await;
             }
         }
         if printed > 0 {
@@ -100,12 +139,44 @@ impl<W: Write + Send> Printer<W> {
         }
     }
 
-    fn print(&mut self, batch: &[impl AsRef<StoredNotification> + Sync]) {
-        let lines: String = batch.iter().map(|row| line(row.as_ref())).collect();
-        // A console that is gone is no reason to stop storing.
-        let _ = self.out.write_all(lines.as_bytes());
-        let _ = self.out.flush();
-        for row in batch.iter().map(AsRef::as_ref) {
+    /// Whether all of it was written. A console that is gone is no reason to stop storing: what it
+    /// did not take stays without its mark.
+    async fn print(&self, batch: &[Arc<StoredNotification>]) -> bool {
+        let (out, format, rows) = (self.out.clone(), self.format, batch.to_vec());
+        let writing = tokio::task::spawn_blocking(move || write(&mut *out.lock(), format, &rows));
+        match writing.await.unwrap_or_else(|error| Err(error.into())) {
+            Ok(()) => {
+                self.health.up();
+                true
+            }
+            Err(error) => {
+                let problem = format!(
+                    "standard output takes no notifications ({error}); those since are printed at \
+                     the next start"
+                );
+                if self.health.down(problem.clone()) {
+                    tracing::warn!("{problem}");
+                }
+                false
+            }
+        }
+    }
+}
+
+fn write(
+    out: &mut impl Write,
+    format: LogFormat,
+    batch: &[Arc<StoredNotification>],
+) -> io::Result<()> {
+    let form = match format {
+        LogFormat::Text => line,
+        LogFormat::Json => object,
+    };
+    let lines: String = batch.iter().map(|row| form(row)).collect();
+    out.write_all(lines.as_bytes())?;
+    out.flush()?;
+    if format == LogFormat::Text {
+        for row in batch {
             tracing::info!(
                 order_id = %row.order_id,
                 status = row.status.as_str(),
@@ -116,9 +187,10 @@ impl<W: Write + Send> Printer<W> {
             );
         }
     }
+    Ok(())
 }
 
-async fn mark(database: &Database, batch: &[impl AsRef<StoredNotification> + Sync]) {
+async fn mark(database: &Database, batch: &[Arc<StoredNotification>]) {
     while let Err(error) = try_mark(database, batch).await {
         tracing::warn!("printed notifications cannot be marked: {error}; trying again");
         tokio::time::sleep(PAUSE).await;
@@ -128,13 +200,46 @@ async fn mark(database: &Database, batch: &[impl AsRef<StoredNotification> + Syn
 
 async fn try_mark(
     database: &Database,
-    batch: &[impl AsRef<StoredNotification> + Sync],
+    batch: &[Arc<StoredNotification>],
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<&str> = batch
-        .iter()
-        .map(|row| row.as_ref().order_id.as_str())
-        .collect();
+    let ids: Vec<&str> = batch.iter().map(|row| row.order_id.as_str()).collect();
     store::mark_printed(database, &ids).await
+}
+
+/// A log record that says what [`line`] says.
+fn object(notification: &StoredNotification) -> String {
+    let StoredNotification {
+        order_id,
+        status,
+        user_id,
+        reason,
+        topic,
+        partition,
+        offset,
+        ..
+    } = notification;
+    let mut labels = Map::new();
+    let mut label = |name: &str, text: String| labels.insert(name.to_owned(), Value::String(text));
+    label("order_id", order_id.clone());
+    label("status", status.as_str().to_owned());
+    label("topic", topic.clone());
+    label("partition", partition.to_string());
+    label("offset", offset.to_string());
+    for (name, text) in [("user_id", user_id), ("reason", reason)] {
+        if let Some(text) = text {
+            label(name, text.clone());
+        }
+    }
+    EcsRecord {
+        level: "info",
+        logger: module_path!(),
+        service: NAME,
+        message: "notification",
+        error: None,
+        trace_id: None,
+        labels,
+    }
+    .line()
 }
 
 /// One line; what came from outside cannot break out of it.

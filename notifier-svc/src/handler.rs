@@ -1,7 +1,6 @@
 //! Notifications from Kafka into the database and on to the console.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
@@ -10,7 +9,7 @@ use service::db::{Database, GroupWriter, WriteError};
 
 use crate::console::Console;
 use crate::notification_metrics::NotificationMetrics;
-use crate::store::{NewNotification, NotificationWrite, Written};
+use crate::store::{NewNotification, NotificationWrite, Written, now_millis};
 
 /// Stores each order's first result; a record is done when its transaction has committed.
 pub struct NotificationHandler {
@@ -93,11 +92,4 @@ fn new_notification(record: &ConsumerRecord) -> Result<NewNotification, DecodeEr
         offset: record.offset,
         received_at: now_millis(),
     })
-}
-
-fn now_millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::io::Write;
 
 use kafka::DeadLetters;
 use service::db::{Database, GroupWriter, GroupWriterConfig};
@@ -10,7 +9,6 @@ use service::http::{HttpMetrics, Listeners, Server, service_routes};
 use service::kafka_glue::{
     KafkaStats, ProcessDurations, TopicPlan, make_topics, watch_consumer, watch_kafka,
 };
-use service::logging::LogFormat;
 use service::metrics::Metrics;
 
 use crate::console::console;
@@ -67,7 +65,12 @@ pub async fn run(
         "retention",
         store::keep_clean(database.clone(), config.retention, stop.clone()),
     );
-    let (console, printer) = console(database.clone(), screen(common.log_format));
+    let (console, printer) = console(
+        database.clone(),
+        common.log_format,
+        health.optional("console"),
+        std::io::stdout(),
+    );
     duties.spawn_quiet("notifications to print", printer.run(stop.clone()));
 
     let stats = KafkaStats::new(&metrics);
@@ -133,15 +136,6 @@ pub async fn run(
         tracing::info!("ended orderly");
     }
     result
-}
-
-/// Where notifications are printed. Standard output that carries JSON objects has them as log lines
-/// already, and would be broken by any other.
-fn screen(format: LogFormat) -> Box<dyn Write + Send> {
-    match format {
-        LogFormat::Text => Box::new(std::io::stdout()),
-        LogFormat::Json => Box::new(std::io::sink()),
-    }
 }
 
 fn start(error: impl std::fmt::Display) -> RunError {

@@ -7,6 +7,8 @@ mod query;
 mod retention;
 mod write;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use proto::FinalStatus;
 use service::db::Migration;
 
@@ -27,12 +29,6 @@ pub struct StoredNotification {
     pub offset: i64,
     /// When it was stored, milliseconds since 1970.
     pub received_at: i64,
-}
-
-impl AsRef<StoredNotification> for StoredNotification {
-    fn as_ref(&self) -> &Self {
-        self
-    }
 }
 
 const CREATE: &str = "
@@ -59,6 +55,14 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
     sqlite: CREATE,
     postgres: CREATE,
 }];
+
+/// Milliseconds since 1970.
+pub(crate) fn now_millis() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// `($1, $2), ($3, $4)` for two rows of two columns.
 fn placeholders(rows: usize, columns: usize) -> String {

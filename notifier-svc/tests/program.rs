@@ -147,7 +147,12 @@ async fn json_output_has_one_object_a_line() {
     let desk = Desk::new(&kafka).await;
     kafka.create_topic(&desk.topic, 3).await;
     desk.confirmed("12345", "user789").await;
-    let output = run_until(&desk, &["--log-format", "json"], &["12345"]).await;
+    let output = run_until(
+        &desk,
+        &["--log-format=json", "--log-level=warn"],
+        &["12345"],
+    )
+    .await;
     for line in output.lines() {
         let object: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(object["@timestamp"].is_string(), "{line}");

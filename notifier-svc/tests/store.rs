@@ -13,6 +13,8 @@ use proto::FinalStatus::{self, Confirmed, Rejected};
 use service::CancellationToken;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig};
+use service::health::Health;
+use service::logging::LogFormat;
 use testkit::database::OwnDatabase;
 
 /// A migrated database of the test's own.
@@ -162,12 +164,19 @@ async fn retention_takes_the_old_ones_that_were_printed() {
     assert_eq!(delete_older_than(&own.database, 4).await.unwrap(), 0);
 }
 
+/// What standard output has been sent; with `full`, it takes nothing.
 #[derive(Clone, Default)]
-struct Screen(Arc<Mutex<Vec<u8>>>);
+struct Screen {
+    shown: Arc<Mutex<Vec<u8>>>,
+    full: bool,
+}
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
+        if self.full {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.shown.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -178,40 +187,100 @@ impl Write for Screen {
 
 impl Screen {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().clone()).unwrap()
+        String::from_utf8(self.shown.lock().clone()).unwrap()
     }
+}
+
+/// Prints what is left, then `handed_in`; says whether the console is in health afterwards.
+async fn print(own: &Own, format: LogFormat, screen: &Screen, handed_in: &[&str]) -> bool {
+    let health = Health::new();
+    let part = health.optional("console");
+    let (console, printer) = console(own.database.clone(), format, part.clone(), screen.clone());
+    let printer = tokio::spawn(printer.run(CancellationToken::new()));
+    for id in handed_in {
+        // Not of an earlier run.
+        let new = Arc::new(notification(id, Rejected, i64::MAX - 1));
+        write(&own.database, vec![(*new).clone()]).await;
+        console.print(new).await;
+    }
+    drop(console);
+    printer.await.unwrap();
+    part.is_up()
+}
+
+async fn left(own: &Own) -> Vec<String> {
+    let rows = unprinted(&own.database, i64::MAX, (i64::MIN, ""), 10);
+    let rows = rows.await.unwrap().into_iter();
+    rows.map(|row| row.order_id).collect()
 }
 
 #[tokio::test]
 async fn what_was_left_unprinted_is_printed_first_and_once() {
     let own = own().await;
-    let batch = (1..=1_200).map(|n| notification(&format!("left-{n:04}"), Confirmed, n));
+    // Many of one time: the place in between is told by the order id.
+    let batch = (1..=1_200).map(|n| notification(&format!("left-{n:04}"), Confirmed, n / 800));
     write(&own.database, batch.collect()).await;
     mark_printed(&own.database, &["left-0007"]).await.unwrap();
 
     let screen = Screen::default();
-    let (console, printer) = console(own.database.clone(), screen.clone());
-    let printer = tokio::spawn(printer.run(CancellationToken::new()));
-    let fresh = Arc::new(notification("fresh", Rejected, 2_000));
-    write(&own.database, vec![(*fresh).clone()]).await;
-    console.print(fresh).await;
-    drop(console);
-    printer.await.unwrap();
-
+    assert!(print(&own, LogFormat::Text, &screen, &["fresh"]).await);
     let text = screen.text();
     for id in (1..=1_200).map(|n| format!("left-{n:04}")) {
         let line = format!("[NOTIFICATION] Order {id}: CONFIRMED (user user789)\n");
         let expected = usize::from(id != "left-0007");
         assert_eq!(text.matches(&line).count(), expected, "{id}");
     }
-    assert!(text.contains("[NOTIFICATION] Order fresh: REJECTED: too many (user user789)\n"));
-    assert!(unprinted(&own.database, 10).await.unwrap().is_empty());
+    let fresh = "[NOTIFICATION] Order fresh: REJECTED: too many (user user789)\n";
+    assert_eq!(text.matches(fresh).count(), 1);
+    assert_eq!(left(&own).await, [""; 0]);
 
     let again = Screen::default();
-    let (console, printer) = self::console(own.database.clone(), again.clone());
-    drop(console);
-    printer.run(CancellationToken::new()).await;
+    print(&own, LogFormat::Text, &again, &[]).await;
     assert_eq!(again.text(), "", "nothing is left");
+}
+
+#[tokio::test]
+async fn what_another_instance_stores_meanwhile_is_left_to_it() {
+    let own = own().await;
+    let others = notification("another's", Confirmed, i64::MAX - 1);
+    write(&own.database, vec![others]).await;
+    let screen = Screen::default();
+    print(&own, LogFormat::Text, &screen, &[]).await;
+    assert_eq!(screen.text(), "");
+    assert_eq!(left(&own).await, ["another's"]);
+}
+
+#[tokio::test]
+async fn what_the_screen_did_not_take_is_printed_at_the_next_start() {
+    let own = own().await;
+    write(&own.database, vec![notification("1", Confirmed, 1)]).await;
+    let full = Screen {
+        full: true,
+        ..Screen::default()
+    };
+    assert!(!print(&own, LogFormat::Text, &full, &["2"]).await);
+    assert_eq!(left(&own).await, ["1", "2"]);
+    let screen = Screen::default();
+    assert!(print(&own, LogFormat::Text, &screen, &[]).await);
+    assert_eq!(
+        left(&own).await,
+        ["2"],
+        "for another start: it was stored in times to come"
+    );
+    assert!(screen.text().contains("Order 1: CONFIRMED"));
+}
+
+#[tokio::test]
+async fn json_has_an_object_for_each_whatever_the_log_takes() {
+    let own = own().await;
+    let screen = Screen::default();
+    print(&own, LogFormat::Json, &screen, &["7"]).await;
+    let object: serde_json::Value = serde_json::from_str(&screen.text()).unwrap();
+    assert_eq!(object["message"], "notification");
+    assert_eq!(object["service.name"], "notifier-svc");
+    assert_eq!(object["labels"]["order_id"], "7");
+    assert_eq!(object["labels"]["reason"], "too many");
+    assert_eq!(left(&own).await, [""; 0]);
 }
 
 #[tokio::test]

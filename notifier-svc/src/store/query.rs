@@ -45,16 +45,24 @@ pub async fn list(
     rows.iter().map(notification).collect()
 }
 
-/// The oldest notifications that are not marked as printed, oldest first.
+/// Notifications that were received before `before` (milliseconds since 1970) and are not marked as
+/// printed, oldest first, from past `after` on (when received, order id).
 pub async fn unprinted(
     database: &Database,
+    before: i64,
+    after: (i64, &str),
     limit: u32,
 ) -> Result<Vec<StoredNotification>, sqlx::Error> {
     let query = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {COLUMNS} FROM notifications WHERE printed = 0 \
-         ORDER BY received_at, order_id LIMIT $1"
+        "SELECT {COLUMNS} FROM notifications WHERE printed = 0 AND received_at < $1 \
+         AND (received_at, order_id) > ($2, $3) ORDER BY received_at, order_id LIMIT $4"
     )));
-    let rows = query.bind(i64::from(limit)).fetch_all(database.pool());
+    let rows = query
+        .bind(before)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(i64::from(limit))
+        .fetch_all(database.pool());
     let rows = database.read(rows).await?;
     rows.iter().map(notification).collect()
 }

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
@@ -12,22 +12,61 @@ use super::fields::Fields;
 /// Version of the Elastic Common Schema that the field names are taken from.
 const ECS_VERSION: &str = "8.17.0";
 
+/// One log record in the Elastic Common Schema.
+#[derive(Debug)]
+pub struct EcsRecord<'a> {
+    /// `info`, `warn` and so on.
+    pub level: &'a str,
+    /// The module that says it.
+    pub logger: &'a str,
+    /// The service whose record it is.
+    pub service: &'a str,
+    pub message: &'a str,
+    pub error: Option<String>,
+    pub trace_id: Option<String>,
+    /// What else belongs to it; names without dots.
+    pub labels: Map<String, Value>,
+}
+
+impl EcsRecord<'_> {
+    /// One JSON object and a line feed; the time is now.
+    pub fn line(self) -> String {
+        let mut line = json!({
+            "@timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            "log.level": self.level,
+            "message": self.message,
+            "ecs.version": ECS_VERSION,
+            "log.logger": self.logger,
+            "service.name": self.service,
+            "process.pid": std::process::id(),
+        });
+        let object = line.as_object_mut().expect("built as an object");
+        if let Some(error) = self.error {
+            object.insert("error.message".to_owned(), Value::String(error));
+        }
+        if let Some(trace_id) = self.trace_id {
+            object.insert("trace.id".to_owned(), Value::String(trace_id));
+        }
+        if !self.labels.is_empty() {
+            object.insert("labels".to_owned(), Value::Object(self.labels));
+        }
+        let mut text = line.to_string();
+        text.push('\n');
+        text
+    }
+}
+
 /// One JSON object a line, in the Elastic Common Schema. Fields of an event beyond message, error
 /// and trace id go to `labels`.
 pub(crate) struct EcsLayer<W> {
     writer: W,
     /// The process's own service.
     service: &'static str,
-    pid: u32,
 }
 
 impl<W> EcsLayer<W> {
     pub(crate) fn new(writer: W, service: &'static str) -> Self {
-        Self {
-            writer,
-            service,
-            pid: std::process::id(),
-        }
+        Self { writer, service }
     }
 }
 
@@ -40,29 +79,21 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let mut line = json!({
-            "@timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
-            "log.level": metadata.level().as_str().to_ascii_lowercase(),
-            "message": fields.message,
-            "ecs.version": ECS_VERSION,
-            "log.logger": metadata.target(),
-            "service.name": service_of(metadata.target()).unwrap_or_else(|| self.service.to_owned()),
-            "process.pid": self.pid,
-        });
-        let object = line.as_object_mut().expect("built as an object");
-        if let Some(error) = fields.error {
-            object.insert("error.message".to_owned(), Value::String(error));
-        }
-        if let Some(trace_id) = fields.trace_id {
-            object.insert("trace.id".to_owned(), Value::String(trace_id));
-        }
-        if !fields.labels.is_empty() {
-            object.insert("labels".to_owned(), Value::Object(fields.labels));
-        }
-        let mut text = line.to_string();
-        text.push('\n');
+        let service = service_of(metadata.target());
+        let record = EcsRecord {
+            level: &metadata.level().as_str().to_ascii_lowercase(),
+            logger: metadata.target(),
+            service: service.as_deref().unwrap_or(self.service),
+            message: &fields.message,
+            error: fields.error,
+            trace_id: fields.trace_id,
+            labels: fields.labels,
+        };
         // Standard output gone: there is nowhere left to complain.
-        let _ = self.writer.make_writer().write_all(text.as_bytes());
+        let _ = self
+            .writer
+            .make_writer()
+            .write_all(record.line().as_bytes());
     }
 }
 
