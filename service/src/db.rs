@@ -11,7 +11,7 @@ mod file;
 mod group_writer;
 mod migration;
 
-pub use database::{Database, DatabaseKind};
+pub use database::{Database, DatabaseKind, is_readable};
 pub use failure::is_unavailable;
 pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};

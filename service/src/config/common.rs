@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use kafka::{Compression, Security};
@@ -7,7 +8,7 @@ use super::option::{Opt, group};
 use super::security::{read_security, security_options};
 use super::value::{Secret, Value};
 use super::values::Values;
-use crate::db::DatabaseKind;
+use crate::db::{DatabaseKind, is_readable};
 use crate::logging::{LogFilter, LogFormat};
 
 /// What every service is configured by; its own options come on top.
@@ -351,6 +352,9 @@ impl Common {
     }
 }
 
+/// What the producer's builder takes: an empty record with its batch, to what the protocol can say.
+const BUFFER_MEMORY: RangeInclusive<usize> = 256..=i32::MAX as usize;
+
 impl KafkaConfig {
     fn read(values: &mut Values) -> Self {
         let bootstrap_servers: String = values.get("KAFKA_BOOTSTRAP_SERVERS");
@@ -381,7 +385,13 @@ impl KafkaConfig {
                 "must be at least 1",
                 |n| *n > 0,
             ),
-            buffer_memory: values.get::<ByteSize>("KAFKA_BUFFER_MEMORY").0,
+            buffer_memory: values
+                .checked(
+                    "KAFKA_BUFFER_MEMORY",
+                    "must be from 256 bytes to 2147483647",
+                    |memory: &ByteSize| BUFFER_MEMORY.contains(&memory.0),
+                )
+                .0,
             compression: values.get("KAFKA_COMPRESSION"),
         }
     }
@@ -404,6 +414,11 @@ impl DatabaseConfig {
                 "and DATABASE_URL are both given; set one of them",
             );
         }
+        let variable = if host.is_some() {
+            "DB_HOST"
+        } else {
+            "DATABASE_URL"
+        };
         let url = match host {
             Some(host) => Self::from_parts(&host, values),
             None => {
@@ -415,9 +430,18 @@ impl DatabaseConfig {
                 values.find("DATABASE_URL").unwrap_or_default()
             }
         };
+        let readable = |values: &mut Values, kind| {
+            if !is_readable(kind, &url) {
+                values.mistake(
+                    variable,
+                    "does not make a URL of a database (its value is not shown)",
+                );
+            }
+            kind
+        };
         let kind = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => DatabaseKind::Postgres,
-            Some("sqlite") if cfg!(feature = "embedded") => DatabaseKind::Sqlite,
+            Some("postgres" | "postgresql") => readable(values, DatabaseKind::Postgres),
+            Some("sqlite") if cfg!(feature = "embedded") => readable(values, DatabaseKind::Sqlite),
             Some("sqlite") => {
                 values.mistake(
                     "DATABASE_URL",
@@ -609,5 +633,25 @@ mod tests {
         }
         assert!(!text.contains("hunter2"), "{text}");
         assert!(read(&[("DATABASE_URL", "mysql://x")]).is_err());
+    }
+
+    #[test]
+    fn what_would_be_refused_at_the_start_is_a_mistake() {
+        let refused = |variable: &str, value: &str| {
+            let text = read(&[(variable, value)]).unwrap_err();
+            assert!(text.contains(variable), "{variable}={value}: {text}");
+        };
+        for memory in ["2GiB", "100"] {
+            refused("KAFKA_BUFFER_MEMORY", memory);
+        }
+        for url in [
+            "postgres://u:hunter2@h:99999/x",
+            "postgres://h/x?sslmode=loud",
+            "postgres://h:port/x",
+        ] {
+            refused("DATABASE_URL", url);
+        }
+        let text = read(&[("DB_HOST", "a b"), ("DB_USER", "u"), ("DB_NAME", "n")]).unwrap_err();
+        assert!(text.contains("DB_HOST"), "{text}");
     }
 }

@@ -22,6 +22,18 @@ pub enum DatabaseKind {
     Postgres,
 }
 
+/// Whether `url` is one that a database of this kind can be opened by; opens nothing.
+pub fn is_readable(kind: DatabaseKind, url: &str) -> bool {
+    let driver = match kind {
+        #[cfg(feature = "embedded")]
+        DatabaseKind::Sqlite => sqlx::sqlite::SqliteConnectOptions::from_str(url).map(drop),
+        #[cfg(not(feature = "embedded"))]
+        DatabaseKind::Sqlite => Ok(()),
+        DatabaseKind::Postgres => sqlx::postgres::PgConnectOptions::from_str(url).map(drop),
+    };
+    driver.is_ok() && AnyConnectOptions::from_str(url).is_ok()
+}
+
 /// A pool of connections and whether the schema is there. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Database {
