@@ -75,6 +75,8 @@ impl Handler for NotificationHandler {
     }
 
     async fn probe(&self) -> bool {
+        // It knows first when it is back.
+        self.database.ready().await;
         self.database.answers().await
     }
 }

@@ -79,6 +79,8 @@ impl Handler for ViewHandler {
     }
 
     async fn probe(&self) -> bool {
+        // It knows first when it is back.
+        self.store.database().ready().await;
         self.store.database().answers().await
     }
 }

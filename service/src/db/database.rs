@@ -129,7 +129,9 @@ impl Database {
             .after_release(|connection, _| {
                 Box::pin(async move {
                     within(RELEASE_LIMIT, connection.ping()).await?;
-                    Ok(true)
+                    // SQLite ends a transaction itself whose commit meets a full disk; sqlx takes
+                    // it for open still, and would never begin another on this connection.
+                    Ok(!connection.is_in_transaction())
                 })
             })
             .connect_lazy_with(options);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{ReaderEvent, Start};
+use kafka::{ConsumerRecord, ReaderEvent, Start};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,11 @@ use super::hub::Hub;
 
 /// How often clients that went away are forgotten, and markers at a log's end passed.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// Records that are given to the clients at once: well below [`FeedConfig::client_buffer`].
+///
+/// [`FeedConfig::client_buffer`]: super::FeedConfig::client_buffer
+const PIECE: usize = 64;
 
 /// Reads the hub's topics from their end until `stop`. Brokers that are away are waited for.
 pub(super) async fn follow(
@@ -33,7 +38,7 @@ pub(super) async fn follow(
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             event = reader.next_batch() => match event {
-                ReaderEvent::Records(records) => hub.publish(records),
+                ReaderEvent::Records(records) => publish(&hub, records).await,
                 ReaderEvent::Reset { partition, asked, resumed } => {
                     hub.begin([(partition.clone(), resumed)]);
                     hub.tell_everyone(|position| reset(position, &partition, asked, resumed));
@@ -45,4 +50,15 @@ pub(super) async fn follow(
             }
         }
     }
+}
+
+/// A fetch may hold more than waits for a client at most: in pieces, with time to send each.
+async fn publish(hub: &Hub, mut records: Vec<ConsumerRecord>) {
+    while records.len() > PIECE {
+        let rest = records.split_off(PIECE);
+        hub.publish(records);
+        records = rest;
+        tokio::task::yield_now().await;
+    }
+    hub.publish(records);
 }

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ const MAX_HEADERS: usize = 100;
 /// Tomcat allow about that much.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Refusals for want of connections that are being written at a time; beyond, a connection is
-/// closed without a word.
+/// Refusals for want of connections that are seen through at a time; beyond, connections are
+/// closed as soon as the refusal is on its way.
 const REFUSALS: usize = 256;
 
 /// How long, and for how many bytes, a client that is still sending is listened to after the last
@@ -149,6 +150,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 fn refuse(mut stream: TcpStream, shared: &Shared) {
     let Ok(permit) = shared.refusals.clone().try_acquire_owned() else {
+        // Without waiting for anything: it fits into the socket's buffer, and most clients will see
+        // it before they see the connection reset.
+        if let Ok(mut stream) = stream.into_std() {
+            let _ = stream.write(&no_room("connections").into_last_words());
+        }
         return;
     };
     tokio::spawn(async move {

@@ -239,7 +239,7 @@ impl Watchdog {
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Registration> {
         let mut open = self.open.lock();
         if open.connections.len() - open.leaving >= self.max_connections
-            && !make_room(&mut open, self.clock.load(Relaxed))
+            && !make_room(&mut open, self.clock.load(Relaxed), 100)
         {
             return None;
         }
@@ -264,7 +264,7 @@ impl Watchdog {
 
     /// Ends what can be done without, whatever the bound: the process is out of descriptors.
     pub(crate) fn shrink(&self) {
-        make_room(&mut self.open.lock(), self.clock.load(Relaxed));
+        make_room(&mut self.open.lock(), self.clock.load(Relaxed), 8);
     }
 
     /// One step of the clock: ends what is late and what has idled long enough.
@@ -311,9 +311,9 @@ impl Watchdog {
 }
 
 /// Ends connections that can be done without: the longest idle first, then requests that arrive
-/// slowly, then those that have only just come. One in a hundred of all at a time, so that a flood
-/// does not look over the whole list for every single one. Says whether any was.
-fn make_room(open: &mut Open, now: u32) -> bool {
+/// slowly, then those that have only just come. One in so many (`share`) of all at a time, so that a
+/// flood does not look over the whole list for every single one. Says whether any was.
+fn make_room(open: &mut Open, now: u32, share: usize) -> bool {
     let mut found: Vec<(u8, u32, Ending, &Arc<Watched>)> = open
         .connections
         .values()
@@ -326,7 +326,7 @@ fn make_room(open: &mut Open, now: u32) -> bool {
     if found.is_empty() {
         return false;
     }
-    let count = (open.connections.len() / 100).clamp(1, found.len());
+    let count = (open.connections.len() / share).clamp(1, found.len());
     found.select_nth_unstable_by_key(count - 1, |(rank, youth, _, _)| (*rank, *youth));
     for (_, _, ending, watched) in &found[..count] {
         watched.makes_room.store(true, Relaxed);
