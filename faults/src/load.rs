@@ -148,7 +148,7 @@ impl Order {
 }
 
 /// Who places order number `number`.
-fn user(prefix: &str, number: u64) -> String {
+pub fn user(prefix: &str, number: u64) -> String {
     format!("{prefix}-user-{}", number / ORDERS_A_USER)
 }
 

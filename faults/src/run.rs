@@ -27,6 +27,14 @@ impl Run {
     /// # Panics
     /// When `FAULTS_SEED` is no number.
     pub fn short() -> Self {
+        Self::short_of(2_000, 2)
+    }
+
+    /// Like [`Run::short`], of another size.
+    ///
+    /// # Panics
+    /// When `FAULTS_SEED` is no number.
+    pub fn short_of(orders: u64, rounds: u64) -> Self {
         let seed = match std::env::var(SEED_VARIABLE) {
             Ok(seed) => seed
                 .parse()
@@ -35,8 +43,8 @@ impl Run {
         };
         let run = Self {
             seed,
-            orders: 2_000,
-            rounds: 2,
+            orders,
+            rounds,
         };
         println!("{run}");
         run

@@ -1,8 +1,11 @@
 //! Every fault as a story: what is done to a shop while orders flow, and what must be true in the
 //! end. Short in `cargo test`, long in `just chaos`.
 
+pub mod database;
 pub mod instances;
 pub mod killed;
+pub mod postgres;
+pub mod sqlite;
 
 use futures::future::{BoxFuture, FutureExt};
 
@@ -13,6 +16,8 @@ use crate::run::Run;
 pub struct Scenario {
     pub name: &'static str,
     pub about: &'static str,
+    /// Variables without which it cannot run.
+    pub needs: &'static [&'static str],
     run: fn(Run) -> BoxFuture<'static, Verdict>,
 }
 
@@ -27,11 +32,12 @@ impl Scenario {
 }
 
 macro_rules! scenarios {
-    ($($name:literal: $run:path, $about:literal;)*) => {
+    ($($name:literal: $run:path, $about:literal $(, needs $needs:literal)?;)*) => {
         /// Every scenario.
         pub const ALL: &[Scenario] = &[$(Scenario {
             name: $name,
             about: $about,
+            needs: &[$($needs)?],
             run: |run| $run(run).boxed(),
         }),*];
     };
@@ -43,5 +49,15 @@ scenarios! {
     "notifier-killed": killed::notifier, "notifier-svc is killed and restarted";
     "joining-and-leaving": instances::joining_and_leaving, "a second consumer-svc comes and goes";
     "rolling-restarts": instances::rolling_restarts, "three consumer-svc are restarted in turn";
+    "sqlite-locked": sqlite::locked, "another writer holds the lock of the SQLite files";
+    "sqlite-locked-at-start": sqlite::locked_at_start, "so it is when the services end and start";
+    "sqlite-full": sqlite::full, "the SQLite files cannot grow";
+    "sqlite-moved": sqlite::moved, "the folder of the SQLite files is moved away";
+    "postgres-stopped": postgres::stopped, "PostgreSQL is stopped", needs "TEST_POSTGRES_BIN";
+    "postgres-stopped-at-start": postgres::stopped_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
+    "postgres-frozen": postgres::frozen, "PostgreSQL takes connections and answers nothing", needs "TEST_POSTGRES_BIN";
+    "postgres-frozen-at-start": postgres::frozen_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
+    "postgres-terminated": postgres::terminated, "PostgreSQL ends its connections and takes no new ones", needs "TEST_POSTGRES_BIN";
+    "postgres-read-only": postgres::read_only, "PostgreSQL is read-only, as a standby is", needs "TEST_POSTGRES_BIN";
     "frozen": instances::frozen, "a consumer-svc is stopped past its session, then woken";
 }

@@ -38,10 +38,37 @@ pub struct Shop {
     folder: TempDir,
 }
 
-/// Each service has its own.
-struct Databases {
-    producer: OwnDatabase,
-    notifier: OwnDatabase,
+/// The URLs of the services' databases; each service has its own.
+pub struct Databases {
+    pub producer: String,
+    pub notifier: String,
+    /// Gone with the shop.
+    _own: Vec<OwnDatabase>,
+}
+
+impl Databases {
+    /// Those that the environment asks for: SQLite files, or schemas of the PostgreSQL that
+    /// `TEST_DATABASE_URL` names.
+    ///
+    /// # Panics
+    /// When PostgreSQL cannot be reached.
+    pub async fn own() -> Self {
+        let own = vec![OwnDatabase::new().await, OwnDatabase::new().await];
+        Self {
+            producer: own[0].url.clone(),
+            notifier: own[1].url.clone(),
+            _own: own,
+        }
+    }
+
+    /// These.
+    pub fn at(producer: String, notifier: String) -> Self {
+        Self {
+            producer,
+            notifier,
+            _own: Vec::new(),
+        }
+    }
 }
 
 impl Shop {
@@ -58,6 +85,14 @@ impl Shop {
     /// # Panics
     /// When one does not start.
     pub async fn open_with(stage: Stage, flags: &[(&str, &str)]) -> Self {
+        Self::open_on(stage, Databases::own().await, flags).await
+    }
+
+    /// Like [`Shop::open_with`], on databases of the caller's.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub async fn open_on(stage: Stage, database: Databases, flags: &[(&str, &str)]) -> Self {
         let names = Names::unique();
         let config = ClientConfig::new(&stage.inner_bootstrap()).expect("a bootstrap address");
         let client = Client::new(config);
@@ -70,10 +105,7 @@ impl Shop {
             consumers: Vec::new(),
             notifiers: Vec::new(),
             faults: Vec::new(),
-            database: Databases {
-                producer: OwnDatabase::new().await,
-                notifier: OwnDatabase::new().await,
-            },
+            database,
             folder: TempDir::with_prefix("shop-").expect("a folder for a shop"),
         };
         for service in [Service::Producer, Service::Consumer, Service::Notifier] {
@@ -131,7 +163,7 @@ impl Shop {
             Service::Producer => {
                 flags.extend(orders);
                 flags.push(("kafka-group-id", names.view.clone()));
-                flags.push(("database-url", self.database.producer.url.clone()));
+                flags.push(("database-url", self.database.producer.clone()));
             }
             Service::Consumer => {
                 flags.extend(orders);
@@ -141,7 +173,7 @@ impl Shop {
             Service::Notifier => {
                 flags.push(told);
                 flags.push(("kafka-group-id", names.notification.clone()));
-                flags.push(("database-url", self.database.notifier.url.clone()));
+                flags.push(("database-url", self.database.notifier.clone()));
             }
         }
         flags

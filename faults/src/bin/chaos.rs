@@ -73,7 +73,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Asked>, S
             .map_err(|_| format!("{argument} must be a number, not {value:?}"))?;
     }
     if scenarios.is_empty() {
-        scenarios = ALL.iter().collect();
+        scenarios = ALL.iter().filter(|scenario| possible(scenario)).collect();
     }
     Ok(Some(Asked { scenarios, run }))
+}
+
+fn possible(scenario: &Scenario) -> bool {
+    let unset = |variable: &&&str| std::env::var_os(variable).is_none();
+    let missing = scenario.needs.iter().find(unset);
+    if let Some(variable) = missing {
+        println!("left out: {} needs {variable}", scenario.name);
+    }
+    missing.is_none()
 }

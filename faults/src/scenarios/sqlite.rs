@@ -1,0 +1,177 @@
+//! SQLite files that are locked, full, or not where they were.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Executor, SqliteConnection};
+use tempfile::TempDir;
+
+use super::database::{Trouble, at_start, passes};
+use crate::checker::Verdict;
+use crate::process::PATIENCE;
+use crate::run::Run;
+use crate::shop::{Databases, Instance, Shop};
+
+/// Another writer holds the lock.
+pub async fn locked(run: Run) -> Verdict {
+    let files = Files::new();
+    passes(run, files.databases(), Locked::new(files)).await
+}
+
+/// The services are ended and started while another writer holds the lock.
+pub async fn locked_at_start(run: Run) -> Verdict {
+    let files = Files::new();
+    at_start(run, files.databases(), Locked::new(files)).await
+}
+
+/// No file of the services can grow: as on a full disk, but for these processes alone.
+pub async fn full(run: Run) -> Verdict {
+    let files = Files::new();
+    passes(run, files.databases(), Full { _files: files }).await
+}
+
+/// The folder is moved away, and back.
+pub async fn moved(run: Run) -> Verdict {
+    let files = Files::new();
+    passes(run, files.databases(), Moved { files }).await
+}
+
+/// The databases' files, all in one folder.
+struct Files {
+    home: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            home: TempDir::with_prefix("databases-").expect("a folder for databases"),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    fn paths(&self) -> [PathBuf; 2] {
+        ["producer.db", "notifier.db"].map(|name| self.folder().join(name))
+    }
+
+    fn databases(&self) -> Databases {
+        let [producer, notifier] = self
+            .paths()
+            .map(|path| format!("sqlite:{}", path.display()));
+        Databases::at(producer, notifier)
+    }
+}
+
+struct Locked {
+    files: Files,
+    holders: Vec<SqliteConnection>,
+}
+
+impl Locked {
+    fn new(files: Files) -> Self {
+        Self {
+            files,
+            holders: Vec::new(),
+        }
+    }
+}
+
+impl Trouble for Locked {
+    const WHAT: &'static str = "another writer holds the lock of the SQLite files";
+
+    async fn begin(&mut self, _shop: &mut Shop) {
+        for path in self.files.paths() {
+            self.holders.push(hold(&path).await);
+        }
+    }
+
+    async fn end(&mut self, _shop: &mut Shop) {
+        for mut holder in self.holders.drain(..) {
+            holder
+                .execute("ROLLBACK")
+                .await
+                .expect("a lock can be given back");
+        }
+    }
+}
+
+async fn hold(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        // It waits its turn; the services leave it little.
+        .busy_timeout(PATIENCE);
+    let mut holder = options.connect().await.expect("the file can be opened");
+    holder
+        .execute("BEGIN IMMEDIATE")
+        .await
+        .expect("the lock is to be had");
+    holder
+}
+
+struct Full {
+    _files: Files,
+}
+
+/// What a file may be longer than the process's own log, which is to go on.
+const SPARE: u64 = 64 * 1024;
+
+impl Trouble for Full {
+    const WHAT: &'static str = "the SQLite files cannot grow";
+
+    async fn begin(&mut self, shop: &mut Shop) {
+        for instance in shop.producers.iter().chain(&shop.notifiers) {
+            let log = instance.process.whole_output().len() as u64;
+            limit(instance, Some(log + SPARE));
+        }
+    }
+
+    async fn end(&mut self, shop: &mut Shop) {
+        for instance in shop.producers.iter().chain(&shop.notifiers) {
+            limit(instance, None);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn limit(instance: &Instance, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let process = i32::try_from(instance.process.id())
+        .ok()
+        .and_then(Pid::from_raw);
+    let wanted = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(process, Resource::Fsize, wanted).expect("a child's limit can be set");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit(_instance: &Instance, _bytes: Option<u64>) {
+    panic!("only Linux lets one process set another's limits");
+}
+
+struct Moved {
+    files: Files,
+}
+
+impl Moved {
+    fn aside(&self) -> PathBuf {
+        self.files.home.path().join("aside")
+    }
+}
+
+impl Trouble for Moved {
+    const WHAT: &'static str = "the folder of the SQLite files is moved away";
+
+    async fn begin(&mut self, _shop: &mut Shop) {
+        fs::rename(self.files.folder(), self.aside()).expect("a folder can be moved");
+    }
+
+    async fn end(&mut self, _shop: &mut Shop) {
+        fs::rename(self.aside(), self.files.folder()).expect("a folder can be moved back");
+    }
+}
