@@ -57,6 +57,15 @@ pub enum DltError {
     },
     #[error("{0} is no dead letter; see dlt list")]
     NoLetter(Place),
+    #[error(
+        "{letter} does not hold its record's {omitted}, too large for a letter, and the record is no \
+         longer at {source_place}: it cannot be replayed"
+    )]
+    Gone {
+        letter: Place,
+        omitted: String,
+        source_place: Place,
+    },
     #[error("{letter} has already been replayed, to {replayed_to}; --force replays it again")]
     AlreadyReplayed { letter: Place, replayed_to: Place },
     #[error("topic {0} does not exist")]

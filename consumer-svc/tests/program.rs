@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use kafka::NewTopic;
 use shop::{PATIENCE, Shop};
 use testkit::Kafka;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -320,4 +321,39 @@ async fn a_replay_that_died_before_its_marker_is_not_made_twice() {
     let mut source = shop.follow(&shop.orders);
     let last = &source.first(3).await[2];
     assert_eq!(last.value.as_deref(), Some(&b"end"[..]), "no third record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_too_large_for_a_letter_is_replayed_from_its_source() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka);
+    let letters = format!("{}-dlt", shop.orders);
+    let small = NewTopic::new(&letters, 3, 1).config("max.message.bytes", "10000");
+    let admin = shop.client.admin();
+    admin.create_topics(&[small]).await.unwrap();
+    let running = Running::start(&shop).await;
+    let much = vec![b'x'; 20_000];
+    shop.send_when_there(&shop.orders, Some("k"), &much).await;
+    let letter = shop.follow(&letters).first(1).await[0].clone();
+    let at = format!("{letters}/{}/{}", letter.partition, letter.offset);
+    assert_eq!(letter.value, None);
+    assert_eq!(running.terminate().await, Some(0));
+
+    let bootstrap = format!("--kafka-bootstrap-servers={}", shop.bootstrap);
+    let shown = run(&["dlt", "show", &at, &bootstrap]);
+    let shown = text(&shown.stdout);
+    let source = format!("{}/{}/0", shop.orders, source_partition(&letter));
+    for part in [
+        "not here:   value",
+        &*source,
+        "reason:     the value is not",
+    ] {
+        assert!(shown.contains(part), "{part:?} missing in\n{shown}");
+    }
+    let replay = run(&["dlt", "replay", &at, &bootstrap]);
+    assert_eq!(replay.status.code(), Some(0), "{}", text(&replay.stderr));
+    let mut records = shop.follow(&shop.orders);
+    let replayed = &records.first(2).await[1];
+    assert_eq!(replayed.value.as_deref(), Some(&much[..]));
+    assert_eq!(replayed.headers.get_str("dlt-replay-of"), Some(&*at));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kafka::{ConsumerState, Headers, Outcome, RetryPolicy, dead_letter};
+use kafka::{ConsumerRecord, ConsumerState, Headers, Outcome, RetryPolicy, dead_letter};
 use support::{Latch, PATIENCE, Running, Scripted, World};
 use tokio::sync::Barrier;
 
@@ -259,6 +259,52 @@ async fn what_is_out_of_attempts_or_rejected_goes_to_the_dead_letters_as_it_was(
             .count(),
         3
     );
+}
+
+#[tokio::test]
+async fn a_record_too_large_to_be_a_dead_letter_leaves_one_without_what_does_not_fit() {
+    let world = World::new(1).await.with_dead_letters(1).await;
+    // With the letter's headers these are above 1 MiB, what a producer sends and a topic takes.
+    let much = vec![b'x'; 1024 * 1024 - 200];
+    world
+        .send_record(0, Some(b"key"), Some(&much), &[(b"a", Some(b"1"))])
+        .await;
+    world.send_record(0, Some(&much), Some(b"value"), &[]).await;
+    world.send_record(0, Some(b"key"), None, &[]).await;
+    let handler = Scripted::new(|record| async move {
+        match record.value {
+            Some(_) => Outcome::Reject("too much".into()),
+            None => Outcome::Done,
+        }
+    });
+    let builder = world.consumer().dead_letters(world.letters());
+    let running = Running::start(builder, handler);
+    running
+        .until("the commit behind them", |stats| {
+            stats.partitions.iter().any(|p| p.committed == Some(3))
+        })
+        .await;
+    assert!(running.stop().await.is_clean());
+
+    let mut letters = world.read(&world.dlt(), 2).await;
+    let header = |letter: &ConsumerRecord, name| letter.headers.get_str(name).map(str::to_owned);
+    letters.sort_by_key(|letter| header(letter, dead_letter::ORIGINAL_OFFSET));
+    let [without_value, place_alone] = &letters[..] else {
+        panic!("{letters:?}")
+    };
+    for (letter, offset, omitted) in [
+        (without_value, "0", "value"),
+        (place_alone, "1", "key, value, headers"),
+    ] {
+        let header = |name| letter.headers.get_str(name);
+        assert_eq!(header(dead_letter::ORIGINAL_OFFSET), Some(offset));
+        assert_eq!(header(dead_letter::REASON), Some("too much"));
+        assert_eq!(header(dead_letter::OMITTED), Some(omitted));
+        assert_eq!(letter.value, None);
+    }
+    assert_eq!(without_value.key.as_deref(), Some(&b"key"[..]));
+    assert_eq!(without_value.headers.get_str("a"), Some("1"));
+    assert_eq!(place_alone.key, None);
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ pub const CONSUMER_GROUP: &str = "dlt-consumer-group";
 pub const REASON: &str = "dlt-reason";
 pub const ATTEMPTS: &str = "dlt-attempts";
 pub const TIME: &str = "dlt-time";
+/// What of the record did not fit into the letter: `value`, or `key, value, headers`.
+pub const OMITTED: &str = "dlt-omitted";
 /// On a replayed record, and on the marker of its replay: where the dead letter lies, see [`Place`].
 pub const REPLAY_OF: &str = "dlt-replay-of";
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use kafka::{ConsumerRecord, Headers};
 use proto::dead_letter::{
-    ATTEMPTS, CONSUMER_GROUP, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place, REASON,
-    REPLAY_OF, TIME,
+    ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place,
+    REASON, REPLAY_OF, TIME,
 };
 use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
 
@@ -113,6 +113,7 @@ impl Letter {
                 REASON,
                 ATTEMPTS,
                 TIME,
+                OMITTED,
                 REPLAY_OF,
             ]
             .iter()
@@ -140,6 +141,22 @@ impl Letter {
         headers
     }
 
+    /// What of the record is not in the letter, which would have been too large: it lies at the
+    /// source alone.
+    pub fn omitted(&self) -> Option<&str> {
+        self.headers.get_str(OMITTED)
+    }
+
+    /// The letter with what it had to leave out, from the record that it is of.
+    pub fn completed(self, record: ConsumerRecord) -> Self {
+        Self {
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            ..self
+        }
+    }
+
     /// Whether the value carries an identity, so that no header is needed.
     fn is_known_by_its_value(&self) -> bool {
         let value = self.value.as_deref().unwrap_or_default();
@@ -151,6 +168,9 @@ impl Letter {
     /// The body for a person: text as it is (shortened to `limit` characters), bytes escaped.
     pub fn body(&self, limit: Option<usize>) -> String {
         match &self.value {
+            _ if self.omitted().is_some() => {
+                format!("(too large for a letter; see {})", self.source)
+            }
             None => "(null)".to_owned(),
             Some(value) => shown(value, limit),
         }

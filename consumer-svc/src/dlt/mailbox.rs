@@ -11,6 +11,9 @@ use super::DltError;
 use super::letter::{Entry, Letter, OwnedHeaders};
 use super::scan::Scan;
 
+/// Largest record that is replayed: 100 MiB, what a broker reads (`socket.request.max.bytes`).
+const MAX_RECORD: usize = 100 * 1024 * 1024;
+
 /// Access to dead letters and to where they came from.
 pub struct Mailbox {
     client: Client,
@@ -32,7 +35,14 @@ impl Mailbox {
     pub fn open(common: &Common) -> Result<Self, DltError> {
         let client = common.kafka.client(crate::NAME)?;
         let timeout = common.http.request_timeout;
-        let producer = client.producer().delivery_timeout(timeout).build()?;
+        let producer = common
+            .kafka
+            .producer(&client)
+            .delivery_timeout(timeout)
+            // A record that was too large for a letter may go back to where it came from.
+            .max_request_size(MAX_RECORD)
+            .buffer_memory(MAX_RECORD)
+            .build()?;
         let admin = client.admin().with_timeout(timeout);
         Ok(Self {
             client,
@@ -65,6 +75,27 @@ impl Mailbox {
         match found.map(Entry::of) {
             Some(Entry::Letter(letter)) => Ok(letter),
             _ => Err(DltError::NoLetter(place.clone())),
+        }
+    }
+
+    /// A letter with all that its record has, which is read at its source where it was too large
+    /// for the letter.
+    pub async fn complete(&self, letter: &Letter) -> Result<Letter, DltError> {
+        let Some(omitted) = letter.omitted() else {
+            return Ok(letter.clone());
+        };
+        let source = &letter.source;
+        let found = self
+            .admin
+            .read_record(&source.topic, source.partition, source.offset)
+            .await?;
+        match found {
+            Some(record) => Ok(letter.clone().completed(record)),
+            None => Err(DltError::Gone {
+                letter: letter.place.clone(),
+                omitted: omitted.to_owned(),
+                source_place: source.clone(),
+            }),
         }
     }
 

@@ -73,13 +73,14 @@ pub async fn all(
 
 async fn replay(mailbox: &Mailbox, letter: &Letter) -> Result<Place, DltError> {
     let partition = mailbox.source_partition(letter).await?;
+    let record = mailbox.complete(letter).await?;
     let replayed_to = mailbox
         .send(
             &letter.source.topic,
             partition,
-            letter.key.as_deref(),
-            letter.value.as_deref(),
-            &letter.replay_headers(),
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &record.replay_headers(),
         )
         .await
         .map_err(DltError::NotReplayed)?;

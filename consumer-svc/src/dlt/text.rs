@@ -47,6 +47,12 @@ pub fn in_full(letter: &Letter, replayed_to: Option<&Place>) -> String {
     line("reason", &escaped(&letter.reason));
     let replayed = replayed_to.map_or("no".to_owned(), |place| format!("yes, to {place}"));
     line("replayed", &replayed);
+    if let Some(omitted) = letter.omitted() {
+        line(
+            "not here",
+            &format!("{}: too large for a letter", escaped(omitted)),
+        );
+    }
     let or_null = |bytes: Option<&[u8]>| bytes.map_or("(null)".to_owned(), |b| shown(b, None));
     line("key", &or_null(letter.key.as_deref()));
     line("headers", "");

@@ -25,6 +25,11 @@ pub const ATTEMPTS: &str = "dlt-attempts";
 /// Header: when, RFC 3339 in UTC.
 pub const TIME: &str = "dlt-time";
 
+/// Header: what the record has and the letter has not, since it was larger than the dead-letter topic
+/// takes: `value`, or `key, value, headers`. The record lies at its original place for as long as its
+/// topic keeps it.
+pub const OMITTED: &str = "dlt-omitted";
+
 /// Longest reason that is sent, in bytes: it often quotes the record.
 const MAX_REASON: usize = 2000;
 
@@ -64,7 +69,8 @@ pub(crate) enum DeadLetterError {
 }
 
 /// Sends one record, once; resolves with the acknowledgement. It lies in the partition of the same
-/// number where there is one, otherwise where its key belongs.
+/// number where there is one, otherwise where its key belongs. What makes it larger than the topic
+/// takes is left out, and the letter says so: its reason and its place come through in any case.
 pub(crate) async fn send(
     letters: &DeadLetters,
     cluster: &Arc<Cluster>,
@@ -94,16 +100,58 @@ pub(crate) async fn send(
     let added = texts
         .iter()
         .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-    let headers: Vec<_> = record.headers.iter().chain(added).collect();
-    let outgoing = OutgoingRecord {
+    let mut headers: Vec<_> = record.headers.iter().chain(added).collect();
+    let place = OutgoingRecord {
         topic: &topic,
         partition: (record.partition < count).then_some(record.partition),
+        timestamp: (record.timestamp >= 0).then_some(record.timestamp),
+        ..OutgoingRecord::default()
+    };
+    let as_it_was = OutgoingRecord {
         key: record.key.as_deref(),
         value: record.value.as_deref(),
         headers: &headers,
-        timestamp: (record.timestamp >= 0).then_some(record.timestamp),
+        ..place
     };
-    Ok(letters.producer.send(&outgoing).await?)
+    let sent = letters.producer.send(&as_it_was).await;
+    let Some(error) = too_large(&sent) else {
+        return Ok(sent?);
+    };
+    tracing::warn!(
+        group, topic = %record.topic, partition = record.partition, offset = record.offset,
+        "its dead letter does not hold the record's value: {error}"
+    );
+    headers.push((OMITTED.as_bytes(), Some(b"value")));
+    let without_value = OutgoingRecord {
+        key: record.key.as_deref(),
+        headers: &headers,
+        ..place
+    };
+    let sent = letters.producer.send(&without_value).await;
+    let Some(error) = too_large(&sent) else {
+        return Ok(sent?);
+    };
+    tracing::warn!(
+        group, topic = %record.topic, partition = record.partition, offset = record.offset,
+        "its dead letter holds nothing of the record but its place: {error}"
+    );
+    headers.pop();
+    let mut headers = headers.split_off(headers.len() - texts.len());
+    headers.push((OMITTED.as_bytes(), Some(b"key, value, headers")));
+    let place_alone = OutgoingRecord {
+        headers: &headers,
+        ..place
+    };
+    Ok(letters.producer.send(&place_alone).await?)
+}
+
+fn too_large<T>(result: &Result<T, ProduceError>) -> Option<&ProduceError> {
+    let error = result.as_ref().err()?;
+    let size = matches!(
+        error,
+        ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. }
+    );
+    size.then_some(error)
 }
 
 fn shortened(reason: &str) -> &str {
