@@ -415,6 +415,26 @@ async fn stopping_answers_what_is_in_flight_and_ends_streams() {
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
+/// A client cannot know that the server stops while it sends on a connection that it kept.
+#[tokio::test]
+async fn a_request_that_comes_as_the_server_stops_is_answered_as_the_last() {
+    let request = b"GET /orders/7 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let running = serve(limits(), routes()).await;
+    let mut kept = TcpStream::connect(running.address).await.unwrap();
+    kept.write_all(request).await.unwrap();
+    let answer = read_answer(&mut kept).await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+
+    running.stop.cancel();
+    while TcpStream::connect(running.address).await.is_ok() {}
+    kept.write_all(request).await.unwrap();
+    let answer = read_answer(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+    running.server.await.unwrap();
+}
+
 #[tokio::test]
 async fn readiness_tells_vital_from_optional() {
     let running = serve(limits(), routes()).await;

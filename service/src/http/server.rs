@@ -1,17 +1,21 @@
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
@@ -40,6 +44,14 @@ const REFUSALS: usize = 256;
 /// How long, and for how many bytes, a client that is still sending is listened to after the last
 /// answer: closing at once would reset the connection, and the answer with it.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 1 << 20);
+
+/// How long a connection that idles when the server stops may still send a request: its client, which
+/// cannot know, may just be doing so. Clients under load do within a few milliseconds.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// Connections that are taken in at the stop, which nobody had accepted yet: as many as a listener's
+/// backlog holds (tokio's default).
+const BACKLOG: usize = 1024;
 
 /// Between two log lines about connections that cannot be accepted.
 const COMPLAINT: Duration = Duration::from_secs(10);
@@ -76,14 +88,15 @@ impl Server {
         }
     }
 
-    /// Serves until `stop`, then takes no connection any more, answers what is in flight, and
-    /// returns when the last connection has ended. Dropped earlier, the accepting ends with it,
+    /// Serves until `stop`, then takes no connection any more, answers what is in flight or on its way
+    /// on a connection that is open (an answer says that it is the last), and returns when the last
+    /// connection has ended: half a second later at the most where all idle. Dropped earlier, the accepting ends with it,
     /// while connections go on until the runtime ends.
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
+        let listeners = listeners.into_inner();
         let accepting = listeners
-            .into_inner()
-            .into_iter()
-            .map(|listener| accept(listener, self.shared.clone()));
+            .iter()
+            .map(|listener| accept(listener, &self.shared));
         let watchdog = self.shared.watchdog.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -98,6 +111,9 @@ impl Server {
             () = stop.cancelled() => {}
             _ = futures::future::join_all(accepting) => {}
             () = &mut ticking => {}
+        }
+        for listener in listeners {
+            accept_waiting(&listener, &self.shared);
         }
         watchdog.close_all();
         tokio::select! {
@@ -125,16 +141,11 @@ fn connections(config: &HttpConfig) -> usize {
     config.max_connections.min(most)
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => match shared.watchdog.admit() {
-                Some(registration) => {
-                    tokio::spawn(connection(stream, peer, shared.clone(), registration));
-                }
-                None => refuse(stream, &shared),
-            },
+            Ok((stream, peer)) => admit(stream, peer, shared),
             Err(error) => {
                 // Out of file descriptors, mostly: accepting again at once would only spin.
                 shared.watchdog.shrink();
@@ -145,6 +156,25 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Takes in who is connected and waits: closing the listener would reset them.
+fn accept_waiting(listener: &TcpListener, shared: &Arc<Shared>) {
+    for _ in 0..BACKLOG {
+        match listener.accept().now_or_never() {
+            Some(Ok((stream, peer))) => admit(stream, peer, shared),
+            _ => return,
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    match shared.watchdog.admit() {
+        Some(registration) => {
+            tokio::spawn(connection(stream, peer, shared.clone(), registration));
+        }
+        None => refuse(stream, shared),
     }
 }
 
@@ -222,6 +252,7 @@ async fn connection(
         // Head and body are small: one buffer, one write.
         .writev(false)
         .serve_connection(io, service);
+    let mut last_call = None;
     let last = loop {
         tokio::select! {
             biased;
@@ -241,8 +272,15 @@ async fn connection(
                     "the request did not arrive in time",
                 )),
                 Some(Ending::UriTooLong) => break Some(uri_too_long()),
+                Some(Ending::LastCall) => {
+                    last_call = Some(Box::pin(tokio::time::sleep(LAST_CALL)));
+                }
                 // Its request has come after all, or it idles.
-                _ => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+                _ => Pin::new(&mut connection).graceful_shutdown(),
+            },
+            () = over(&mut last_call) => {
+                last_call = None;
+                Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };
@@ -261,6 +299,13 @@ async fn connection(
         () = closing => {}
         // The server stops, or needs the room.
         () = watched.wake.notified() => {}
+    }
+}
+
+async fn over(last_call: &mut Option<Pin<Box<Sleep>>>) {
+    match last_call {
+        Some(last_call) => last_call.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -307,6 +352,10 @@ async fn answer(
         if stream.place.is_none() {
             response = no_room("event streams").into_response();
         }
+    }
+    if watched.ending().is_some() {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Body::Full(_) = response.body() {
         watched.idle();

@@ -32,6 +32,8 @@ pub(crate) enum Ending {
     Late = 3,
     /// With 414: its request line has no end.
     UriTooLong = 4,
+    /// After its next request, or soon where none comes: the server stops.
+    LastCall = 5,
 }
 
 /// What one connection is at, seen by the watchdog.
@@ -104,6 +106,7 @@ impl Watched {
             2 => Some(Ending::Drop),
             3 => Some(Ending::Late),
             4 => Some(Ending::UriTooLong),
+            5 => Some(Ending::LastCall),
             _ => None,
         }
     }
@@ -271,7 +274,8 @@ impl Watchdog {
     pub(crate) fn tick(&self) {
         let now = self.clock.fetch_add(1, Relaxed).wrapping_add(1);
         for watched in self.open.lock().connections.values() {
-            if watched.ending().is_some_and(|e| e != Ending::AfterRequest) {
+            let ending = watched.ending();
+            if !matches!(ending, None | Some(Ending::AfterRequest | Ending::LastCall)) {
                 // On its way out, which has bounds of its own.
                 continue;
             }
@@ -289,10 +293,10 @@ impl Watchdog {
         }
     }
 
-    /// Ends every connection: at once where it idles, else after its present request.
+    /// Ends every connection, with an answer to what is under way.
     pub(crate) fn close_all(&self) {
         for watched in self.open.lock().connections.values() {
-            watched.end(Ending::AfterRequest);
+            watched.end(Ending::LastCall);
         }
     }
 
