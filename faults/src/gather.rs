@@ -6,4 +6,4 @@ mod topics;
 
 pub use commits::CommitWatch;
 pub use notifications::stored;
-pub use topics::read_topics;
+pub use topics::{each_record, ends, read_topics};

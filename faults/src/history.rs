@@ -72,6 +72,8 @@ pub enum Answer {
     Refused(u16),
     /// The connection broke, or nothing came in time: the order may have been taken.
     Silent,
+    /// There was no connection, or it was closed before anything was sent.
+    Unreached,
 }
 
 /// A record in a topic.
@@ -111,7 +113,8 @@ pub struct Outcome {
 pub struct Letter {
     /// Where the record lies that it is a copy of.
     pub of: Place,
-    pub group: Arc<str>,
+    /// The group that could not.
+    pub group: Group,
 }
 
 /// A notification that is stored.

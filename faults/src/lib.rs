@@ -11,6 +11,7 @@
 //!   the offender. Pure;
 //! - [`ownership`]: the same for a group shared with other clients, from their [`journal`]s;
 //! - [`members`], [`producers`]: those clients, Java's and librdkafka's;
+//! - [`processor`]: a processor with a planted bug, which the checker must catch;
 //! - [`process`], [`programs`]: the services as child processes.
 
 pub mod checker;
@@ -21,6 +22,7 @@ pub mod load;
 pub mod members;
 pub mod ownership;
 pub mod process;
+pub mod processor;
 pub mod producers;
 pub mod programs;
 pub mod run;

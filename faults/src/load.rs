@@ -43,6 +43,13 @@ pub struct LoadPlan {
     pub rate: Option<u64>,
 }
 
+impl LoadPlan {
+    /// The id of order number `number`, from 0.
+    pub fn order(&self, number: u64) -> String {
+        format!("{}-{number}", self.prefix)
+    }
+}
+
 /// Orders on their way. Dropping it ends it.
 pub struct Load {
     shared: Arc<Shared>,
@@ -121,7 +128,7 @@ struct Order {
 impl Order {
     fn new(plan: &LoadPlan, number: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(plan.seed ^ number.wrapping_mul(0x9e37_79b9));
-        let id: Arc<str> = format!("{}-{number}", plan.prefix).into();
+        let id: Arc<str> = plan.order(number).into();
         let quantity = if random.u8(..10) == 0 {
             1_000
         } else {
@@ -174,7 +181,7 @@ async fn customer(shared: Arc<Shared>, number: usize) -> Vec<Request> {
         loop {
             let sent = now();
             let asking = ask(&mut connection, &shared, address, &order);
-            let answer = timeout(ANSWER_PATIENCE, asking).await.ok().flatten();
+            let answer = timeout(ANSWER_PATIENCE, asking).await;
             let answer = answer.unwrap_or(Answer::Silent);
             let accepted = matches!(answer, Answer::Accepted(_));
             requests.push(Request {
@@ -195,35 +202,47 @@ async fn customer(shared: Arc<Shared>, number: usize) -> Vec<Request> {
     requests
 }
 
-/// One request; `None` when the connection broke.
+/// One request.
 async fn ask(
     connection: &mut Option<SendRequest<Full<Bytes>>>,
     shared: &Shared,
     address: usize,
     order: &Order,
-) -> Option<Answer> {
-    let sender = match connection {
-        Some(sender) if !sender.is_closed() => sender,
-        _ => connection.insert(connect(shared.addresses[address % shared.addresses.len()]).await?),
+) -> Answer {
+    if connection.as_ref().is_none_or(SendRequest::is_closed) {
+        let address = shared.addresses[address % shared.addresses.len()];
+        *connection = connect(address).await;
+    }
+    let Some(sender) = connection else {
+        return Answer::Unreached;
     };
-    sender.ready().await.ok()?;
+    if sender.ready().await.is_err() {
+        return Answer::Unreached;
+    }
     let request = hyper::Request::post(order.path)
         .header("host", "shop")
         .header("content-type", "application/json")
         .body(Full::new(order.body.clone()))
         .expect("a well-formed request");
-    let response = sender.send_request(request).await.ok()?;
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        // Nothing of it was sent.
+        Err(error) if error.is_canceled() => return Answer::Unreached,
+        Err(_) => return Answer::Silent,
+    };
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.ok()?.to_bytes();
+    let Ok(body) = response.into_body().collect().await else {
+        return Answer::Silent;
+    };
     if status != 200 {
-        return Some(Answer::Refused(status));
+        return Answer::Refused(status);
     }
-    let receipt: Value = serde_json::from_slice(&body).expect("a receipt in JSON");
-    Some(Answer::Accepted(Place {
+    let receipt: Value = serde_json::from_slice(&body.to_bytes()).expect("a receipt in JSON");
+    Answer::Accepted(Place {
         topic: receipt["topic"].as_str().expect("a topic").into(),
         partition: receipt["partition"].as_i64().expect("a partition") as i32,
         offset: receipt["offset"].as_i64().expect("an offset"),
-    }))
+    })
 }
 
 async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {

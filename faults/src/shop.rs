@@ -93,10 +93,23 @@ impl Shop {
     /// # Panics
     /// When one does not start.
     pub async fn open_on(stage: Stage, database: Databases, flags: &[(&str, &str)]) -> Self {
+        let mut shop = Self::empty_on(stage, database);
+        for service in [Service::Producer, Service::Consumer, Service::Notifier] {
+            shop.add(service, flags).await;
+        }
+        shop
+    }
+
+    /// A shop without services; [`Shop::add`] starts them.
+    pub async fn empty(stage: Stage) -> Self {
+        Self::empty_on(stage, Databases::own().await)
+    }
+
+    fn empty_on(stage: Stage, database: Databases) -> Self {
         let names = Names::unique();
         let config = ClientConfig::new(&stage.inner_bootstrap()).expect("a bootstrap address");
         let client = Client::new(config);
-        let mut shop = Self {
+        Self {
             watch: Some(CommitWatch::start(client.clone(), names.groups())),
             client,
             stage,
@@ -107,11 +120,7 @@ impl Shop {
             faults: Vec::new(),
             database,
             folder: TempDir::with_prefix("shop-").expect("a folder for a shop"),
-        };
-        for service in [Service::Producer, Service::Consumer, Service::Notifier] {
-            shop.add(service, flags).await;
         }
-        shop
     }
 
     /// Starts a further instance and waits until it is ready.

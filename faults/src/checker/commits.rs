@@ -51,7 +51,7 @@ fn orders_handled<'a>(
 ) -> HashMap<TopicPartition, Handled<'a>> {
     let mut partitions: HashMap<TopicPartition, Handled<'_>> = HashMap::new();
     for record in &history.orders {
-        let at = match index.letters.get(&record.place) {
+        let at = match index.letters.get(&(Group::Processing, &record.place)) {
             Some(letter) => Some(letter.time),
             None => index.orders[&*record.event.order].handled(),
         };
@@ -66,7 +66,7 @@ fn notifications_handled<'a>(
 ) -> HashMap<TopicPartition, Handled<'a>> {
     let mut partitions: HashMap<TopicPartition, Handled<'_>> = HashMap::new();
     for record in &history.results {
-        let at = match index.letters.get(&record.place) {
+        let at = match index.letters.get(&(Group::Notification, &record.place)) {
             Some(letter) => Some(letter.time),
             None => index.orders[&*record.event.order]
                 .stored

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use proto::FinalStatus;
 
-use crate::history::{Answer, History, Letter, Millis, Outcome, Place, Record, Step, Stored};
+use crate::history::{
+    Answer, Group, History, Letter, Millis, Outcome, Place, Record, Step, Stored,
+};
 
 /// What a history holds of one order.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ impl<'a> Order<'a> {
 /// A history by order, and its dead letters by what they are copies of.
 pub(super) struct Index<'a> {
     pub orders: HashMap<&'a str, Order<'a>>,
-    pub letters: HashMap<&'a Place, &'a Record<Letter>>,
+    pub letters: HashMap<(Group, &'a Place), &'a Record<Letter>>,
     /// Orders that were answered with 200.
     pub accepted: usize,
 }
@@ -75,7 +77,9 @@ impl<'a> Index<'a> {
         accepted.dedup();
         Self {
             orders,
-            letters: letters.map(|letter| (&letter.event.of, letter)).collect(),
+            letters: letters
+                .map(|letter| ((letter.event.group, &letter.event.of), letter))
+                .collect(),
             accepted: accepted.len(),
         }
     }
@@ -87,11 +91,11 @@ impl<'a> Index<'a> {
         orders
     }
 
-    /// Whether none of an order's records became a dead letter.
+    /// Whether one of an order's records can be processed, and is no dead letter.
     pub fn sound(&self, order: &Order<'_>) -> bool {
         order
             .placed
             .iter()
-            .any(|place| !self.letters.contains_key(*place))
+            .any(|place| !self.letters.contains_key(&(Group::Processing, *place)))
     }
 }

@@ -370,7 +370,7 @@ fn a_dead_letter_is_handled_when_it_is_written() {
     history.ends.insert(TopicPartition::new(ORDERS, 0), 2);
     let letter = Letter {
         of: place(ORDERS, 1),
-        group: "order-processing".into(),
+        group: Group::Processing,
     };
     history
         .letters

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use kafka::{Client, ConsumerRecord, OffsetAt, ReaderEvent, TopicPartition};
 use proto::dead_letter;
 use proto::{Notification, Order, OrderStatusEvent, Spelling};
 use tokio::time::timeout;
 
-use crate::history::{History, Letter, Outcome, Place, Placed, Record, Step};
+use crate::history::{History, Letter, Millis, Outcome, Place, Placed, Record, Step};
 use crate::shop::Names;
 
 /// How long reading everything may take.
@@ -20,7 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # Panics
 /// When Kafka does not answer, or a record of ours cannot be read.
 pub async fn read_topics(client: &Client, names: &Names, history: &mut History) {
-    let ends = ends(client, &names.topics()).await;
+    let topics = names.topics();
+    history.ends = each_record(client, &topics, |record| note(record, names, history)).await;
+}
+
+/// Reads those of some topics that exist, from their beginnings to their ends, which are answered.
+///
+/// # Panics
+/// When Kafka does not answer.
+pub async fn each_record(
+    client: &Client,
+    topics: &[String],
+    mut look: impl FnMut(&ConsumerRecord),
+) -> BTreeMap<TopicPartition, i64> {
+    let ends = ends(client, topics).await;
     let mut open: HashSet<_> = ends
         .iter()
         .filter(|(_, end)| **end > 0)
@@ -32,9 +46,7 @@ pub async fn read_topics(client: &Client, names: &Names, history: &mut History) 
         while !open.is_empty() {
             let event = reader.next_batch().await;
             if let ReaderEvent::Records(records) = event {
-                for record in &records {
-                    note(record, names, history);
-                }
+                records.iter().for_each(&mut look);
             }
             for (partition, position) in reader.positions() {
                 if ends.get(&partition).is_some_and(|end| position >= *end) {
@@ -45,11 +57,14 @@ pub async fn read_topics(client: &Client, names: &Names, history: &mut History) 
     };
     let read = timeout(PATIENCE, reading).await;
     assert!(read.is_ok(), "not read to their ends: {open:?}");
-    history.ends = ends;
+    ends
 }
 
 /// The ends of those topics that exist.
-async fn ends(client: &Client, topics: &[String]) -> BTreeMap<TopicPartition, i64> {
+///
+/// # Panics
+/// When Kafka does not answer.
+pub async fn ends(client: &Client, topics: &[String]) -> BTreeMap<TopicPartition, i64> {
     let admin = client.admin().with_timeout(PATIENCE);
     let known = admin.topics().await.expect("topics are listed");
     let partitions: Vec<_> = known
@@ -83,8 +98,9 @@ fn note(record: &ConsumerRecord, names: &Names, history: &mut History) {
         };
         history.results.push(noted(record, event));
     } else if topic.ends_with(proto::topics::DEAD_LETTER_SUFFIX) {
-        if let Some(letter) = letter(record) {
-            history.letters.push(noted(record, letter));
+        if let Some((time, letter)) = letter(record, names) {
+            let letter = noted(record, letter);
+            history.letters.push(Record { time, ..letter });
         }
     } else if let Ok(order) = Order::decode(value, Spelling::Camel) {
         let event = Placed {
@@ -120,17 +136,22 @@ fn place(record: &ConsumerRecord) -> Place {
     }
 }
 
-/// `None` for the marker of a replay.
-fn letter(record: &ConsumerRecord) -> Option<Letter> {
+/// A dead letter and when it was written: its record has the time of what it is a copy of. `None`
+/// for the marker of a replay.
+fn letter(record: &ConsumerRecord, names: &Names) -> Option<(Millis, Letter)> {
     let text = |name| std::str::from_utf8(record.headers.get(name)?).ok();
-    Some(Letter {
+    let time = DateTime::parse_from_rfc3339(text(dead_letter::TIME)?).ok()?;
+    let group = text(dead_letter::CONSUMER_GROUP)?;
+    let mut groups = names.groups().into_iter();
+    let letter = Letter {
         of: Place {
             topic: text(dead_letter::ORIGINAL_TOPIC)?.into(),
             partition: text(dead_letter::ORIGINAL_PARTITION)?.parse().ok()?,
             offset: text(dead_letter::ORIGINAL_OFFSET)?.parse().ok()?,
         },
-        group: text(dead_letter::CONSUMER_GROUP)?.into(),
-    })
+        group: groups.find(|(_, name)| name == group)?.0,
+    };
+    Some((time.timestamp_millis(), letter))
 }
 
 fn strange(record: &ConsumerRecord, error: &dyn std::fmt::Display) -> ! {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use testkit::Kafka;
 use testkit::apache::{ApacheKafka, free_address};
 
 use crate::process::Process;
@@ -18,6 +19,8 @@ pub enum Stage {
     Shared(String),
     /// The embedded broker as a process.
     Embedded(EmbeddedStage),
+    /// The embedded broker in this process, which misbehaves when it is told to.
+    InProcess(Box<Kafka>),
     /// Apache Kafka of the run's own.
     Apache(ApacheStage),
 }
@@ -99,6 +102,14 @@ impl Stage {
         })
     }
 
+    /// The embedded broker in this process, whatever the environment says.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn in_process() -> Self {
+        Self::InProcess(Box::new(Kafka::own_broker().await))
+    }
+
     async fn embedded(advertised: Option<SocketAddr>) -> Self {
         let folder = TempDir::with_prefix("broker-").expect("a folder for a broker");
         let address = free_address();
@@ -115,7 +126,7 @@ impl Stage {
     /// What services are told.
     pub fn bootstrap(&self) -> String {
         let advertised = match self {
-            Self::Shared(_) => None,
+            Self::Shared(_) | Self::InProcess(_) => None,
             Self::Embedded(stage) => stage.advertised,
             Self::Apache(stage) => stage.advertised,
         };
@@ -127,6 +138,7 @@ impl Stage {
         match self {
             Self::Shared(bootstrap) => bootstrap.clone(),
             Self::Embedded(stage) => stage.address.to_string(),
+            Self::InProcess(kafka) => kafka.bootstrap().to_owned(),
             Self::Apache(stage) => stage.kafka.bootstrap(),
         }
     }
@@ -156,6 +168,7 @@ impl Stage {
     pub fn kill(&mut self) {
         match self {
             Self::Shared(_) => panic!("a shared Kafka is not to be killed: use Stage::own"),
+            Self::InProcess(_) => panic!("a broker in this process is told to misbehave"),
             Self::Embedded(stage) => stage.process.kill(),
             Self::Apache(stage) => stage.kafka.kill(1),
         }
@@ -167,7 +180,7 @@ impl Stage {
     /// When it does not start.
     pub async fn restart(&mut self) {
         match self {
-            Self::Shared(_) => panic!("a shared Kafka is not to be restarted"),
+            Self::Shared(_) | Self::InProcess(_) => panic!("only what was killed is restarted"),
             Self::Embedded(stage) => {
                 stage.process.start_again();
                 stage.process.address().await;
