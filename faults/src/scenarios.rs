@@ -6,6 +6,9 @@ pub mod instances;
 pub mod killed;
 pub mod postgres;
 pub mod sqlite;
+pub mod poison;
+pub mod replays;
+pub mod shutdown;
 
 use futures::future::{BoxFuture, FutureExt};
 
@@ -59,5 +62,12 @@ scenarios! {
     "postgres-frozen-at-start": postgres::frozen_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
     "postgres-terminated": postgres::terminated, "PostgreSQL ends its connections and takes no new ones", needs "TEST_POSTGRES_BIN";
     "postgres-read-only": postgres::read_only, "PostgreSQL is read-only, as a standby is", needs "TEST_POSTGRES_BIN";
+    "poison": poison::kinds_of_poison, "records that are no orders, among those that are";
+    "letters-held": poison::without_a_place_for_letters, "the dead-letter topic is not there";
+    "replays-killed": replays::killed, "dlt replay is killed at any point, and replays are replayed";
+    "replays-at-once": replays::two_at_once, "two operators replay the same letters at the same moment";
+    "terminated": shutdown::every_service, "SIGTERM under load, and nothing twice after the restart";
+    "waiting-order": shutdown::behind_a_waiting_order, "a restart with one order in back-off, thousands done behind it";
+    "stuck-handler": shutdown::behind_a_stuck_handler, "a handler that does not return, and a restart";
     "frozen": instances::frozen, "a consumer-svc is stopped past its session, then woken";
 }

@@ -1,0 +1,19 @@
+//! Services that are asked to end in the middle of their work.
+
+use faults::run::Run;
+use faults::scenarios::shutdown;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_end_in_order_under_load_and_nothing_is_done_twice() {
+    shutdown::every_service(Run::short()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_passes_over_what_was_done_behind_a_waiting_order() {
+    shutdown::behind_a_waiting_order(Run::short()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_handler_is_named_and_the_others_go_on() {
+    shutdown::behind_a_stuck_handler(Run::short()).await;
+}
