@@ -4,11 +4,11 @@
 pub mod database;
 pub mod instances;
 pub mod killed;
-pub mod postgres;
-pub mod sqlite;
 pub mod poison;
+pub mod postgres;
 pub mod replays;
 pub mod shutdown;
+pub mod sqlite;
 
 use futures::future::{BoxFuture, FutureExt};
 

@@ -93,7 +93,7 @@ impl Shop {
     /// # Panics
     /// When one does not start.
     pub async fn open_on(stage: Stage, database: Databases, flags: &[(&str, &str)]) -> Self {
-        let mut shop = Self::empty_on(stage, database);
+        let mut shop = Self::without_services(stage, database);
         for service in [Service::Producer, Service::Consumer, Service::Notifier] {
             shop.add(service, flags).await;
         }
@@ -101,11 +101,14 @@ impl Shop {
     }
 
     /// A shop without services; [`Shop::add`] starts them.
+    ///
+    /// # Panics
+    /// When its databases do not start.
     pub async fn empty(stage: Stage) -> Self {
-        Self::empty_on(stage, Databases::own().await)
+        Self::without_services(stage, Databases::own().await)
     }
 
-    fn empty_on(stage: Stage, database: Databases) -> Self {
+    fn without_services(stage: Stage, database: Databases) -> Self {
         let names = Names::unique();
         let config = ClientConfig::new(&stage.inner_bootstrap()).expect("a bootstrap address");
         let client = Client::new(config);
