@@ -10,8 +10,11 @@
 //! 6. a record that is there twice is explained: an order by as many requests, an event by its
 //!    order being there twice or by a fault between the first copy and the last;
 //! 7. no commit was seen before everything below it was handled;
-//! 8. commits do not go back, and in the end they are at the log's end.
+//! 8. commits do not go back, and in the end they are at the log's end;
+//! 9. where a run holds intake to it: every request is answered in time, and one that is refused
+//!    is told by 503 to come again, when, and under which id.
 
+mod answers;
 mod commits;
 mod duplicates;
 mod index;
@@ -28,6 +31,7 @@ use index::Index;
 pub fn check(history: &History) -> Verdict {
     let index = Index::new(history);
     let mut violations = orders::receipts(history, &index);
+    violations.extend(answers::in_time(history));
     violations.extend(orders::outcomes(history, &index));
     violations.extend(orders::notifications(history, &index));
     violations.extend(orders::phantoms(history, &index));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kafka::TopicPartition;
 use proto::FinalStatus;
@@ -37,6 +37,10 @@ pub struct History {
     /// Where each partition ended.
     pub ends: BTreeMap<TopicPartition, i64>,
     pub faults: Vec<Fault>,
+    /// Copies of orders that the run itself put there.
+    pub planted: Vec<Place>,
+    /// How long intake may take to answer, where the run holds it to that.
+    pub answers_within: Option<Duration>,
 }
 
 /// Where a record lies.
@@ -69,11 +73,21 @@ pub enum Answer {
     /// 200, with where the order lies.
     Accepted(Place),
     /// Another status.
-    Refused(u16),
+    Refused(Refusal),
     /// The connection broke, or nothing came in time: the order may have been taken.
     Silent,
     /// There was no connection, or it was closed before anything was sent.
     Unreached,
+}
+
+/// What a request is told whose order was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
+    /// The order's id, by which it may be asked for again.
+    pub order: Option<Arc<str>>,
 }
 
 /// A record in a topic.

@@ -5,6 +5,7 @@
 //!
 //! - [`shop`]: a whole shop of real processes on a [`shop::Stage`], the embedded broker or Apache
 //!   Kafka;
+//! - [`proxy`]: the network before it, cut, slow or silent;
 //! - [`load`]: orders over HTTP, every request noted;
 //! - [`gather`]: topics, commits and stored notifications, read into a [`history`];
 //! - [`checker`]: proves from a history that nothing was lost, invented or reordered, or names
@@ -25,6 +26,7 @@ pub mod process;
 pub mod processor;
 pub mod producers;
 pub mod programs;
+pub mod proxy;
 pub mod run;
 pub mod scenarios;
 pub mod shop;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::history::{Answer, Place, Request, now};
+use crate::history::{Answer, Place, Refusal, Request, now};
 
 /// A caller gives an answer this long: longer than the service's own limit.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
@@ -63,6 +63,7 @@ struct Shared {
     next: AtomicU64,
     enough: AtomicBool,
     accepted: watch::Sender<u64>,
+    refused: watch::Sender<u64>,
     begin: tokio::time::Instant,
 }
 
@@ -77,6 +78,7 @@ impl Load {
             next: AtomicU64::new(0),
             enough: AtomicBool::new(false),
             accepted: sender,
+            refused: watch::Sender::new(0),
             begin: tokio::time::Instant::now(),
         });
         let mut customers = JoinSet::new();
@@ -97,6 +99,14 @@ impl Load {
     pub async fn reached(&mut self, orders: u64) {
         let reached = self.accepted.wait_for(|accepted| *accepted >= orders).await;
         reached.expect("enough orders in the plan");
+    }
+
+    /// Waits until a further request is refused.
+    pub async fn refused_again(&self) {
+        let mut refused = self.shared.refused.subscribe();
+        let before = *refused.borrow_and_update();
+        // The sender lives as long as this does.
+        let _ = refused.wait_for(|refused| *refused > before).await;
     }
 
     /// How many orders are accepted by now.
@@ -184,6 +194,9 @@ async fn customer(shared: Arc<Shared>, number: usize) -> Vec<Request> {
             let answer = timeout(ANSWER_PATIENCE, asking).await;
             let answer = answer.unwrap_or(Answer::Silent);
             let accepted = matches!(answer, Answer::Accepted(_));
+            if matches!(answer, Answer::Refused(_)) {
+                shared.refused.send_modify(|refused| *refused += 1);
+            }
             requests.push(Request {
                 order: order.id.clone(),
                 sent,
@@ -231,13 +244,22 @@ async fn ask(
         Err(_) => return Answer::Silent,
     };
     let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after");
+    let retry_after = retry_after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
     let Ok(body) = response.into_body().collect().await else {
         return Answer::Silent;
     };
+    let body = body.to_bytes();
     if status != 200 {
-        return Answer::Refused(status);
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let order = ["orderId", "order_id"].map(|member| problem[member].as_str());
+        return Answer::Refused(Refusal {
+            status,
+            retry_after,
+            order: order.into_iter().flatten().next().map(Into::into),
+        });
     }
-    let receipt: Value = serde_json::from_slice(&body.to_bytes()).expect("a receipt in JSON");
+    let receipt: Value = serde_json::from_slice(&body).expect("a receipt in JSON");
     Answer::Accepted(Place {
         topic: receipt["topic"].as_str().expect("a topic").into(),
         partition: receipt["partition"].as_i64().expect("a partition") as i32,

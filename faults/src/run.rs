@@ -1,6 +1,7 @@
 //! How large a run of a scenario is, and its seed.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::load::LoadPlan;
 
@@ -19,6 +20,8 @@ pub struct Run {
     pub orders: u64,
     /// How often the fault is made.
     pub rounds: u64,
+    /// How long something stays away.
+    pub outage: Duration,
 }
 
 impl Run {
@@ -45,6 +48,7 @@ impl Run {
             seed,
             orders,
             rounds,
+            outage: Duration::from_secs(5),
         };
         println!("{run}");
         run
@@ -56,6 +60,7 @@ impl Run {
             seed,
             orders: 20_000,
             rounds: 5,
+            outage: Duration::from_secs(30),
         }
     }
 
@@ -102,6 +107,7 @@ impl fmt::Display for Run {
             seed,
             orders,
             rounds,
+            ..
         } = self;
         write!(
             f,

@@ -1,19 +1,34 @@
 //! Every fault as a story: what is done to a shop while orders flow, and what must be true in the
 //! end. Short in `cargo test`, long in `just chaos`.
 
+pub mod answers;
+pub mod broker;
+pub mod cluster;
+pub mod copies;
 pub mod database;
+pub mod disk;
 pub mod instances;
 pub mod killed;
+pub mod network;
 pub mod poison;
 pub mod postgres;
 pub mod replays;
 pub mod shutdown;
 pub mod sqlite;
 
+use std::time::Duration;
+
 use futures::future::{BoxFuture, FutureExt};
+use tokio::time::timeout;
 
 use crate::checker::Verdict;
+use crate::history::History;
+use crate::load::{Load, LoadPlan};
 use crate::run::Run;
+use crate::shop::Shop;
+
+/// How soon after a fault orders are taken again, at the latest.
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// A scenario by its name.
 pub struct Scenario {
@@ -32,6 +47,30 @@ impl Scenario {
     pub async fn run(&self, run: Run) -> Verdict {
         (self.run)(run).await
     }
+}
+
+/// Waits until orders are taken again.
+///
+/// # Panics
+/// When that takes too long.
+async fn again(load: &mut Load) {
+    /// More than may have been on their way to an answer when the fault was made.
+    const ORDERS: u64 = 100;
+    let taken = load.accepted() + ORDERS;
+    let reached = timeout(RECOVERY, load.reached(taken)).await;
+    assert!(
+        reached.is_ok(),
+        "no orders were taken {RECOVERY:?} after a fault"
+    );
+}
+
+/// Waits until all is worked off, and holds the run to what is promised: whatever happened, every
+/// order was accepted in the end.
+async fn settled(mut shop: Shop, plan: &LoadPlan, load: Load) -> (History, Verdict) {
+    let (history, verdict) = shop.settle(plan, load).await;
+    verdict.assert_clean();
+    assert_eq!(verdict.accepted, verdict.orders, "{verdict}");
+    (history, verdict)
 }
 
 macro_rules! scenarios {
@@ -70,4 +109,18 @@ scenarios! {
     "waiting-order": shutdown::behind_a_waiting_order, "a restart with one order in back-off, thousands done behind it";
     "stuck-handler": shutdown::behind_a_stuck_handler, "a handler that does not return, and a restart";
     "frozen": instances::frozen, "a consumer-svc is stopped past its session, then woken";
+    "broker-killed": broker::killed, "the broker is killed and restarted";
+    "broker-gone": broker::gone, "the broker is gone for a while; intake answers 503";
+    "connections-cut": network::cut, "every connection to Kafka is cut every 0.5 to 1.5 s";
+    "slow-link": network::slow, "a link to Kafka with 200 ms of latency each way";
+    "silent-link": network::silent, "a link to Kafka that swallows packets without closing";
+    "acknowledgement-lost": answers::acknowledgement_lost, "acknowledgements are lost";
+    "not-leader": answers::not_leader, "a produce is answered NOT_LEADER_OR_FOLLOWER";
+    "fetch-delayed": answers::fetch_delayed, "a fetch is answered after its timeout";
+    "coordinator-moved": answers::coordinator_moved, "the coordinators of all groups move";
+    "disk-full": disk::full, "the disk of the embedded broker is full";
+    "orders-copied": copies::of_orders, "orders lie in their topic more than once";
+    "cluster-killed": cluster::nodes_killed, "one of three nodes is killed, then the next", needs "TEST_KAFKA_HOME";
+    "cluster-leaders": cluster::leaders_moved, "leaders move between three nodes", needs "TEST_KAFKA_HOME";
+    "cluster-partitions": cluster::partitions_added, "partitions are added to topics in use", needs "TEST_KAFKA_HOME";
 }

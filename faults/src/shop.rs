@@ -18,7 +18,7 @@ use testkit::eventually;
 
 use crate::checker::{self, Verdict};
 use crate::gather::{self, CommitWatch};
-use crate::history::{Fault, Group, History, now};
+use crate::history::{Fault, Group, History, Place, now};
 use crate::load::{self, Load, LoadPlan};
 
 /// How long a shop may take to work off what it was given.
@@ -34,6 +34,8 @@ pub struct Shop {
     pub client: Client,
     watch: Option<CommitWatch>,
     faults: Vec<Fault>,
+    planted: Vec<Place>,
+    answers_within: Option<Duration>,
     database: Databases,
     folder: TempDir,
 }
@@ -121,6 +123,8 @@ impl Shop {
             consumers: Vec::new(),
             notifiers: Vec::new(),
             faults: Vec::new(),
+            planted: Vec::new(),
+            answers_within: None,
             database,
             folder: TempDir::with_prefix("shop-").expect("a folder for a shop"),
         }
@@ -222,6 +226,16 @@ impl Shop {
         }
     }
 
+    /// Notes that a copy of an order was put there by the run itself.
+    pub fn planted(&mut self, copy: Place) {
+        self.planted.push(copy);
+    }
+
+    /// Holds intake to answering every request within this, from now on back to the beginning.
+    pub fn answers_within(&mut self, limit: Duration) {
+        self.answers_within = Some(limit);
+    }
+
     /// Waits until all that was ordered is worked off, gathers what is to be seen, and checks it.
     ///
     /// # Panics
@@ -234,6 +248,8 @@ impl Shop {
             requests,
             commits: watch.end().await,
             faults: std::mem::take(&mut self.faults),
+            planted: std::mem::take(&mut self.planted),
+            answers_within: self.answers_within,
             ..History::default()
         };
         gather::read_topics(&self.client, &self.names, &mut history).await;

@@ -1,6 +1,6 @@
 //! Records that are there more than once, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use super::index::{Index, Order};
@@ -43,11 +43,22 @@ impl fmt::Display for Duplicates {
 pub(super) fn count(history: &History, index: &Index<'_>) -> (Duplicates, Vec<Violation>) {
     let mut duplicates = Duplicates::default();
     let mut unexplained = Vec::new();
+    let planted: HashSet<&Place> = history.planted.iter().collect();
     for (id, order) in index.sorted() {
         let surplus = order.placed.len().saturating_sub(1);
         if let Some(last) = order.placed.last() {
-            duplicates.add(&last.topic, "sent again by the caller", surplus);
-            if order.requests > 0 && order.placed.len() > order.requests {
+            let planted = order
+                .placed
+                .iter()
+                .filter(|place| planted.contains(**place));
+            let planted = planted.count();
+            duplicates.add(&last.topic, "put there by the run", planted);
+            duplicates.add(
+                &last.topic,
+                "sent again by the caller",
+                surplus.saturating_sub(planted),
+            );
+            if order.requests > 0 && order.placed.len() > order.requests + planted {
                 unexplained.push(Violation::UnexplainedDuplicate {
                     order: id.to_owned(),
                     copies: order.placed.iter().map(|place| (*place).clone()).collect(),

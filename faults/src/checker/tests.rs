@@ -1,13 +1,15 @@
 //! Histories that each hold one fault, which the checker names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka::TopicPartition;
 use proto::FinalStatus::{self, Confirmed, Rejected};
 
 use super::*;
 use crate::history::{
-    Answer, Commit, Fault, Group, Letter, Outcome, Place, Placed, Record, Request, Step, Stored,
+    Answer, Commit, Fault, Group, Letter, Outcome, Place, Placed, Record, Refusal, Request, Step,
+    Stored,
 };
 
 const ORDERS: &str = "order_topic";
@@ -95,6 +97,67 @@ fn sound(orders: i64) -> History {
 fn finds(history: &History, expected: &[Violation]) {
     let verdict = check(history);
     assert_eq!(verdict.violations, expected, "{verdict}");
+}
+
+#[test]
+fn a_late_answer_and_a_refusal_without_advice_are_found_where_they_are_looked_for() {
+    let mut history = sound(1);
+    let refused = |sent, answered, answer| Request {
+        order: name(0),
+        sent,
+        answered,
+        answer,
+    };
+    let refusal = Refusal {
+        status: 503,
+        retry_after: Some(1),
+        order: Some(name(0)),
+    };
+    let bare = Refusal {
+        retry_after: None,
+        ..refusal.clone()
+    };
+    history.requests.extend([
+        refused(100, 200, Answer::Refused(refusal.clone())),
+        refused(300, 401, Answer::Refused(refusal)),
+        refused(500, 510, Answer::Refused(bare.clone())),
+        refused(600, 610, Answer::Silent),
+    ]);
+    finds(&history, &[]);
+    history.answers_within = Some(Duration::from_millis(100));
+    let late = |sent, took| Violation::NotAnswered {
+        order: "0".to_owned(),
+        sent,
+        took,
+    };
+    let bad = Violation::BadRefusal {
+        order: "0".to_owned(),
+        refusal: bare,
+    };
+    finds(&history, &[late(300, 101), bad, late(600, 10)]);
+}
+
+#[test]
+fn a_copy_that_the_run_put_there_is_explained_and_no_other() {
+    let mut history = sound(1);
+    let placed = Placed { order: name(0) };
+    history.orders.push(record(ORDERS, 1, 1, placed));
+    history.ends.insert(TopicPartition::new(ORDERS, 0), 2);
+    history.commits.push(Commit {
+        group: Group::Processing,
+        partition: TopicPartition::new(ORDERS, 0),
+        offset: 2,
+        seen: 9,
+    });
+    finds(
+        &history,
+        &[Violation::UnexplainedDuplicate {
+            order: "0".to_owned(),
+            copies: vec![place(ORDERS, 0), place(ORDERS, 1)],
+        }],
+    );
+    history.planted.push(place(ORDERS, 1));
+    finds(&history, &[]);
 }
 
 fn step_of(history: &History, order: i64, end: Option<FinalStatus>) -> usize {

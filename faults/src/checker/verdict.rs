@@ -6,7 +6,7 @@ use kafka::TopicPartition;
 use proto::FinalStatus;
 
 use super::duplicates::Duplicates;
-use crate::history::{Group, Millis, Place};
+use crate::history::{Group, Millis, Place, Refusal};
 
 /// How many violations are printed one by one.
 const SHOWN: usize = 20;
@@ -64,6 +64,14 @@ pub enum Violation {
         receipt: Place,
         found: Option<String>,
     },
+    /// Asked for, and not answered in time.
+    NotAnswered {
+        order: String,
+        sent: Millis,
+        took: Millis,
+    },
+    /// Refused without saying what to do.
+    BadRefusal { order: String, refusal: Refusal },
     /// In the log, and never ended.
     NoOutcome { order: String, placed: Place },
     /// Confirmed and rejected.
@@ -135,6 +143,14 @@ impl fmt::Display for Violation {
                     "order {order}: its receipt says {receipt}, where {found} lies"
                 )
             }
+            Self::NotAnswered { order, sent, took } => write!(
+                f,
+                "order {order}, asked for at {sent}, had no answer in time but after {took} ms"
+            ),
+            Self::BadRefusal { order, refusal } => write!(
+                f,
+                "order {order} was refused without 503, Retry-After and its id: {refusal:?}"
+            ),
             Self::NoOutcome { order, placed } => {
                 write!(f, "order {order} at {placed} has no outcome")
             }

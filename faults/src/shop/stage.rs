@@ -85,7 +85,10 @@ impl Stage {
     pub async fn cluster() -> Self {
         let builder = ApacheKafka::builder()
             .nodes(3)
-            .setting("min.insync.replicas", "2");
+            .setting("min.insync.replicas", "2")
+            // Leaderships go back to a node soon after it is back, not after minutes.
+            .setting("leader.imbalance.check.interval.seconds", "1")
+            .setting("leader.imbalance.per.broker.percentage", "0");
         Self::Apache(ApacheStage {
             kafka: builder.start().await,
             advertised: None,
@@ -133,13 +136,51 @@ impl Stage {
         advertised.map_or_else(|| self.inner_bootstrap(), |address| address.to_string())
     }
 
-    /// Where Kafka listens itself, behind a proxy.
+    /// Where Kafka listens itself, behind a proxy. Of a single Apache Kafka a listener that tells
+    /// no client about the proxy; the embedded broker tells everybody.
     pub fn inner_bootstrap(&self) -> String {
         match self {
             Self::Shared(bootstrap) => bootstrap.clone(),
             Self::Embedded(stage) => stage.address.to_string(),
             Self::InProcess(kafka) => kafka.bootstrap().to_owned(),
+            Self::Apache(stage) if stage.advertised.is_some() => {
+                stage.kafka.bootstrap_of("INTERNAL")
+            }
             Self::Apache(stage) => stage.kafka.bootstrap(),
+        }
+    }
+
+    /// Where a proxy leads to.
+    ///
+    /// # Panics
+    /// On a Kafka that knows of no proxy.
+    pub fn behind_proxy(&self) -> SocketAddr {
+        match self {
+            Self::Embedded(stage) => stage.address,
+            Self::Apache(stage) => stage.kafka.address(1),
+            Self::Shared(_) | Self::InProcess(_) => panic!("no proxy is told of: use Stage::own"),
+        }
+    }
+
+    /// The broker in this process.
+    ///
+    /// # Panics
+    /// On any other.
+    pub fn broker(&mut self) -> &mut Kafka {
+        match self {
+            Self::InProcess(kafka) => kafka,
+            _ => panic!("the broker is another process: use Stage::in_process"),
+        }
+    }
+
+    /// Nodes of Apache Kafka.
+    ///
+    /// # Panics
+    /// On any other.
+    pub fn nodes(&mut self) -> &mut ApacheKafka {
+        match self {
+            Self::Apache(stage) => &mut stage.kafka,
+            _ => panic!("no Apache Kafka of the run's own: use Stage::cluster"),
         }
     }
 
@@ -161,15 +202,15 @@ impl Stage {
         }
     }
 
-    /// Ends the (first) broker with SIGKILL.
+    /// Ends the (first) broker with SIGKILL, or as that would.
     ///
     /// # Panics
     /// On a Kafka that is shared.
-    pub fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         match self {
             Self::Shared(_) => panic!("a shared Kafka is not to be killed: use Stage::own"),
-            Self::InProcess(_) => panic!("a broker in this process is told to misbehave"),
             Self::Embedded(stage) => stage.process.kill(),
+            Self::InProcess(kafka) => kafka.kill_broker().await,
             Self::Apache(stage) => stage.kafka.kill(1),
         }
     }
@@ -180,11 +221,12 @@ impl Stage {
     /// When it does not start.
     pub async fn restart(&mut self) {
         match self {
-            Self::Shared(_) | Self::InProcess(_) => panic!("only what was killed is restarted"),
+            Self::Shared(_) => panic!("only what was killed is restarted"),
             Self::Embedded(stage) => {
                 stage.process.start_again();
                 stage.process.address().await;
             }
+            Self::InProcess(kafka) => kafka.start_broker().await,
             Self::Apache(stage) => stage.kafka.restart(1).await,
         }
     }

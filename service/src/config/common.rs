@@ -42,6 +42,8 @@ pub struct KafkaConfig {
     pub group_instance_id: Option<String>,
     /// Without a heartbeat for this long, an instance's partitions go to others.
     pub session_timeout: Duration,
+    pub request_timeout: Duration,
+    pub metadata_max_age: Duration,
     pub create_topics: bool,
     pub topic_replication_factor: i16,
     /// Bytes of records that may wait for acknowledgement.
@@ -183,6 +185,18 @@ pub fn common_options(
             KAFKA,
             "How long after its last heartbeat a dead instance's partitions go to others; within \
              the broker's bounds (group.min.session.timeout.ms, 6 s).",
+        ),
+        Opt::new(
+            "KAFKA_REQUEST_TIMEOUT",
+            "30s",
+            KAFKA,
+            "How long a request to Kafka may take before its connection is given up.",
+        ),
+        Opt::new(
+            "KAFKA_METADATA_MAX_AGE",
+            "5m",
+            KAFKA,
+            "How soon partitions that are added to a topic are seen.",
         ),
         Opt::new(
             "KAFKA_CREATE_TOPICS",
@@ -379,6 +393,12 @@ impl KafkaConfig {
                     (Duration::from_secs(1)..=Duration::from_secs(30 * 60)).contains(timeout)
                 },
             ),
+            request_timeout: values.checked(
+                "KAFKA_REQUEST_TIMEOUT",
+                "must be at least 1s, longer than a fetch waits for records",
+                |timeout: &Duration| *timeout >= Duration::from_secs(1),
+            ),
+            metadata_max_age: positive(values, "KAFKA_METADATA_MAX_AGE"),
             create_topics: values.get("KAFKA_CREATE_TOPICS"),
             topic_replication_factor: values.checked(
                 "KAFKA_TOPIC_REPLICATION_FACTOR",

@@ -23,6 +23,8 @@ impl KafkaConfig {
         client_id.clone_into(&mut config.client_id);
         config.connect_timeout = CONNECT_TIMEOUT;
         config.security = self.security.clone();
+        config.request_timeout = self.request_timeout;
+        config.metadata_max_age = self.metadata_max_age;
         Ok(Client::new(config))
     }
 
