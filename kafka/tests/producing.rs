@@ -319,6 +319,23 @@ async fn a_deadline_that_passes_unsent_says_what_was_in_the_way() {
 }
 
 #[tokio::test]
+async fn each_deadline_passes_in_time_while_the_broker_stays_away() {
+    let mut kafka = Kafka::own_broker().await;
+    let client = client(&kafka);
+    let topic = topic(&client, 1).await;
+    let deadline = Duration::from_millis(300);
+    let producer = producer(&client, |builder| builder.delivery_timeout(deadline));
+    producer.send(&keyed(&topic, "k", "1")).await.unwrap();
+    kafka.kill_broker().await;
+    for number in ["2", "3", "4"] {
+        let record = keyed(&topic, "k", number);
+        let sent = tokio::time::timeout(PATIENCE, producer.send(&record)).await;
+        let error = sent.expect("an answer by the deadline").unwrap_err();
+        assert!(!error.may_be_written(), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_given_up_while_it_may_be_written_does_not_stop_the_next() {
     let kafka = Kafka::own_broker().await;
     let client = client(&kafka);

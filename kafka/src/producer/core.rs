@@ -320,17 +320,28 @@ impl Core {
         }
     }
 
-    /// Whether the router can sleep until it is called: nothing is buffered that has a deadline.
+    /// Whether the router can sleep until it is called: nothing is buffered that has a deadline, and
+    /// what is enqueued next will call.
     pub(super) fn router_rests(&self) -> bool {
         if self.buffered() > 0 {
             return false;
         }
         self.router_awake.store(false, Ordering::Release);
-        // What was buffered before the flag fell has called nobody.
-        let rests = self.buffered() == 0;
+        // What was buffered before the flag fell has called nobody. Nor do records of a partition that
+        // is listed already: a sender that cannot send holds it, though all it had has expired.
+        let rests = self.buffered() == 0 && !self.is_any_listed();
         if !rests {
             self.router_awake.store(true, Ordering::Release);
         }
         rests
+    }
+
+    fn is_any_listed(&self) -> bool {
+        self.topics.read().values().any(|topic| {
+            let partitions = topic.partitions.read();
+            partitions
+                .iter()
+                .any(|partition| partition.queue.lock().listed)
+        })
     }
 }
