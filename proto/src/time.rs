@@ -54,6 +54,10 @@ impl Rfc3339 {
         Self(text)
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn as_str(&self) -> &str {
         // Digits and punctuation are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()

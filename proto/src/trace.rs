@@ -64,6 +64,10 @@ impl Traceparent {
         }
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn as_str(&self) -> &str {
         ascii(&self.0)
     }

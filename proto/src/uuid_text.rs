@@ -13,6 +13,10 @@ impl UuidText {
         Self(text)
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn as_str(&self) -> &str {
         // Hexadecimal digits and hyphens are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
