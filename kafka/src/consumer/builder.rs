@@ -245,8 +245,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// While so many bytes are fetched and not yet handed out, no more are asked for; one answer of
-    /// each broker may come on top. Default 8 MiB. (A record in the handler's hands keeps the
+    /// Bytes that may be fetched and not yet handed out. While more than half of them are, no more are
+    /// asked for, and then no more than is left; a batch that is larger comes whole, and each further
+    /// broker may bring as much. Default 4 MiB. (A record in the handler's hands keeps the
     /// answer it came in in memory; one that waits for its turn or a retry is copied.)
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.fetch.buffer_bytes = bytes;

@@ -48,7 +48,7 @@ pub(crate) struct FetchConfig {
     pub(crate) max_bytes: i32,
     /// Of one partition in one answer.
     pub(crate) partition_max_bytes: i32,
-    /// Fetched and not yet handled: beyond it no new request is made.
+    /// Fetched and not yet handed out, at most ([`Budget`]).
     pub(crate) buffer_bytes: usize,
 }
 
@@ -62,7 +62,7 @@ impl Default for FetchConfig {
             min_bytes: 1,
             max_bytes: 50 * 1024 * 1024,
             partition_max_bytes: 1024 * 1024,
-            buffer_bytes: 8 * 1024 * 1024,
+            buffer_bytes: 4 * 1024 * 1024,
         }
     }
 }

@@ -35,8 +35,10 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
     loop {
         changes.borrow_and_update();
         views.borrow_and_update();
-        let exhausted = shared.budget.is_exhausted();
-        if !exhausted && (main_until.is_none() || !aside_busy) {
+        let room = shared.budget.room();
+        if let Some(room) = room
+            && (main_until.is_none() || !aside_busy)
+        {
             let taken = shared.take(node);
             if !taken.is_empty() {
                 let now = Instant::now();
@@ -55,7 +57,7 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
                     shared: shared.clone(),
                     taken,
                 };
-                polls.push(poll(in_air, node, purpose, wait).boxed());
+                polls.push(poll(in_air, node, purpose, wait, room).boxed());
                 continue;
             }
         }
@@ -67,7 +69,7 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
             },
             changed = changes.changed() => if changed.is_err() { return },
             changed = views.changed() => if changed.is_err() { return },
-            () = shared.budget.room(), if exhausted => {}
+            () = shared.budget.wait_for_room(), if room.is_none() => {}
             () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
         }
     }
@@ -96,9 +98,15 @@ impl Drop for InAir {
 }
 
 /// One request, its answer passed on.
-async fn poll(mut in_air: InAir, node: i32, purpose: Purpose, wait: Duration) -> Purpose {
+async fn poll(
+    mut in_air: InAir,
+    node: i32,
+    purpose: Purpose,
+    wait: Duration,
+    room: usize,
+) -> Purpose {
     let shared = in_air.shared.clone();
-    let request = request(&shared, wait, &in_air.taken);
+    let request = request(&shared, wait, room, &in_air.taken);
     // A connection that stays silent past the poll's end is cut: `call` closes it.
     let timeout = wait + shared.cluster.config().request_timeout;
     let response = match shared.cluster.connection(node, purpose).await {
@@ -127,7 +135,8 @@ async fn poll(mut in_air: InAir, node: i32, purpose: Purpose, wait: Duration) ->
     purpose
 }
 
-fn request(shared: &Shared, wait: Duration, taken: &[Taken]) -> FetchRequest {
+fn request(shared: &Shared, wait: Duration, room: usize, taken: &[Taken]) -> FetchRequest {
+    let room = i32::try_from(room).unwrap_or(i32::MAX);
     let mut topics: Vec<FetchTopic> = Vec::new();
     for taken in taken {
         let partition = FetchPartition::default()
@@ -151,7 +160,7 @@ fn request(shared: &Shared, wait: Duration, taken: &[Taken]) -> FetchRequest {
         .with_replica_id(CONSUMER)
         .with_max_wait_ms(wait.as_millis().try_into().unwrap_or(i32::MAX))
         .with_min_bytes(shared.config.min_bytes)
-        .with_max_bytes(shared.config.max_bytes)
+        .with_max_bytes(shared.config.max_bytes.min(room))
         .with_isolation_level(match shared.config.isolation {
             IsolationLevel::ReadUncommitted => 0,
             IsolationLevel::ReadCommitted => 1,
@@ -350,7 +359,7 @@ mod tests {
             shared: fetcher.shared.clone(),
             taken: take(),
         };
-        let request = poll(in_air, 1, Purpose::Fetch, Duration::ZERO);
+        let request = poll(in_air, 1, Purpose::Fetch, Duration::ZERO, 1);
         assert!(take().is_empty(), "it is in the air");
         drop(request);
         assert_eq!(take().len(), 1, "for whoever leads it now");

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Fetching stops while `limit` bytes or more wait; one response may go past it.
+/// Fetching stops while more than half of `limit` waits, and then asks for no more than the rest, so
+/// that what waits stays below `limit` and requests do not get tiny. What goes past it is a first
+/// batch that is larger than what was asked for, and what two requests at a time bring.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -30,8 +32,10 @@ impl Budget {
         }
     }
 
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.used() >= self.limit
+    /// How many bytes may be asked for now; `None` while too many wait.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let used = self.used();
+        (used <= self.limit / 2).then(|| self.limit - used)
     }
 
     /// Bytes that wait now.
@@ -40,12 +44,12 @@ impl Budget {
     }
 
     /// Waits until there is room. Cancel safe.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn wait_for_room(&self) {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             // Before the look, or a release between the two would be missed.
             freed.as_mut().enable();
-            if !self.is_exhausted() {
+            if self.room().is_some() {
                 return;
             }
             freed.await;
@@ -63,7 +67,8 @@ pub(crate) struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let before = self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        if before >= self.budget.limit && before - self.bytes < self.budget.limit {
+        let half = self.budget.limit / 2;
+        if before > half && before - self.bytes <= half {
             self.budget.freed.notify_waiters();
         }
     }
@@ -75,16 +80,19 @@ mod tests {
     use futures::FutureExt;
 
     #[test]
-    fn waits_while_the_limit_is_used_up() {
+    fn waits_while_more_than_half_of_the_limit_is_used() {
         let budget = Budget::new(100);
-        let first = budget.reserve(60);
-        assert!(budget.room().now_or_never().is_some());
+        assert_eq!(budget.room(), Some(100));
+        let first = budget.reserve(50);
+        assert_eq!(budget.room(), Some(50));
+        assert!(budget.wait_for_room().now_or_never().is_some());
         let second = budget.reserve(60);
-        let mut room = Box::pin(budget.room());
+        assert_eq!(budget.room(), None);
+        let mut room = Box::pin(budget.wait_for_room());
         assert!(room.as_mut().now_or_never().is_none());
-        drop(first);
-        assert!(room.now_or_never().is_some());
         drop(second);
+        assert!(room.now_or_never().is_some());
+        drop(first);
         assert_eq!(budget.used(), 0);
     }
 }
