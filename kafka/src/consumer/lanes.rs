@@ -18,7 +18,7 @@
 //!   hold ────────┘ when the gate opens again
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque, hash_map};
 
 use tokio::time::Instant;
 
@@ -64,8 +64,10 @@ enum Gate {
 
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
-    /// The occupied keys, each with what queues behind it.
-    occupied: HashMap<u64, VecDeque<T>, foldhash::fast::RandomState>,
+    /// Apart from what queues: a key comes and goes with every record in flight, a queue seldom.
+    occupied: HashSet<u64, foldhash::fast::RandomState>,
+    /// What queues behind occupied keys; none of them is empty.
+    queued: HashMap<u64, VecDeque<T>, foldhash::fast::RandomState>,
     /// May run as soon as there is room; their keys are occupied.
     ready: VecDeque<(Lane, T)>,
     /// Wait for a time; their keys are occupied. The second number tells equal times apart.
@@ -81,7 +83,8 @@ pub(crate) struct Lanes<T> {
 impl<T: Parked> Lanes<T> {
     pub(crate) fn new(max_in_flight: usize) -> Self {
         Self {
-            occupied: HashMap::default(),
+            occupied: HashSet::default(),
+            queued: HashMap::default(),
             ready: VecDeque::new(),
             waiting: BTreeMap::new(),
             sequence: 0,
@@ -104,7 +107,7 @@ impl<T: Parked> Lanes<T> {
     #[inline]
     pub(crate) fn is_occupied(&self, lane: Lane) -> bool {
         match lane {
-            Lane::Key(key) => !self.occupied.is_empty() && self.occupied.contains_key(&key),
+            Lane::Key(key) => !self.occupied.is_empty() && self.occupied.contains(&key),
             Lane::Unordered => false,
         }
     }
@@ -116,12 +119,10 @@ impl<T: Parked> Lanes<T> {
             self.ready.push_back((lane, record));
             return;
         };
-        match self.occupied.get_mut(&key) {
-            Some(queue) => queue.push_back(record),
-            None => {
-                self.occupied.insert(key, VecDeque::new());
-                self.ready.push_back((lane, record));
-            }
+        if self.occupied.insert(key) {
+            self.ready.push_back((lane, record));
+        } else {
+            self.queued.entry(key).or_default().push_back(record);
         }
     }
 
@@ -139,9 +140,7 @@ impl<T: Parked> Lanes<T> {
     #[inline]
     pub(crate) fn begin(&mut self, lane: Lane) {
         self.in_flight += 1;
-        if let Lane::Key(key) = lane {
-            self.occupied.entry(key).or_default();
-        }
+        self.occupy(lane);
         if let Gate::Trial { started } = &mut self.gate {
             *started = true;
         }
@@ -165,16 +164,16 @@ impl<T: Parked> Lanes<T> {
     #[inline]
     pub(crate) fn release(&mut self, lane: Lane) {
         let Lane::Key(key) = lane else { return };
-        if self.occupied.is_empty() {
-            return;
-        }
-        if let std::collections::hash_map::Entry::Occupied(mut entry) = self.occupied.entry(key) {
-            match entry.get_mut().pop_front() {
-                Some(next) => self.ready.push_back((lane, next)),
-                None => {
-                    entry.remove();
-                }
+        if !self.queued.is_empty()
+            && let hash_map::Entry::Occupied(mut queue) = self.queued.entry(key)
+        {
+            self.ready
+                .extend(queue.get_mut().pop_front().map(|next| (lane, next)));
+            if queue.get().is_empty() {
+                queue.remove();
             }
+        } else if !self.occupied.is_empty() {
+            self.occupied.remove(&key);
         }
     }
 
@@ -243,9 +242,10 @@ impl<T: Parked> Lanes<T> {
 
     fn drop_where(&mut self, gone: impl Fn(&T) -> bool) -> usize {
         let before = self.parked_records;
-        for queue in self.occupied.values_mut() {
+        self.queued.retain(|_, queue| {
             queue.retain(|record| !gone(record));
-        }
+            !queue.is_empty()
+        });
         // A lane whose head goes passes to what queues behind it, at the end of the ready ones.
         let mut freed = Vec::new();
         self.ready.retain(|(lane, record)| {
@@ -272,7 +272,7 @@ impl<T: Parked> Lanes<T> {
     }
 
     fn iter_parked(&self) -> impl Iterator<Item = &T> {
-        let queued = self.occupied.values().flatten();
+        let queued = self.queued.values().flatten();
         let ready = self.ready.iter().map(|(_, record)| record);
         queued
             .chain(ready)
@@ -303,7 +303,7 @@ impl<T: Parked> Lanes<T> {
 
     fn occupy(&mut self, lane: Lane) {
         if let Lane::Key(key) = lane {
-            self.occupied.entry(key).or_default();
+            self.occupied.insert(key);
         }
     }
 
