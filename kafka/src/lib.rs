@@ -39,12 +39,13 @@ pub use self::{
     error::{ConfigError, Error, ResponseError},
     partitioner::{murmur2, partition_for_key},
     producer::{
-        Delivery, OutgoingRecord, ProduceError, Producer, ProducerBuilder, ProducerStats,
-        RecordMetadata,
+        Delivery, EncodedRecord, Outgoing, OutgoingRecord, ProduceError, Producer, ProducerBuilder,
+        ProducerStats, RecordMetadata,
     },
     reader::{Reader, ReaderBuilder, ReaderEvent, Start},
     records::{
-        BatchError, BatchProblem, Compression, Headers, UnknownCompression, walker::IsolationLevel,
+        BatchError, BatchProblem, Compression, EncodedHeaders, HeaderTemplate, Headers,
+        OutgoingHeaders, UnknownCompression, walker::IsolationLevel,
     },
     security::{Refusal, Sasl, SaslMechanism, Security, Tls, TlsBuilder, UnknownSaslMechanism},
 };

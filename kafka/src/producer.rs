@@ -36,11 +36,21 @@ pub use self::{
     delivery::{Delivery, RecordMetadata},
     error::ProduceError,
 };
-use crate::{client::Client, error::ConfigError, records::Compression};
+use crate::{
+    client::Client,
+    error::ConfigError,
+    records::{Compression, EncodedHeaders, OutgoingHeaders},
+};
+
+/// A record to send, its headers name by name. Names need not be unique; values may be null.
+pub type OutgoingRecord<'a> = Outgoing<'a, &'a [(&'a [u8], Option<&'a [u8]>)]>;
+
+/// A record to send whose headers a [`HeaderTemplate`](crate::HeaderTemplate) has encoded.
+pub type EncodedRecord<'a> = Outgoing<'a, EncodedHeaders<'a>>;
 
 /// A record to send. Everything is borrowed: it is encoded before the call returns.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OutgoingRecord<'a> {
+pub struct Outgoing<'a, H> {
     /// The topic, which must exist: it is never created by sending to it.
     pub topic: &'a str,
     /// `None`: chosen by the key's murmur2 hash, as in Java; without a key, one partition after another,
@@ -50,8 +60,8 @@ pub struct OutgoingRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone in a compacted topic.
     pub value: Option<&'a [u8]>,
-    /// Names need not be unique; values may be null.
-    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+    /// In their order.
+    pub headers: H,
     /// Milliseconds since 1970; `None`: now.
     pub timestamp: Option<i64>,
 }
@@ -237,7 +247,8 @@ impl Producer {
     /// [`ProduceError::RecordTooLarge`], [`ProduceError::UnknownPartition`], [`ProduceError::Closed`]: in
     /// each case the record is not sent. What happens later comes out of the [`Delivery`].
     pub fn enqueue(&self, record: &OutgoingRecord<'_>) -> Result<Delivery, ProduceError> {
-        self.handle.core.enqueue(record)
+        let [delivery] = self.handle.core.enqueue_all(std::array::from_ref(record))?;
+        Ok(delivery)
     }
 
     /// Like [`Producer::enqueue`], but waits up to `delivery_timeout` for room, and then for the
@@ -250,7 +261,41 @@ impl Producer {
     /// # Errors
     /// Those of `enqueue`, and why the record was not acknowledged.
     pub async fn send(&self, record: &OutgoingRecord<'_>) -> Result<RecordMetadata, ProduceError> {
-        self.handle.core.enqueue_waiting(record).await?.await
+        let record = std::array::from_ref(record);
+        let [delivery] = self.handle.core.enqueue_all_waiting(record).await?;
+        delivery.await
+    }
+
+    /// [`Producer::enqueue`] for several records, in their order and for less: all of them are enqueued,
+    /// or none is.
+    ///
+    /// # Errors
+    /// As `enqueue`, for the first record that is concerned; `buffer_memory` must have room for all.
+    pub fn enqueue_all<'a, H, const N: usize>(
+        &self,
+        records: &[Outgoing<'a, H>; N],
+    ) -> Result<[Delivery; N], ProduceError>
+    where
+        H: Into<OutgoingHeaders<'a>> + Copy,
+    {
+        self.handle.core.enqueue_all(records)
+    }
+
+    /// Like [`Producer::enqueue_all`], but waits up to `delivery_timeout` for room.
+    ///
+    /// # Cancellation
+    /// Dropped while it waits, nothing is sent.
+    ///
+    /// # Errors
+    /// Those of `enqueue_all`.
+    pub async fn enqueue_all_waiting<'a, H, const N: usize>(
+        &self,
+        records: &[Outgoing<'a, H>; N],
+    ) -> Result<[Delivery; N], ProduceError>
+    where
+        H: Into<OutgoingHeaders<'a>> + Copy,
+    {
+        self.handle.core.enqueue_all_waiting(records).await
     }
 
     /// Waits until everything enqueued before this call is acknowledged or has failed; nothing lingers

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use self::{
     compression::{Compression, UnknownCompression},
-    headers::Headers,
+    headers::{EncodedHeaders, HeaderTemplate, Headers, OutgoingHeaders},
 };
 
 /// Byte positions in a batch's header.

@@ -7,12 +7,13 @@ use bytes::{Bytes, BytesMut};
 use super::{
     ProduceError,
     delivery::{Acked, BatchState},
+    pool::BufferPool,
 };
 use crate::{
     error::Error,
     records::{
         Compression,
-        encoder::{BatchBuilder, ProducerStamp, RecordParts},
+        encoder::{BatchBuilder, ProducerStamp, RecordParts, restamp},
         walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
     },
 };
@@ -34,9 +35,9 @@ pub(super) struct Filling {
     pub(super) reserved: usize,
 }
 
-/// A batch as it is sent.
+/// A batch that is sent.
 pub(super) struct Shipment {
-    pub(super) bytes: Bytes,
+    content: Content,
     /// `None` while it waits for a new producer id.
     pub(super) stamp: Option<ProducerStamp>,
     pub(super) count: i32,
@@ -47,6 +48,14 @@ pub(super) struct Shipment {
     /// An attempt ended without a definite answer: it may be in the log.
     pub(super) unclear: bool,
     pub(super) cause: Option<Arc<Error>>,
+}
+
+/// Compressing and stamping take time, so that both are left to the sender, which does them with the
+/// queue unlocked.
+enum Content {
+    Filled(BatchBuilder),
+    /// With this stamp, unless none.
+    Closed(Bytes, Option<ProducerStamp>),
 }
 
 /// A result for records, to be delivered once the queue is unlocked.
@@ -82,12 +91,10 @@ pub(super) struct Outcome {
 }
 
 impl Shipment {
-    /// Compressed and complete but for its stamp.
-    pub(super) fn new(filling: Filling, compression: Compression) -> Self {
-        let closed = filling.builder.close(compression);
+    pub(super) fn new(filling: Filling) -> Self {
         Self {
-            count: closed.count(),
-            bytes: closed.unstamped(),
+            count: filling.builder.count(),
+            content: Content::Filled(filling.builder),
             stamp: None,
             part: filling.part,
             since: filling.since,
@@ -98,17 +105,48 @@ impl Shipment {
         }
     }
 
+    /// The batch as it is sent: compressed, and with its stamp.
+    pub(super) fn seal(mut self, compression: Compression, pool: &BufferPool) -> (Self, Bytes) {
+        let stamp = self.stamp.unwrap_or(ProducerStamp::NONE);
+        let bytes = match self.content {
+            Content::Closed(bytes, Some(written)) if written == stamp => bytes,
+            Content::Closed(bytes, _) => restamp(bytes, stamp),
+            Content::Filled(builder) => {
+                let closed = builder.close(compression, || pool.take());
+                if let Some(left_over) = closed.left_over {
+                    pool.put_back(left_over);
+                }
+                restamp(closed.batch, stamp)
+            }
+        };
+        self.content = Content::Closed(bytes.clone(), Some(stamp));
+        (self, bytes)
+    }
+
+    /// The batch as it was sent; empty before.
+    pub(super) fn bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Filled(_) => Bytes::new(),
+            Content::Closed(bytes, _) => bytes.clone(),
+        }
+    }
+
     /// Its memory is free again.
     pub(super) fn release(self, outcome: &mut Outcome) {
         outcome.released += self.reserved;
-        outcome.buffer = Some(self.bytes);
+        if let Content::Closed(bytes, _) = self.content {
+            outcome.buffer = Some(bytes);
+        }
     }
 
     /// Two batches with a half of its records each, and its memory.
     pub(super) fn halves(self) -> ([Filling; 2], Bytes) {
+        let Content::Closed(bytes, _) = self.content else {
+            unreachable!("only what was sent is found too large");
+        };
         let half = (self.count as u32).div_ceil(2);
         let walker = Walker::new(
-            self.bytes.clone(),
+            bytes.clone(),
             WalkOptions {
                 topic: self.part.state.topic().clone(),
                 partition: self.part.state.partition(),
@@ -127,12 +165,11 @@ impl Shipment {
             let Ok(Walked::Record(record)) = walked else {
                 unreachable!("a batch made here can be read here");
             };
-            let headers: Vec<_> = record.headers.iter().collect();
             let parts = RecordParts {
                 timestamp: record.timestamp,
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
-                headers: &headers,
+                headers: record.headers.encoded().into(),
             };
             builders[usize::from(index as u32 >= half)].append(&parts, parts.payload_size());
         }
@@ -151,6 +188,6 @@ impl Shipment {
             filling(first, self.part.first, self.reserved - self.reserved / 2),
             filling(second, self.part.first + half, self.reserved / 2),
         ];
-        (halves, self.bytes)
+        (halves, bytes)
     }
 }

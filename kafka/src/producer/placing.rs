@@ -12,7 +12,7 @@ use kafka_protocol::{messages::TopicName, protocol::StrBytes};
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    OutgoingRecord, ProduceError,
+    Outgoing, ProduceError,
     core::Core,
     delivery::{Delivery, Placed, WaitingSlot},
     queue::Queue,
@@ -21,7 +21,10 @@ use super::{
 use crate::{
     cluster::random,
     partitioner,
-    records::encoder::{MAX_RECORD_OVERHEAD, RecordParts},
+    records::{
+        OutgoingHeaders,
+        encoder::{MAX_RECORD_OVERHEAD, RecordParts},
+    },
 };
 
 /// A record's place in its topic.
@@ -32,90 +35,194 @@ enum Choice {
     Any,
 }
 
-impl Core {
-    pub(super) fn enqueue(
-        self: &Arc<Self>,
-        record: &OutgoingRecord<'_>,
-    ) -> Result<Delivery, ProduceError> {
-        let (parts, payload) = self.measure(record)?;
-        let largest = payload + MAX_RECORD_OVERHEAD;
-        let Ok(room) = self.memory.try_acquire_many(largest as u32) else {
-            return Err(ProduceError::BufferFull {
-                topic: record.topic.into(),
-                limit: self.settings.buffer_memory,
-            });
-        };
-        let delivery = self.place(record, &parts, payload)?;
-        room.forget();
-        Ok(delivery)
+/// A record, looked at before anything is done with it.
+struct Measured<'a> {
+    topic: &'a str,
+    partition: Option<i32>,
+    parts: RecordParts<'a>,
+    payload: usize,
+}
+
+impl Topic {
+    /// Fails if it is known that there is no such partition.
+    fn check_partition(&self, wanted: Option<i32>) -> Result<(), ProduceError> {
+        let Some(wanted) = wanted else { return Ok(()) };
+        let partitions = self.partitions.read();
+        if !partitions.is_empty() {
+            self.partition(&partitions, wanted)?;
+        }
+        Ok(())
     }
 
-    /// Like `enqueue`, but waits for room, in the order of calls.
-    pub(super) async fn enqueue_waiting(
+    fn partition(&self, partitions: &[Arc<Partition>], wanted: i32) -> Result<usize, ProduceError> {
+        let at = usize::try_from(wanted).ok();
+        at.filter(|at| *at < partitions.len())
+            .ok_or_else(|| ProduceError::UnknownPartition {
+                topic: self.name.clone(),
+                partition: wanted,
+                count: partitions.len() as i32,
+            })
+    }
+}
+
+impl Measured<'_> {
+    /// The most bytes it can take in a batch.
+    fn largest(&self) -> usize {
+        self.payload + MAX_RECORD_OVERHEAD
+    }
+}
+
+impl Core {
+    pub(super) fn enqueue_all<'a, H, const N: usize>(
         self: &Arc<Self>,
-        record: &OutgoingRecord<'_>,
-    ) -> Result<Delivery, ProduceError> {
-        let (parts, payload) = self.measure(record)?;
-        let largest = payload + MAX_RECORD_OVERHEAD;
-        let waiting = self.memory.acquire_many(largest as u32);
+        records: &[Outgoing<'a, H>; N],
+    ) -> Result<[Delivery; N], ProduceError>
+    where
+        H: Into<OutgoingHeaders<'a>> + Copy,
+    {
+        let (measured, largest) = self.measure(records)?;
+        let Ok(room) = self.memory.try_acquire_many(largest) else {
+            return Err(self.buffer_full(measured[0].topic));
+        };
+        let deliveries = self.place(&measured)?;
+        room.forget();
+        Ok(deliveries)
+    }
+
+    /// Like `enqueue_all`, but waits for room, in the order of calls.
+    pub(super) async fn enqueue_all_waiting<'a, H, const N: usize>(
+        self: &Arc<Self>,
+        records: &[Outgoing<'a, H>; N],
+    ) -> Result<[Delivery; N], ProduceError>
+    where
+        H: Into<OutgoingHeaders<'a>> + Copy,
+    {
+        let (measured, largest) = self.measure(records)?;
+        let waiting = self.memory.acquire_many(largest);
         let room = match tokio::time::timeout(self.rules.delivery_timeout, waiting).await {
             Ok(Ok(room)) => room,
-            Ok(Err(_)) | Err(_) => {
-                return Err(ProduceError::BufferFull {
-                    topic: record.topic.into(),
-                    limit: self.settings.buffer_memory,
-                });
-            }
+            Ok(Err(_)) | Err(_) => return Err(self.buffer_full(measured[0].topic)),
         };
-        let delivery = self.place(record, &parts, payload)?;
+        let deliveries = self.place(&measured)?;
         room.forget();
-        Ok(delivery)
+        Ok(deliveries)
     }
 
-    fn measure<'a>(
+    fn buffer_full(&self, topic: &str) -> ProduceError {
+        ProduceError::BufferFull {
+            topic: topic.into(),
+            limit: self.settings.buffer_memory,
+        }
+    }
+
+    /// The records, and the memory that they hold together.
+    fn measure<'a, H, const N: usize>(
         &self,
-        record: &OutgoingRecord<'a>,
-    ) -> Result<(RecordParts<'a>, usize), ProduceError> {
-        let parts = RecordParts {
-            timestamp: record.timestamp.unwrap_or_else(now_ms),
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-        };
-        let payload = parts.payload_size();
+        records: &[Outgoing<'a, H>; N],
+    ) -> Result<([Measured<'a>; N], u32), ProduceError>
+    where
+        H: Into<OutgoingHeaders<'a>> + Copy,
+    {
+        const { assert!(N > 0) };
+        let measured = records.each_ref().map(|record| {
+            let parts = RecordParts {
+                timestamp: record.timestamp.unwrap_or_else(now_ms),
+                key: record.key,
+                value: record.value,
+                headers: record.headers.into(),
+            };
+            Measured {
+                topic: record.topic,
+                partition: record.partition,
+                parts,
+                payload: parts.payload_size(),
+            }
+        });
         let limit = self
             .settings
             .max_request_size
             .min(self.settings.buffer_memory);
-        if payload + MAX_RECORD_OVERHEAD > limit {
-            return Err(ProduceError::RecordTooLarge {
-                topic: record.topic.into(),
-                size: payload + MAX_RECORD_OVERHEAD,
-                limit,
-            });
-        }
-        Ok((parts, payload))
-    }
-
-    fn place(
-        self: &Arc<Self>,
-        record: &OutgoingRecord<'_>,
-        parts: &RecordParts<'_>,
-        payload: usize,
-    ) -> Result<Delivery, ProduceError> {
-        {
-            let topics = self.topics.read();
-            self.check_open(record.topic)?;
-            if let Some(topic) = topics.get(record.topic) {
-                let partitions = topic.partitions.read();
-                if !partitions.is_empty() {
-                    let placed =
-                        self.append(topic, &partitions, record.partition, parts, payload, None)?;
-                    return Ok(Delivery::new(placed.batch, placed.index, placed.timestamp));
-                }
+        let mut together = 0;
+        for record in &measured {
+            together += record.largest();
+            if record.largest() > limit {
+                return Err(ProduceError::RecordTooLarge {
+                    topic: record.topic.into(),
+                    size: record.largest(),
+                    limit,
+                });
             }
         }
-        self.place_waiting(record, parts, payload)
+        match u32::try_from(together) {
+            Ok(together_u32) if together <= self.settings.buffer_memory => {
+                Ok((measured, together_u32))
+            }
+            // There will never be room for all of them.
+            _ => Err(ProduceError::RecordTooLarge {
+                topic: measured[0].topic.into(),
+                size: together,
+                limit: self.settings.buffer_memory,
+            }),
+        }
+    }
+
+    /// The partitions asked for are checked before the first record is placed, so that all are or none.
+    fn place<const N: usize>(
+        self: &Arc<Self>,
+        records: &[Measured<'_>; N],
+    ) -> Result<[Delivery; N], ProduceError> {
+        loop {
+            let topics = self.topics.read();
+            self.check_open(records[0].topic)?;
+            let found = records.each_ref().map(|record| topics.get(record.topic));
+            let mut unknown = None;
+            for (record, topic) in records.iter().zip(found) {
+                match topic {
+                    Some(topic) => topic.check_partition(record.partition)?,
+                    None => unknown = Some(record.topic),
+                }
+            }
+            if let Some(name) = unknown {
+                drop(topics);
+                self.add_topic(name);
+                continue;
+            }
+            let mut topics = found.into_iter().flatten();
+            return Ok(records.each_ref().map(|record| {
+                let topic = topics.next().expect("none is unknown");
+                self.place_one(topic, record)
+            }));
+        }
+    }
+
+    fn place_one(self: &Arc<Self>, topic: &Topic, record: &Measured<'_>) -> Delivery {
+        let placed = {
+            let partitions = topic.partitions.read();
+            if partitions.is_empty() {
+                drop(partitions);
+                return self.place_waiting(topic, record);
+            }
+            self.append(topic, &partitions, record, None)
+        };
+        self.delivery(placed, record)
+    }
+
+    fn delivery(&self, placed: Result<Placed, ProduceError>, record: &Measured<'_>) -> Delivery {
+        match placed {
+            Ok(placed) => Delivery::new(placed.batch, placed.index, placed.timestamp),
+            Err(error) => {
+                self.not_placed(record);
+                let slot = Arc::new(WaitingSlot::default());
+                slot.resolve(Err(error));
+                Delivery::waiting(slot)
+            }
+        }
+    }
+
+    /// A record failed that holds memory already.
+    fn not_placed(&self, record: &Measured<'_>) {
+        self.memory.add_permits(record.largest());
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Closing takes the topics' lock for writing: whoever reads them sees the flag or is waited for.
@@ -129,13 +236,8 @@ impl Core {
     }
 
     #[cold]
-    fn place_waiting(
-        self: &Arc<Self>,
-        record: &OutgoingRecord<'_>,
-        parts: &RecordParts<'_>,
-        payload: usize,
-    ) -> Result<Delivery, ProduceError> {
-        let name: Arc<str> = record.topic.into();
+    fn add_topic(&self, name: &str) {
+        let name: Arc<str> = name.into();
         self.topics.write().entry(name.clone()).or_insert_with(|| {
             Arc::new(Topic {
                 name,
@@ -144,94 +246,70 @@ impl Core {
                 waiting: Mutex::default(),
             })
         });
-        let topics = self.topics.read();
-        self.check_open(record.topic)?;
-        let topic = &topics[record.topic];
+    }
+
+    /// Keeps a record until the topic's partitions are known.
+    #[cold]
+    fn place_waiting(self: &Arc<Self>, topic: &Topic, record: &Measured<'_>) -> Delivery {
         let mut waiting = topic.waiting.lock();
         // They may have become known meanwhile.
         let partitions = topic.partitions.read();
         if !partitions.is_empty() {
-            let placed = self.append(topic, &partitions, record.partition, parts, payload, None)?;
-            return Ok(Delivery::new(placed.batch, placed.index, placed.timestamp));
+            return self.delivery(self.append(topic, &partitions, record, None), record);
         }
         let slot = Arc::new(WaitingSlot::default());
         waiting.push(WaitingRecord {
             partition: record.partition,
-            key: parts.key.map(<[u8]>::to_vec),
-            value: parts.value.map(<[u8]>::to_vec),
-            headers: parts
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
-                .collect(),
-            timestamp: parts.timestamp,
-            payload,
+            key: record.parts.key.map(<[u8]>::to_vec),
+            value: record.parts.value.map(<[u8]>::to_vec),
+            headers: record.parts.headers.to_owned(),
+            timestamp: record.parts.timestamp,
+            payload: record.payload,
             since: Instant::now(),
             slot: slot.clone(),
         });
         self.router.notify_one();
-        Ok(Delivery::waiting(slot))
+        Delivery::waiting(slot)
     }
 
     fn append(
         self: &Arc<Self>,
         topic: &Topic,
         partitions: &[Arc<Partition>],
-        wanted: Option<i32>,
-        parts: &RecordParts<'_>,
-        payload: usize,
+        record: &Measured<'_>,
         since: Option<Instant>,
     ) -> Result<Placed, ProduceError> {
-        let choice = match (wanted, parts.key) {
-            (Some(wanted), _) => match usize::try_from(wanted) {
-                Ok(at) if at < partitions.len() => Choice::Partition(at),
-                _ => {
-                    return Err(ProduceError::UnknownPartition {
-                        topic: topic.name.clone(),
-                        partition: wanted,
-                        count: partitions.len() as i32,
-                    });
-                }
-            },
+        let choice = match (record.partition, record.parts.key) {
+            (Some(wanted), _) => Choice::Partition(topic.partition(partitions, wanted)?),
             (None, Some(key)) => Choice::Partition(partitioner::partition_for_key(
                 key,
                 partitions.len() as i32,
             ) as usize),
             (None, None) => Choice::Any,
         };
-        let largest = payload + MAX_RECORD_OVERHEAD;
-        let buffer = || self.pool.take();
+        let add = |queue: &mut Queue| {
+            let buffer = || self.pool.take();
+            queue.append(
+                &record.parts,
+                record.payload,
+                record.largest(),
+                since,
+                buffer,
+            )
+        };
         let (partition, appended) = match choice {
-            Choice::Partition(at) => {
-                let partition = &partitions[at];
-                (
-                    partition,
-                    partition
-                        .queue
-                        .lock()
-                        .append(parts, payload, largest, since, buffer),
-                )
-            }
+            Choice::Partition(at) => (&partitions[at], add(&mut partitions[at].queue.lock())),
             Choice::Any => {
                 // One partition until its batch is full or gone, then another: batches stay large.
                 let partition =
                     &partitions[topic.sticky.load(Ordering::Relaxed) as usize % partitions.len()];
                 let mut queue = partition.queue.lock();
-                if queue.has_room(largest) {
-                    (
-                        partition,
-                        queue.append(parts, payload, largest, since, buffer),
-                    )
+                if queue.has_room(record.largest()) {
+                    (partition, add(&mut queue))
                 } else {
                     drop(queue);
                     let partition = self.next_sticky(topic, partitions);
-                    (
-                        partition,
-                        partition
-                            .queue
-                            .lock()
-                            .append(parts, payload, largest, since, buffer),
-                    )
+                    (partition, add(&mut partition.queue.lock()))
                 }
             }
         };
@@ -241,7 +319,7 @@ impl Core {
         Ok(Placed {
             batch: appended.state,
             index: appended.index,
-            timestamp: parts.timestamp,
+            timestamp: record.parts.timestamp,
         })
     }
 
@@ -282,32 +360,23 @@ impl Core {
             }));
         }
         // Those who wait go first: nobody else sees the partitions yet.
-        for record in waiting.drain(..) {
-            let headers: Vec<_> = record
-                .headers
-                .iter()
-                .map(|(name, value)| (&name[..], value.as_deref()))
-                .collect();
-            let parts = RecordParts {
-                timestamp: record.timestamp,
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-                headers: &headers,
+        for waiter in waiting.drain(..) {
+            let record = Measured {
+                topic: &topic.name,
+                partition: waiter.partition,
+                parts: RecordParts {
+                    timestamp: waiter.timestamp,
+                    key: waiter.key.as_deref(),
+                    value: waiter.value.as_deref(),
+                    headers: waiter.headers.encoded().into(),
+                },
+                payload: waiter.payload,
             };
-            let placed = self.append(
-                topic,
-                &partitions,
-                record.partition,
-                &parts,
-                record.payload,
-                Some(record.since),
-            );
+            let placed = self.append(topic, &partitions, &record, Some(waiter.since));
             if placed.is_err() {
-                self.memory
-                    .add_permits(record.payload + MAX_RECORD_OVERHEAD);
-                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                self.not_placed(&record);
             }
-            record.slot.resolve(placed);
+            waiter.slot.resolve(placed);
         }
         *topic.partitions.write() = partitions;
     }

@@ -39,9 +39,12 @@ impl BufferPool {
 
     /// Keeps the memory of a batch that nobody else looks at any more.
     pub(super) fn put(&self, batch: Bytes) {
-        let Ok(mut buffer) = batch.try_into_mut() else {
-            return;
-        };
+        if let Ok(buffer) = batch.try_into_mut() {
+            self.put_back(buffer);
+        }
+    }
+
+    pub(super) fn put_back(&self, mut buffer: BytesMut) {
         buffer.clear();
         let mut kept = self.buffers.lock();
         if kept.bytes + buffer.capacity() <= self.limit {

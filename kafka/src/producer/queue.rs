@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ResponseError},
     records::{
         Compression,
-        encoder::{BatchBuilder, ProducerStamp, RecordParts, restamp},
+        encoder::{BatchBuilder, ProducerStamp, RecordParts},
     },
 };
 
@@ -147,7 +147,7 @@ impl Queue {
             .is_some_and(|open| open.builder.len() + largest <= self.batch_limit)
     }
 
-    /// The batch to send now. It counts as in flight until it is settled.
+    /// The batch to send now, still to be sealed. It counts as in flight until it is settled.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -165,14 +165,14 @@ impl Queue {
         let shipment = if let Some(again) = self.retry.take() {
             again
         } else if let Some(full) = self.full.pop_front() {
-            Shipment::new(full, rules.compression)
+            Shipment::new(full)
         } else if let Some(open) = self.open.take() {
             let due = open.since + rules.linger;
             if due > now && !flushing {
                 self.open = Some(open);
                 return Next::Later(due);
             }
-            Shipment::new(open, rules.compression)
+            Shipment::new(open)
         } else {
             self.listed = false;
             return Next::Nothing;
@@ -192,7 +192,6 @@ impl Queue {
                 Some(producer) => self.sequence.assign(producer, shipment.count),
                 None => ProducerStamp::NONE,
             };
-            shipment.bytes = restamp(shipment.bytes, stamp);
             shipment.stamp = Some(stamp);
         }
         shipment.attempts += 1;
@@ -251,7 +250,7 @@ impl Queue {
                     ProduceError::TooLargeForTopic {
                         topic: self.topic.clone(),
                         partition: self.partition,
-                        size: shipment.bytes.len(),
+                        size: shipment.bytes().len(),
                     }
                 } else {
                     self.rejected(&shipment, &answer.code, answer.message)

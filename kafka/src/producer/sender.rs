@@ -258,10 +258,12 @@ impl Sender {
                     self.ready.push_back(partition);
                 }
                 Next::Ship(shipment) => {
-                    bytes += shipment.bytes.len();
+                    let (shipment, batch) =
+                        shipment.seal(self.core.rules.compression, &self.core.pool);
+                    bytes += batch.len();
                     let data = PartitionProduceData::default()
                         .with_index(partition.index)
-                        .with_records(Some(shipment.bytes.clone()));
+                        .with_records(Some(batch));
                     match topics
                         .iter_mut()
                         .rev()

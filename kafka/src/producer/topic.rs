@@ -9,6 +9,7 @@ use kafka_protocol::messages::TopicName;
 use parking_lot::{Mutex, RwLock};
 
 use super::{delivery::WaitingSlot, queue::Queue};
+use crate::records::Headers;
 
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
@@ -31,7 +32,7 @@ pub(super) struct WaitingRecord {
     pub(super) partition: Option<i32>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) headers: Headers,
     pub(super) timestamp: i64,
     pub(super) payload: usize,
     pub(super) since: Instant,

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{Compression, compression, headers, layout, varint};
+use super::{Compression, OutgoingHeaders, compression, layout, varint};
 
 /// One record's parts, borrowed from the caller.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +11,7 @@ pub(crate) struct RecordParts<'a> {
     pub(crate) timestamp: i64,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+    pub(crate) headers: OutgoingHeaders<'a>,
 }
 
 impl RecordParts<'_> {
@@ -21,15 +21,7 @@ impl RecordParts<'_> {
             Some(bytes) => varint::size(bytes.len() as i64) + bytes.len(),
             None => varint::size(-1),
         };
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| headers::size(name, *value))
-            .sum();
-        nullable(self.key)
-            + nullable(self.value)
-            + varint::size(self.headers.len() as i64)
-            + headers
+        nullable(self.key) + nullable(self.value) + self.headers.size()
     }
 }
 
@@ -95,10 +87,7 @@ impl BatchBuilder {
         varint::put(buf, offset_delta);
         put_nullable(buf, record.key);
         put_nullable(buf, record.value);
-        varint::put(buf, record.headers.len() as i64);
-        for (name, value) in record.headers {
-            headers::put(buf, name, *value);
-        }
+        record.headers.put(buf);
         self.count += 1;
         (self.count - 1) as u32
     }
@@ -112,17 +101,21 @@ impl BatchBuilder {
         self.count
     }
 
-    /// Compresses the records and fills in all of the header but the stamp.
-    pub(crate) fn close(self, codec: Compression) -> ClosedBatch {
+    /// Compresses the records, into `spare`, and fills in all of the header but the stamp.
+    pub(crate) fn close(self, codec: Compression, spare: impl FnOnce() -> BytesMut) -> ClosedBatch {
         let Self {
             mut buf,
             base_timestamp,
             max_timestamp,
             count,
         } = self;
-        if let Some(records) = compression::compress(codec, &buf[layout::RECORDS..]) {
-            buf.truncate(layout::RECORDS);
-            buf.extend_from_slice(&records);
+        let mut left_over = None;
+        if codec != Compression::None {
+            let mut packed = spare();
+            packed.clear();
+            packed.put_bytes(0, layout::RECORDS);
+            compression::compress(codec, &buf[layout::RECORDS..], &mut packed);
+            left_over = Some(std::mem::replace(&mut buf, packed));
         }
         let mut set = |at: usize, bytes: &[u8]| buf[at..at + bytes.len()].copy_from_slice(bytes);
         set(layout::LEADER_EPOCH, &(-1_i32).to_be_bytes());
@@ -134,25 +127,19 @@ impl BatchBuilder {
         set(layout::RECORD_COUNT, &count.to_be_bytes());
         let length = (buf.len() - layout::LENGTH_OVERHEAD) as i32;
         buf[layout::BATCH_LENGTH..][..4].copy_from_slice(&length.to_be_bytes());
-        ClosedBatch { buf, count }
+        ClosedBatch {
+            batch: buf.freeze(),
+            left_over,
+        }
     }
 }
 
 /// A full batch without its producer's stamp.
 pub(crate) struct ClosedBatch {
-    buf: BytesMut,
-    count: i32,
-}
-
-impl ClosedBatch {
-    pub(crate) fn count(&self) -> i32 {
-        self.count
-    }
-
-    /// The batch, which only [`restamp`] makes fit to be sent.
-    pub(crate) fn unstamped(self) -> Bytes {
-        self.buf.freeze()
-    }
+    /// Only [`restamp`] makes it fit to be sent.
+    pub(crate) batch: Bytes,
+    /// The memory in which it was filled, where it is another.
+    pub(crate) left_over: Option<BytesMut>,
 }
 
 /// Sets the stamp and with it the checksum, which covers it.

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::{
-    BatchProblem, Compression, Headers,
+    BatchProblem, Compression, Headers, OutgoingHeaders,
     encoder::{BatchBuilder, MAX_RECORD_OVERHEAD, ProducerStamp, RecordParts, restamp},
     layout,
     walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
@@ -52,7 +52,7 @@ fn encode(records: &[Owned], codec: Compression) -> Vec<u8> {
             timestamp: record.timestamp,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
-            headers: &headers,
+            headers: OutgoingHeaders::Pairs(&headers),
         };
         let before = batch.len();
         let payload = parts.payload_size();
@@ -64,7 +64,7 @@ fn encode(records: &[Owned], codec: Compression) -> Vec<u8> {
         epoch: 1,
         base_sequence: 77,
     };
-    restamp(batch.close(codec).unstamped(), stamp).to_vec()
+    restamp(batch.close(codec, BytesMut::new).batch, stamp).to_vec()
 }
 
 /// As a broker stores it: base offset and epoch lie outside the checksum.

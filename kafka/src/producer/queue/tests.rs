@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use bytes::Bytes;
 
 use super::*;
-use crate::producer::{Delivery, RecordMetadata, delivery::Acked, verdict::judge};
+use crate::producer::{
+    Delivery, RecordMetadata, delivery::Acked, pool::BufferPool, verdict::judge,
+};
 use crate::records::{
-    layout,
+    OutgoingHeaders, layout,
     walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
 };
 
@@ -36,7 +38,7 @@ fn append(queue: &mut Queue, value: &str, since: Instant) -> Delivery {
         timestamp: 0,
         key: None,
         value: Some(value.as_bytes()),
-        headers: &[],
+        headers: OutgoingHeaders::Pairs(&[]),
     };
     let payload = parts.payload_size();
     let largest = payload + crate::records::encoder::MAX_RECORD_OVERHEAD;
@@ -44,9 +46,13 @@ fn append(queue: &mut Queue, value: &str, since: Instant) -> Delivery {
     Delivery::new(appended.state, appended.index, 0)
 }
 
+fn seal(shipment: Shipment) -> (Shipment, Bytes) {
+    shipment.seal(rules().compression, &BufferPool::new(0))
+}
+
 fn take(queue: &mut Queue, now: Instant) -> Option<Shipment> {
     match queue.next(now, Some(ID), false, &rules()) {
-        Next::Ship(shipment) => Some(shipment),
+        Next::Ship(shipment) => Some(seal(shipment).0),
         Next::Nothing | Next::Later(_) => None,
     }
 }
@@ -104,7 +110,7 @@ fn records_gather_while_a_batch_is_in_flight() {
     assert!(take(&mut queue, now).is_none(), "one in flight");
     conclude(queue.settle(now, shipment, answer(None, 5), &rules()));
     let shipment = take(&mut queue, now).unwrap();
-    assert_eq!(values(&shipment.bytes), ["b", "c"]);
+    assert_eq!(values(&shipment.bytes()), ["b", "c"]);
     conclude(queue.settle(now, shipment, answer(None, 6), &rules()));
     let offsets: Vec<_> = [first, second, third]
         .map(|delivery| result(delivery).unwrap().unwrap().offset)
@@ -126,9 +132,9 @@ fn full_batches_go_in_order_and_give_their_memory_back() {
     let mut seen = Vec::new();
     let mut released = 0;
     while let Some(shipment) = take(&mut queue, now) {
-        assert!(shipment.bytes.len() <= 1000);
+        assert!(shipment.bytes().len() <= 1000);
         seen.extend(
-            values(&shipment.bytes)
+            values(&shipment.bytes())
                 .iter()
                 .map(|value| value[..1].to_owned()),
         );
@@ -145,7 +151,7 @@ fn a_retried_batch_goes_first_and_keeps_its_sequence() {
     let mut queue = queue();
     let _first = append(&mut queue, "a", now);
     let shipment = take(&mut queue, now).unwrap();
-    let bytes = shipment.bytes.clone();
+    let bytes = shipment.bytes();
     let _second = append(&mut queue, "b", now);
     let outcome = queue.settle(
         now,
@@ -159,7 +165,7 @@ fn a_retried_batch_goes_first_and_keeps_its_sequence() {
         panic!("no pause")
     };
     let again = take(&mut queue, at).unwrap();
-    assert_eq!(again.bytes, bytes);
+    assert_eq!(again.bytes(), bytes);
 }
 
 #[test]
@@ -267,7 +273,7 @@ fn a_deadline_that_passes_in_flight_answers_at_once_and_fences_later() {
     assert!(released > 0);
     let _next = append(&mut queue, "b", late);
     let next = take(&mut queue, late).unwrap();
-    assert_eq!(values(&next.bytes), ["b"]);
+    assert_eq!(values(&next.bytes()), ["b"]);
     assert_eq!(next.stamp.map(|stamp| stamp.epoch), Some(1));
 }
 
@@ -303,7 +309,7 @@ fn a_batch_too_large_for_the_topic_is_split() {
         if code.is_none() {
             let stamp = shipment.stamp.unwrap();
             assert_eq!((stamp.epoch, i64::from(stamp.base_sequence)), (0, base));
-            log.extend(values(&shipment.bytes));
+            log.extend(values(&shipment.bytes()));
         }
         conclude(queue.settle(now, shipment, answer(code, base), &rules()));
     }
@@ -321,7 +327,7 @@ fn a_single_record_too_large_names_its_size() {
     let mut queue = queue();
     let delivery = append(&mut queue, "a", now);
     let shipment = take(&mut queue, now).unwrap();
-    let size = shipment.bytes.len();
+    let size = shipment.bytes().len();
     conclude(queue.settle(
         now,
         shipment,
@@ -355,8 +361,10 @@ fn a_producer_id_that_is_refused_is_not_used_again() {
     let Next::Ship(again) = queue.next(later, Some(fresh), false, &rules()) else {
         panic!("not sent again")
     };
-    assert_eq!(again.stamp.map(|stamp| stamp.producer_id), Some(2));
-    assert_eq!(values(&again.bytes), ["a"]);
+    let (_, again) = seal(again);
+    let stamp = &again[layout::PRODUCER_ID..layout::PRODUCER_EPOCH];
+    assert_eq!(stamp, 2_i64.to_be_bytes());
+    assert_eq!(values(&again), ["a"]);
 }
 
 #[test]
@@ -475,7 +483,7 @@ proptest! {
             now += Duration::from_millis(pause);
             let producer = ProducerId { id: fresh_id, epoch: 0 };
             if let Next::Ship(shipment) = queue.next(now, Some(producer), false, &rules()) {
-                let bytes = shipment.bytes.clone();
+                let (shipment, bytes) = seal(shipment);
                 let lost = Answer { verdict: Verdict::Retry { refresh: true, unclear: true }, ..answer(None, -1) };
                 let given = match fate {
                     Fate::NeverArrives => lost,
