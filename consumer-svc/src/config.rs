@@ -54,7 +54,7 @@ pub fn program() -> Program {
             "ORDER_MEMORY",
             "100000",
             group::SERVICE,
-            "Recent orders remembered (about 40 bytes each), so that a repeat costs nothing and a \
+            "Recent orders remembered (32 to 64 bytes each), so that a repeat costs nothing and a \
              conflict is noticed; 0: none.",
         ),
         Opt::new(
@@ -65,7 +65,7 @@ pub fn program() -> Program {
         ),
         Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
-            "16384",
+            "4096",
             group::KAFKA,
             "Most orders in processing at a time.",
         ),

@@ -1,10 +1,11 @@
 //! The three events that processing an order sends.
 
-use kafka::{Delivery, OutgoingRecord, ProduceError, Producer};
+use kafka::{Delivery, EncodedRecord, HeaderTemplate, ProduceError, Producer};
+use proto::headers::{CE_ID, CE_TIME, TRACEPARENT};
 use proto::identity::{self, Step};
 use proto::{
-    EventHeaders, EventType, Header, Notification, Order, OrderStatusEvent, Rfc3339, Status,
-    Traceparent, TypeIds, UuidText,
+    EventHeaders, EventType, Notification, Order, OrderStatusEvent, Rfc3339, Status, Traceparent,
+    TypeIds, UuidText,
 };
 
 use crate::rules::Verdict;
@@ -15,9 +16,46 @@ pub const SOURCE: &str = "/consumer-svc";
 /// Where the events of orders go.
 #[derive(Debug)]
 pub struct EventTopics {
-    pub order_status: String,
-    pub notifications: String,
-    pub type_ids: TypeIds,
+    order_status: Destination,
+    notifications: Destination,
+}
+
+impl EventTopics {
+    /// From the topics' names.
+    pub fn new(order_status: &str, notifications: &str, type_ids: &TypeIds) -> Self {
+        let destination = |topic: &str, event_type| Destination {
+            topic: topic.to_owned(),
+            headers: template(event_type, type_ids.get(event_type)),
+        };
+        Self {
+            order_status: destination(order_status, EventType::OrderStatusChanged),
+            notifications: destination(notifications, EventType::OrderResult),
+        }
+    }
+}
+
+/// A topic, and the headers of the events in it.
+#[derive(Debug)]
+struct Destination {
+    topic: String,
+    /// To be filled with id, time and trace.
+    headers: HeaderTemplate<3>,
+}
+
+fn template(event_type: EventType, type_id: Option<&str>) -> HeaderTemplate<3> {
+    let example = EventHeaders {
+        id: &UuidText::new(identity::derived("", Step::Status(Status::Created))),
+        event_type,
+        source: SOURCE,
+        time: &Rfc3339::from_millis(0),
+        trace: &Traceparent::new(),
+        type_id,
+    };
+    HeaderTemplate::new(
+        example.list().iter().copied(),
+        [CE_ID, CE_TIME, TRACEPARENT],
+    )
+    .expect("an event has each of these headers once")
 }
 
 /// What was decided on one order, ready to be written as events.
@@ -40,7 +78,16 @@ enum Part {
 
 /// How many events an order makes.
 pub const PARTS: usize = 3;
-const ALL: [Part; PARTS] = [Part::Created, Part::Outcome, Part::Result];
+
+/// Where the events of one order are written before the producer copies them into its batches.
+#[derive(Debug, Default)]
+pub struct Drafts([Draft; PARTS]);
+
+#[derive(Debug, Default)]
+struct Draft {
+    body: Vec<u8>,
+    headers: Vec<u8>,
+}
 
 impl<'a> OrderEvents<'a> {
     /// `trace` is the span of this processing, parent of whoever reads the events; `timestamp` the
@@ -62,141 +109,100 @@ impl<'a> OrderEvents<'a> {
         }
     }
 
-    /// Puts the events into the producer's buffer, in order. `body` is scratch.
+    /// Puts the events into the producer's buffer, in order: all of them, or none.
     ///
     /// # Errors
-    /// The producer's, [`ProduceError::BufferFull`] among them; `sent` has what got in.
+    /// The producer's, [`ProduceError::BufferFull`] among them.
     pub fn enqueue(
         &self,
         producer: &Producer,
-        sent: &mut Deliveries,
-        body: &mut Vec<u8>,
-    ) -> Result<(), ProduceError> {
-        for (slot, part) in sent.0.iter_mut().zip(ALL) {
-            let event = self.event(part, body);
-            let headers = self.headers(&event).list();
-            *slot = Some(producer.enqueue(&self.record(&event, body, &headers))?);
-        }
-        Ok(())
+        drafts: &mut Drafts,
+    ) -> Result<[Delivery; PARTS], ProduceError> {
+        producer.enqueue_all(&self.records(drafts))
     }
 
-    /// Sends the events that are not in `sent` yet one after another, waiting for room for each, in
-    /// line with all others who wait for it.
+    /// Waits for room first, in line with all others who wait for it.
     ///
     /// # Errors
-    /// The first failure; those behind it are not sent.
-    pub async fn send_rest(
-        &self,
+    /// The producer's.
+    pub async fn enqueue_waiting(
+        self,
         producer: &Producer,
-        sent: &Deliveries,
-    ) -> Result<(), ProduceError> {
-        let mut body = Vec::new();
-        for (slot, part) in sent.0.iter().zip(ALL) {
-            if slot.is_none() {
-                let event = self.event(part, &mut body);
-                let headers = self.headers(&event).list();
-                producer.send(&self.record(&event, &body, &headers)).await?;
-            }
-        }
-        Ok(())
+    ) -> Result<[Delivery; PARTS], ProduceError> {
+        let mut drafts = Drafts::default();
+        producer
+            .enqueue_all_waiting(&self.records(&mut drafts))
+            .await
     }
 
-    /// Writes the body; says the rest.
-    fn event(&self, part: Part, body: &mut Vec<u8>) -> Event<'_> {
-        let order_id = &*self.order.order_id;
+    fn records<'d>(&'d self, drafts: &'d mut Drafts) -> [EncodedRecord<'d>; PARTS] {
+        let [created, outcome, result] = drafts.0.each_mut();
+        [
+            self.record(Part::Created, created),
+            self.record(Part::Outcome, outcome),
+            self.record(Part::Result, result),
+        ]
+    }
+
+    fn record<'d>(&'d self, part: Part, draft: &'d mut Draft) -> EncodedRecord<'d> {
+        let Draft { body, headers } = draft;
         body.clear();
-        let (topic, event_type, step) = match part {
-            Part::Created | Part::Outcome => {
-                let (status, reason) = match part {
-                    Part::Created => (Status::Created, None),
-                    _ => (self.verdict.status(), self.verdict.reason()),
-                };
-                OrderStatusEvent {
-                    order_id: order_id.into(),
-                    status,
-                    reason: reason.map(Into::into),
-                    updated_at: Some(self.time.as_str().into()),
-                }
-                .write(body);
-                (
-                    &self.topics.order_status,
-                    EventType::OrderStatusChanged,
-                    Step::Status(status),
-                )
-            }
-            Part::Result => {
-                let outcome = self.verdict.outcome();
-                Notification {
-                    order_id: order_id.into(),
-                    status: outcome,
-                    user_id: self.order.user_id.as_deref().map(Into::into),
-                    reason: self.verdict.reason().map(Into::into),
-                }
-                .write(body);
-                (
-                    &self.topics.notifications,
-                    EventType::OrderResult,
-                    Step::Result(outcome),
-                )
-            }
+        let (destination, step) = match part {
+            Part::Created => self.status(Status::Created, None, body),
+            Part::Outcome => self.status(self.verdict.status(), self.verdict.reason(), body),
+            Part::Result => self.result(body),
         };
-        Event {
-            topic,
-            event_type,
-            id: UuidText::new(identity::derived(order_id, step)),
-        }
-    }
-
-    fn headers<'e>(&'e self, event: &'e Event<'_>) -> EventHeaders<'e> {
-        EventHeaders {
-            id: &event.id,
-            event_type: event.event_type,
-            source: SOURCE,
-            time: &self.time,
-            trace: &self.trace,
-            type_id: self.topics.type_ids.get(event.event_type),
-        }
-    }
-
-    fn record<'e>(
-        &'e self,
-        event: &Event<'e>,
-        body: &'e [u8],
-        headers: &'e [Header<'e>],
-    ) -> OutgoingRecord<'e> {
-        OutgoingRecord {
-            topic: event.topic,
+        let order_id = &*self.order.order_id;
+        let id = UuidText::new(identity::derived(order_id, step));
+        let values = [id.as_bytes(), self.time.as_bytes(), self.trace.as_bytes()];
+        EncodedRecord {
+            topic: &destination.topic,
             partition: None,
-            key: Some(self.order.order_id.as_bytes()),
+            key: Some(order_id.as_bytes()),
             value: Some(body),
-            headers,
+            headers: destination.headers.fill(values, headers),
             timestamp: Some(self.timestamp),
         }
     }
-}
 
-/// One event, without its body.
-struct Event<'a> {
-    topic: &'a str,
-    event_type: EventType,
-    id: UuidText,
-}
-
-/// The events of one order that are on their way.
-#[derive(Default)]
-pub struct Deliveries([Option<Delivery>; PARTS]);
-
-impl Deliveries {
-    /// Waits until all are acknowledged.
-    ///
-    /// # Errors
-    /// The first failure, after waiting for all: what is given up must not land behind a repeat.
-    pub async fn all(self) -> Result<(), ProduceError> {
-        let mut result = Ok(());
-        for delivery in self.0.into_iter().flatten() {
-            let delivered = delivery.await.map(drop);
-            result = result.and(delivered);
+    fn status(
+        &self,
+        status: Status,
+        reason: Option<&str>,
+        body: &mut Vec<u8>,
+    ) -> (&Destination, Step) {
+        OrderStatusEvent {
+            order_id: (&*self.order.order_id).into(),
+            status,
+            reason: reason.map(Into::into),
+            updated_at: Some(self.time.as_str().into()),
         }
-        result
+        .write(body);
+        (&self.topics.order_status, Step::Status(status))
     }
+
+    fn result(&self, body: &mut Vec<u8>) -> (&Destination, Step) {
+        let outcome = self.verdict.outcome();
+        Notification {
+            order_id: (&*self.order.order_id).into(),
+            status: outcome,
+            user_id: self.order.user_id.as_deref().map(Into::into),
+            reason: self.verdict.reason().map(Into::into),
+        }
+        .write(body);
+        (&self.topics.notifications, Step::Result(outcome))
+    }
+}
+
+/// Waits until all are acknowledged.
+///
+/// # Errors
+/// The first failure, after waiting for all: what is given up must not land behind a repeat.
+pub async fn acknowledged(sent: &mut [Delivery; PARTS]) -> Result<(), ProduceError> {
+    let mut result = Ok(());
+    for delivery in sent {
+        let delivered = delivery.await.map(drop);
+        result = result.and(delivered);
+    }
+    result
 }

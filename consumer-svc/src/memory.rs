@@ -3,12 +3,15 @@
 //! Best effort: it is bounded, lies in memory and knows only what this instance has seen. Whoever
 //! keeps state takes the first outcome of an order, with or without it.
 
-use std::collections::HashMap;
+mod generation;
+
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use proto::Order;
+
+use self::generation::{Generation, Seen};
 
 /// Recent orders by the hashes of their ids. Two generations: when the younger one is full, the
 /// older is forgotten; so between half the capacity and all of it is remembered, with no bookkeeping
@@ -27,17 +30,6 @@ struct Generations {
     old: Generation,
 }
 
-type Generation = HashMap<u64, Seen, PassThrough>;
-
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// Hash of the id and the content together: were two ids to share a hash, their orders would be
-    /// taken for a conflict, which an operator sees, never for a repeat, which nobody sees.
-    content: u64,
-    /// All events of the order have been acknowledged.
-    settled: bool,
-}
-
 /// What the memory says of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meeting {
@@ -53,13 +45,10 @@ pub enum Meeting {
 
 /// Names an order that is being processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    id: u64,
-    content: u64,
-}
+pub struct Ticket(Seen);
 
 impl OrderMemory {
-    /// Remembers up to `capacity` orders (about 40 bytes each); 0 remembers none.
+    /// Remembers up to `capacity` orders (32 to 64 bytes each); 0 remembers none.
     pub fn new(capacity: usize) -> Self {
         Self {
             hasher: RandomState::default(),
@@ -75,12 +64,12 @@ impl OrderMemory {
             return Meeting::Process(ticket);
         }
         let mut generations = self.generations.lock();
-        match generations.find(ticket.id) {
-            Some(seen) if seen.content != ticket.content => Meeting::Conflict,
-            Some(seen) if seen.settled => Meeting::Duplicate,
+        match generations.find(&ticket.0) {
+            Some(seen) if !seen.has_content_of(&ticket.0) => Meeting::Conflict,
+            Some(seen) if seen.is_settled() => Meeting::Duplicate,
             Some(_) => Meeting::Process(ticket),
             None => {
-                generations.put(ticket, false, self.capacity);
+                generations.put(ticket.0, self.capacity);
                 Meeting::Process(ticket)
             }
         }
@@ -91,12 +80,16 @@ impl OrderMemory {
         if self.capacity == 0 {
             return;
         }
+        let Ticket(mut seen) = ticket;
         let mut generations = self.generations.lock();
-        match generations.find(ticket.id) {
-            Some(seen) if seen.content == ticket.content => seen.settled = true,
+        match generations.find(&seen) {
+            Some(known) if known.has_content_of(&seen) => known.settle(),
             Some(_) => {}
             // Forgotten while it was processed.
-            None => generations.put(ticket, true, self.capacity),
+            None => {
+                seen.settle();
+                generations.put(seen, self.capacity);
+            }
         }
     }
 
@@ -107,58 +100,24 @@ impl OrderMemory {
         order.product.hash(&mut hasher);
         order.quantity.hash(&mut hasher);
         order.user_id.hash(&mut hasher);
-        Ticket {
-            id,
-            content: hasher.finish(),
-        }
+        Ticket(Seen::new(id, hasher.finish()))
     }
 }
 
 impl Generations {
-    fn find(&mut self, id: u64) -> Option<&mut Seen> {
-        match self.young.get_mut(&id) {
+    fn find(&mut self, like: &Seen) -> Option<&mut Seen> {
+        match self.young.find(like) {
             Some(seen) => Some(seen),
-            None => self.old.get_mut(&id),
+            None => self.old.find(like),
         }
     }
 
-    fn put(&mut self, ticket: Ticket, settled: bool, capacity: usize) {
+    fn put(&mut self, seen: Seen, capacity: usize) {
         if self.young.len() >= capacity {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        let Ticket { id, content } = ticket;
-        self.young.insert(id, Seen { content, settled });
-    }
-}
-
-/// The keys are hashes already.
-#[derive(Debug, Default, Clone, Copy)]
-struct PassThrough;
-
-impl BuildHasher for PassThrough {
-    type Hasher = Given;
-
-    fn build_hasher(&self) -> Given {
-        Given(0)
-    }
-}
-
-struct Given(u64);
-
-impl Hasher for Given {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+        self.young.insert(seen);
     }
 }
 
@@ -227,7 +186,7 @@ mod tests {
         }
         let known = |id: &str| {
             let ticket = memory.ticket(&order(id, 1));
-            memory.generations.lock().find(ticket.id).is_some()
+            memory.generations.lock().find(&ticket.0).is_some()
         };
         assert!(ids[995..].iter().all(|id| known(id)), "half is always kept");
         assert!(!ids[..990].iter().any(|id| known(id)));

@@ -14,7 +14,7 @@ use proto::dead_letter::is_for_another_group;
 use proto::headers::TRACEPARENT;
 use proto::{DecodeError, Order, Spelling, Traceparent, order_id};
 
-use crate::events::{Deliveries, EventTopics, OrderEvents};
+use crate::events::{Drafts, EventTopics, OrderEvents, acknowledged};
 use crate::memory::{Meeting, OrderMemory};
 use crate::order_log::OrderLog;
 use crate::order_metrics::OrderMetrics;
@@ -36,8 +36,7 @@ pub struct OrderProcessing {
 }
 
 thread_local! {
-    /// Where events are written before the producer copies them into its batch.
-    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static DRAFTS: RefCell<Drafts> = RefCell::default();
 }
 
 impl Handler for OrderProcessing {
@@ -67,9 +66,22 @@ impl Handler for OrderProcessing {
             }
         };
         let verdict = self.rules.judge(&order);
-        let trace = Traceparent::continued(record.headers.get(TRACEPARENT));
-        let events = OrderEvents::new(&self.topics, &order, &verdict, trace, now_millis());
-        if let Err(error) = self.send(&events).await {
+        let enqueued = {
+            let trace = Traceparent::continued(record.headers.get(TRACEPARENT));
+            let events = OrderEvents::new(&self.topics, &order, &verdict, trace, now_millis());
+            match DRAFTS.with_borrow_mut(|drafts| events.enqueue(&self.producer, drafts)) {
+                // Boxed: it is rare, and would make every handler's future larger.
+                Err(ProduceError::BufferFull { .. }) => {
+                    Box::pin(events.enqueue_waiting(&self.producer)).await
+                }
+                enqueued => enqueued,
+            }
+        };
+        let result = match enqueued {
+            Ok(mut sent) => acknowledged(&mut sent).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
             return failed(&error);
         }
         self.memory.settle(ticket);
@@ -102,22 +114,6 @@ impl OrderProcessing {
         };
         let value = record.value.as_deref().ok_or(DecodeError::Null)?;
         Order::decode(value, spelling)
-    }
-
-    /// Sends the three events and waits for their acknowledgements.
-    async fn send(&self, events: &OrderEvents<'_>) -> Result<(), ProduceError> {
-        let mut sent = Deliveries::default();
-        let enqueued = BODY.with_borrow_mut(|body| events.enqueue(&self.producer, &mut sent, body));
-        let rest = match enqueued {
-            Ok(()) => Ok(()),
-            // Boxed: it is rare, and would make every handler's future larger.
-            Err(ProduceError::BufferFull { .. }) => {
-                Box::pin(events.send_rest(&self.producer, &sent)).await
-            }
-            Err(error) => Err(error),
-        };
-        // Whatever became of the rest: what got in must not land behind a repeat.
-        sent.all().await.and(rest)
     }
 }
 

@@ -119,11 +119,11 @@ fn processing(
         producer,
         group: group.clone(),
         snake_topic: config.orders_topic.to_string(),
-        topics: EventTopics {
-            order_status: config.order_status_topic.to_string(),
-            notifications: config.notifications_topic.to_string(),
-            type_ids: config.type_ids.clone(),
-        },
+        topics: EventTopics::new(
+            config.order_status_topic.as_str(),
+            config.notifications_topic.as_str(),
+            &config.type_ids,
+        ),
         rules: config.rules.clone(),
         memory: OrderMemory::new(config.order_memory),
         log,
