@@ -51,6 +51,9 @@ pub struct FeedConfig {
     pub ring_bytes: usize,
     /// Clients that may read older records from Kafka at once; others wait their turn.
     pub catch_ups: usize,
+    /// How long one of them may read; then its stream ends, and the client comes back from where it
+    /// is and waits its turn like the others.
+    pub catch_up_turn: Duration,
 }
 
 impl Default for FeedConfig {
@@ -60,6 +63,7 @@ impl Default for FeedConfig {
             ring_records: 4_096,
             ring_bytes: 4 << 20,
             catch_ups: 16,
+            catch_up_turn: Duration::from_secs(30),
         }
     }
 }
@@ -87,6 +91,9 @@ pub struct Feed {
 
 /// How long a client waits before it connects again after the stream ended.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How long a resuming client waits for a partition that this instance has not heard of yet.
+const UNKNOWN_PARTITION: Duration = Duration::from_secs(5);
 
 impl Feed {
     /// A feed of `topics`; reads nothing before [`Feed::follow`].
@@ -141,6 +148,8 @@ impl Feed {
             hub: self.hub.clone(),
             client: self.client.clone(),
             permits: self.catch_ups.clone(),
+            turn: self.config.catch_up_turn,
+            patience: UNKNOWN_PARTITION,
             key,
         };
         let stop = stop.clone();

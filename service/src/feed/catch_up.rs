@@ -15,13 +15,18 @@ pub(super) struct CatchUp {
     pub(super) hub: Arc<Hub>,
     pub(super) client: kafka::Client,
     pub(super) permits: Arc<Semaphore>,
+    /// How long a permit may be held.
+    pub(super) turn: Duration,
+    /// How long a partition is waited for that only the client knows: another instance may have
+    /// heard of it first. What is still unknown then was never given out.
+    pub(super) patience: Duration,
     pub(super) key: Option<String>,
 }
 
 /// How often to look whether a reader has passed offsets without records, such as markers.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The client went away.
+/// The client went away, or is sent away.
 struct Gone;
 
 impl CatchUp {
@@ -34,7 +39,11 @@ impl CatchUp {
     async fn bring(&self, mut sender: EventSender, since: Since) -> Result<(), Gone> {
         let mut seen = HashSet::new();
         let mut position = match since {
-            Since::Event(position) => position,
+            Since::Event(mut position) => {
+                self.begun(&sender, Hub::position).await?;
+                self.check(&sender, &mut position).await?;
+                position
+            }
             Since::Now => self.begun(&sender, Hub::position).await?,
             Since::Recent { seen: places } => {
                 seen = places
@@ -87,13 +96,46 @@ impl CatchUp {
         }
     }
 
-    /// Reads from Kafka at `position`, sends what is wanted, and returns as soon as the hub can
-    /// take over.
+    /// Takes partitions out of `position` that do not exist: nothing would ever come of them.
+    async fn check(&self, sender: &EventSender, position: &mut Position) -> Result<(), Gone> {
+        let known = async {
+            loop {
+                let moved = self.hub.moved();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                if self.hub.knows(position) {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(self.patience, known) => {}
+            () = sender.closed() => return Err(Gone),
+        }
+        self.hub.forget_unknown(position);
+        Ok(())
+    }
+
+    /// Reads from Kafka at `position` until the hub can take over, for one turn at most.
     async fn read(&self, sender: &EventSender, position: &mut Position) -> Result<(), Gone> {
         let _permit = tokio::select! {
             permit = self.permits.acquire() => permit,
             () = sender.closed() => return Err(Gone),
         };
+        match tokio::time::timeout(self.turn, self.read_on(sender, position)).await {
+            Ok(result) => result,
+            Err(_) => {
+                // Also past events that were not wanted, so that the next turn begins further on.
+                sender.try_send(EventFrame::position(&position.to_string()));
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Reads from Kafka at `position`, sends what is wanted, and returns as soon as the hub can
+    /// take over. Dropped, `position` is what has been sent.
+    async fn read_on(&self, sender: &EventSender, position: &mut Position) -> Result<(), Gone> {
         let topics = self.hub.topics();
         let offsets: HashMap<TopicPartition, i64> = position
             .iter()
@@ -131,9 +173,11 @@ impl CatchUp {
                     resumed,
                 }) => {
                     if let Some(topic) = self.hub.topic_index(&partition.topic) {
-                        position.set(topic, partition.partition, resumed);
-                        let reset = reset(position, &partition, asked, resumed);
+                        let mut after = position.clone();
+                        after.set(topic, partition.partition, resumed);
+                        let reset = reset(&after, &partition, asked, resumed);
                         send(sender, reset).await?;
+                        *position = after;
                     }
                 }
                 None => {}
@@ -156,15 +200,17 @@ impl CatchUp {
         let Some(topic) = self.hub.topic_index(&record.topic) else {
             return Ok(());
         };
-        position.advance(topic, record.partition, record.offset + 1);
-        match self
-            .hub
-            .event(record)
-            .filter(|event| wanted(event, self.key.as_deref()))
-        {
-            Some(event) => send(sender, frame(&event, position)).await,
-            None => Ok(()),
+        let next = record.offset + 1;
+        let event = self.hub.event(record);
+        if let Some(event) = event.filter(|event| wanted(event, self.key.as_deref())) {
+            let mut after = position.clone();
+            after.advance(topic, record.partition, next);
+            send(sender, frame(&event, &after)).await?;
+            *position = after;
+        } else {
+            position.advance(topic, record.partition, next);
         }
+        Ok(())
     }
 }
 
@@ -195,3 +241,6 @@ async fn send(sender: &EventSender, frame: EventFrame) -> Result<(), Gone> {
         Err(Gone)
     }
 }
+
+#[cfg(test)]
+mod tests;

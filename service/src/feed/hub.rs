@@ -235,6 +235,17 @@ impl Hub {
         Attach::Attached
     }
 
+    /// Whether all partitions of `position` have been heard of here.
+    pub(super) fn knows(&self, position: &Position) -> bool {
+        self.state.lock().knows(position)
+    }
+
+    /// Takes out of `position` what [`Hub::knows`] not.
+    pub(super) fn forget_unknown(&self, position: &mut Position) {
+        let state = self.state.lock();
+        position.retain(|topic, partition| state.position.get(topic, partition).is_some());
+    }
+
     /// Whether a client that has seen everything before `position` needs nothing that is not here.
     pub(super) fn takes_over(&self, position: &Position) -> bool {
         self.state.lock().takes_over(position)
@@ -249,10 +260,13 @@ impl State {
             })
         };
         // A partition that only the client knows is one that the reader has yet to find.
-        let known = |(topic, partition, _): (usize, i32, i64)| {
-            self.position.get(topic, partition).is_some()
-        };
-        self.begun && self.position.iter().all(here) && position.iter().all(known)
+        self.begun && self.position.iter().all(here) && self.knows(position)
+    }
+
+    fn knows(&self, position: &Position) -> bool {
+        position
+            .iter()
+            .all(|(topic, partition, _)| self.position.get(topic, partition).is_some())
     }
 }
 

@@ -46,6 +46,12 @@ impl Position {
         *entry = next.max(*entry);
     }
 
+    /// Keeps the partitions that `keep` says so of.
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize, i32) -> bool) {
+        self.next
+            .retain(|&(topic, partition), _| keep(topic, partition));
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, i32, i64)> {
         self.next
             .iter()
