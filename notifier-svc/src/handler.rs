@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
 use proto::{DecodeError, Notification, order_id};
-use service::db::{Database, GroupWriter, WriteError};
+use service::db::{Database, GroupWriter, WriteError, storable, storable_key};
 
 use crate::console::Console;
 use crate::notification_metrics::NotificationMetrics;
@@ -87,11 +87,42 @@ fn new_notification(record: &ConsumerRecord) -> Result<NewNotification, DecodeEr
     Ok(NewNotification {
         order_id: notification.order_id.into_owned(),
         status: notification.status,
-        user_id: notification.user_id.map(Into::into),
-        reason: notification.reason.map(Into::into),
+        user_id: notification.user_id.map(storable_key),
+        reason: notification.reason.map(storable),
         topic: record.topic.to_string(),
         partition: record.partition,
         offset: record.offset,
         received_at: now_millis(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kafka::Headers;
+
+    use super::*;
+
+    #[test]
+    fn odd_text_is_stored_and_no_dead_letter() {
+        let user = "u".repeat(5_000);
+        let value = format!(
+            r#"{{"order_id":"1","status":"REJECTED","user_id":"{user}","reason":"a\u0000b"}}"#
+        );
+        let record = ConsumerRecord {
+            topic: "notifications".into(),
+            partition: 1,
+            offset: 7,
+            timestamp: 0,
+            leader_epoch: -1,
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers: Headers::default(),
+            attempt: 1,
+        };
+        let stored = new_notification(&record).unwrap();
+        assert_eq!(stored.reason.as_deref(), Some("a\u{fffd}b"));
+        // More than PostgreSQL's index would take.
+        assert!(stored.user_id.unwrap().len() < 2_704);
+    }
 }

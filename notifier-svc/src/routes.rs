@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::Rfc3339;
 use serde::Serialize;
-use service::db::{Database, is_unavailable};
+use service::db::{Database, is_unavailable, storable_key};
 use service::http::{FieldProblem, Problem, Request, Response, Router, StatusCode, json};
 
 use crate::store::{self, Filter, StoredNotification};
@@ -97,12 +97,13 @@ fn filter(user_id: Option<String>, limit: Option<String>) -> Result<Filter, Prob
     };
     let user_id = user_id.filter(|text| !text.is_empty());
     if user_id.as_ref().is_some_and(|user| user.contains('\0')) {
-        // PostgreSQL's text cannot hold it, so nobody has such an id.
+        // It is stored with a stand-in, so nobody has such an id.
         return Err(Problem::unprocessable(vec![FieldProblem {
             field: "userId".into(),
             detail: "must not contain a null character".into(),
         }]));
     }
+    let user_id = user_id.map(|user| storable_key(user.into()));
     Ok(Filter { user_id, limit })
 }
 

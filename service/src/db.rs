@@ -10,8 +10,10 @@ mod failure;
 mod file;
 mod group_writer;
 mod migration;
+mod text;
 
 pub use database::{Database, DatabaseKind, is_readable};
 pub use failure::is_unavailable;
 pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};
+pub use text::{storable, storable_key};

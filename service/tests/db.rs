@@ -1,5 +1,7 @@
 //! The database layer, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use service::CancellationToken;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{
@@ -308,4 +310,84 @@ async fn a_failed_write_makes_it_not_ready_until_writing_works() {
     assert_eq!(count(&database).await, 1);
     stop.cancel();
     watching.await.unwrap();
+}
+
+/// PostgreSQL's answer to one of two transactions that wait for each other.
+#[derive(Debug, thiserror::Error)]
+#[error("deadlock detected")]
+struct Deadlock;
+
+impl sqlx::error::DatabaseError for Deadlock {
+    fn message(&self) -> &str {
+        "deadlock detected"
+    }
+
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        Some("40P01".into())
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> sqlx::error::ErrorKind {
+        sqlx::error::ErrorKind::Other
+    }
+}
+
+/// [`Things`] whose first transactions end in a deadlock.
+struct Colliding {
+    collisions: AtomicUsize,
+}
+
+impl BatchWrite for Colliding {
+    type Item = (String, i64);
+    type Output = usize;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[Self::Item],
+    ) -> Result<Vec<usize>, sqlx::Error> {
+        let written = Things.write(connection, items).await?;
+        let left = self
+            .collisions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        match left {
+            Ok(_) => Err(sqlx::Error::Database(Box::new(Deadlock))),
+            Err(_) => Ok(written),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadlock_is_tried_again_and_is_no_database_away() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let colliding = |collisions| {
+        let write = Colliding {
+            collisions: AtomicUsize::new(collisions),
+        };
+        GroupWriter::spawn(database.clone(), write, GroupWriterConfig::default())
+    };
+    let once = colliding(1).write(("once".to_owned(), 1)).await;
+    assert_eq!(once.unwrap(), 1);
+    let twice = colliding(2).write(("twice".to_owned(), 1)).await;
+    assert!(
+        matches!(twice, Err(WriteError::Unavailable(_))),
+        "{twice:?}"
+    );
+    assert!(database.is_ready());
+    assert_eq!(count(&database).await, 1);
 }

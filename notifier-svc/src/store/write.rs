@@ -46,9 +46,13 @@ impl BatchWrite for NotificationWrite {
              ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
             placeholders(items.len(), COLUMNS)
         );
+        // Two instances that insert the same orders in different sequence would wait for each other.
+        // Of one order the first stays first.
+        let mut in_order: Vec<&NewNotification> = items.iter().map(AsRef::as_ref).collect();
+        in_order.sort_by(|a, b| a.order_id.cmp(&b.order_id));
         // Not kept as a prepared statement: nearly every batch has another length.
         let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
-        for item in items {
+        for item in in_order {
             query = query
                 .bind(&item.order_id)
                 .bind(item.status.as_str())

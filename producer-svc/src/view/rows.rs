@@ -1,7 +1,6 @@
-use std::borrow::Cow;
-
 use kafka::ConsumerRecord;
 use proto::{DecodeError, Order, OrderStatusEvent, Spelling};
+use service::db::storable;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -51,15 +50,6 @@ fn at(record: &ConsumerRecord) -> OrderEvent {
         time: record.timestamp,
         reason: None,
         content: None,
-    }
-}
-
-/// PostgreSQL's text holds no NUL, so a visible stand-in is stored.
-fn storable(text: Cow<'_, str>) -> String {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
-    } else {
-        text.into_owned()
     }
 }
 

@@ -91,7 +91,10 @@ impl BatchWrite for InsertEvents {
         items: &[OrderEvent],
     ) -> Result<Vec<bool>, sqlx::Error> {
         let mut inserted = HashSet::new();
-        let mut rest = items;
+        // Two instances that insert the same records in different sequence would wait for each other.
+        let mut in_order: Vec<&OrderEvent> = items.iter().collect();
+        in_order.sort_by_key(|event| (&event.topic, event.partition, event.offset));
+        let mut rest = &in_order[..];
         while !rest.is_empty() {
             let (chunk, tail) = rest.split_at(chunk_size(rest.len()));
             insert(connection, chunk, &mut inserted).await?;
@@ -154,7 +157,7 @@ fn placeholders(rows: usize, columns: usize) -> String {
 
 async fn insert(
     connection: &mut AnyConnection,
-    events: &[OrderEvent],
+    events: &[&OrderEvent],
     inserted: &mut HashSet<Place>,
 ) -> Result<(), sqlx::Error> {
     let text = format!(

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::failure::is_unavailable;
+use super::failure::{is_conflict, is_unavailable};
 use super::file::DatabaseFile;
 use super::migration::{MigrateError, Migration, migrate};
 use crate::config::DatabaseConfig;
@@ -166,8 +166,8 @@ impl Database {
     }
 
     /// Runs what begins with [`Database::begin_write`] and ends with a commit, five seconds at
-    /// most. Where the database is at fault it is no longer [`Database::is_ready`] until a write
-    /// succeeds.
+    /// most. Where the database is at fault, and not another transaction that was in the way, it is
+    /// no longer [`Database::is_ready`] until a write succeeds.
     ///
     /// # Errors
     /// Its own, or that there was no answer in time: then it may have been committed nevertheless.
@@ -178,6 +178,7 @@ impl Database {
         let result = within(LIMIT, transaction).await;
         if let Err(error) = &result
             && is_unavailable(error)
+            && !is_conflict(error)
         {
             self.ready.send_replace(false);
             self.trouble.send_replace(Some(error.to_string()));

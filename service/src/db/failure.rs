@@ -16,6 +16,13 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether another transaction was in the way, and the same one may succeed at once: SQLSTATE class
+/// 40, such as a deadlock (40P01), which PostgreSQL ends by taking one of the two.
+pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.len() == 5 && code.starts_with("40"))
+}
+
 /// PostgreSQL: SQLSTATE classes 22 data exception, 23 constraint, 54 beyond a limit of the program
 /// (such as the size of an index row). SQLite: the primary result code (low byte) of TOOBIG 18,
 /// CONSTRAINT 19, MISMATCH 20.

@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
-use super::failure::is_unavailable;
+use super::failure::{is_conflict, is_unavailable};
 
 /// How a batch of items is written inside one transaction.
 pub trait BatchWrite: Send + Sync + 'static {
@@ -148,7 +148,19 @@ fn failure(error: sqlx::Error) -> WriteError {
     }
 }
 
+/// Once more where another instance's transaction was in the way.
 async fn transaction<W: BatchWrite>(
+    database: &Database,
+    write: &W,
+    items: &[W::Item],
+) -> Result<Vec<W::Output>, sqlx::Error> {
+    match attempt(database, write, items).await {
+        Err(error) if is_conflict(&error) => attempt(database, write, items).await,
+        result => result,
+    }
+}
+
+async fn attempt<W: BatchWrite>(
     database: &Database,
     write: &W,
     items: &[W::Item],
