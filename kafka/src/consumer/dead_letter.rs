@@ -38,16 +38,19 @@ const MAX_REASON: usize = 2000;
 pub struct DeadLetters {
     /// Sends them. It must write to the cluster that the consumer reads from.
     pub producer: Producer,
-    /// Appended to the source topic's name. Default `-dlt`.
+    /// Appended to the source topic's name. Default [`DeadLetters::SUFFIX`].
     pub suffix: String,
 }
 
 impl DeadLetters {
+    /// What a topic of dead letters is called: its source's name and this.
+    pub const SUFFIX: &'static str = "-dlt";
+
     /// To `<topic>-dlt`, by this producer.
     pub fn new(producer: Producer) -> Self {
         Self {
             producer,
-            suffix: "-dlt".to_owned(),
+            suffix: Self::SUFFIX.to_owned(),
         }
     }
 

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use kafka::DeadLetters;
+
 use super::value::Value;
 
 /// A topic's name as Kafka allows it (`org.apache.kafka.common.internals.Topic`): 1 to 249 of
@@ -10,7 +12,7 @@ use super::value::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicName(String);
 
-const MAX: usize = 249 - "-dlt".len();
+const MAX: usize = 249 - DeadLetters::SUFFIX.len();
 
 impl Value for TopicName {
     fn parse(text: &str) -> Result<Self, String> {

@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
-use kafka::{Client, NewTopic};
+use kafka::{Client, DeadLetters, NewTopic};
 use tokio_util::sync::CancellationToken;
 
 use super::explained;
@@ -10,7 +11,14 @@ use crate::health::HealthPart;
 /// Topics a service needs, with the partitions they get where they do not exist.
 #[derive(Clone, Debug, Default)]
 pub struct TopicPlan {
-    topics: Vec<(String, i32)>,
+    topics: Vec<(String, Partitions)>,
+}
+
+#[derive(Clone, Debug)]
+enum Partitions {
+    Number(i32),
+    /// As many as this topic has, or will get.
+    As(String),
 }
 
 /// Pauses between attempts.
@@ -21,17 +29,49 @@ impl TopicPlan {
         Self::default()
     }
 
-    pub fn topic(mut self, name: &str, partitions: i32) -> Self {
-        if !self.topics.iter().any(|(known, _)| known == name) {
-            self.topics.push((name.to_owned(), partitions));
+    pub fn topic(self, name: &str, partitions: i32) -> Self {
+        self.add(name.to_owned(), Partitions::Number(partitions))
+    }
+
+    /// A topic that is consumed: with its dead letters, which get the partitions that it has.
+    pub fn consumed(self, name: &str, partitions: i32) -> Self {
+        self.topic(name, partitions).add(
+            format!("{name}{}", DeadLetters::SUFFIX),
+            Partitions::As(name.to_owned()),
+        )
+    }
+
+    fn add(mut self, name: String, partitions: Partitions) -> Self {
+        if !self.topics.iter().any(|(known, _)| *known == name) {
+            self.topics.push((name, partitions));
         }
         self
     }
 
-    /// A topic that is consumed: with its dead letters.
-    pub fn consumed(self, name: &str, partitions: i32) -> Self {
-        self.topic(name, partitions)
-            .topic(&format!("{name}-dlt"), partitions)
+    /// What is not among `existing` (with their partitions), and the partitions it gets.
+    fn missing(&self, existing: &HashMap<&str, i32>) -> Vec<(String, i32)> {
+        let planned = |name: &str| {
+            let (_, partitions) = self.topics.iter().find(|(known, _)| known == name)?;
+            match partitions {
+                Partitions::Number(number) => Some(*number),
+                Partitions::As(_) => None,
+            }
+        };
+        self.topics
+            .iter()
+            .filter(|(name, _)| !existing.contains_key(&**name))
+            .map(|(name, partitions)| {
+                let partitions = match partitions {
+                    Partitions::Number(number) => *number,
+                    Partitions::As(source) => existing
+                        .get(&**source)
+                        .copied()
+                        .or_else(|| planned(source))
+                        .unwrap_or(1),
+                };
+                (name.clone(), partitions)
+            })
+            .collect()
     }
 }
 
@@ -83,19 +123,19 @@ async fn attempt(
 ) -> Result<Vec<String>, kafka::Error> {
     let admin = client.admin();
     let existing = admin.topics().await?;
-    let missing: Vec<&(String, i32)> = plan
-        .topics
+    let existing: HashMap<&str, i32> = existing
         .iter()
-        .filter(|(name, _)| !existing.iter().any(|topic| *topic.name == **name))
+        .map(|topic| (&*topic.name, topic.partitions.len() as i32))
         .collect();
+    let missing = plan.missing(&existing);
     if missing.is_empty() || !config.create_topics {
-        return Ok(missing.into_iter().map(|(name, _)| name.clone()).collect());
+        return Ok(missing.into_iter().map(|(name, _)| name).collect());
     }
     let new: Vec<NewTopic> = missing
-        .iter()
+        .into_iter()
         .map(|(name, partitions)| NewTopic {
-            name: name.clone(),
-            partitions: *partitions,
+            name,
+            partitions,
             replication: config.topic_replication_factor,
             configs: Vec::new(),
         })
@@ -114,4 +154,36 @@ async fn attempt(
         );
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_get_the_partitions_of_their_source() {
+        let plan = TopicPlan::new()
+            .topic("orders", 3)
+            .consumed("orders", 3)
+            .consumed("statuses", 3);
+        let missing = |existing: &[(&'static str, i32)]| {
+            let existing = existing.iter().copied().collect();
+            let mut missing = plan.missing(&existing);
+            missing.sort();
+            missing
+        };
+        let topic = |name: &str, partitions| (name.to_owned(), partitions);
+        assert_eq!(
+            missing(&[("orders", 12), ("statuses", 1)]),
+            [topic("orders-dlt", 12), topic("statuses-dlt", 1)]
+        );
+        assert_eq!(
+            missing(&[("orders-dlt", 5)]),
+            [
+                topic("orders", 3),
+                topic("statuses", 3),
+                topic("statuses-dlt", 3)
+            ]
+        );
+    }
 }
