@@ -16,8 +16,8 @@ mod value;
 mod values;
 
 pub use common::{
-    Common, DatabaseConfig, HttpConfig, KafkaConfig, OffsetReset, ShutdownConfig, Strategy,
-    common_options, common_options_without_database,
+    Common, DatabaseConfig, HttpConfig, KafkaConfig, ShutdownConfig, common_options,
+    common_options_without_database,
 };
 pub use option::{Opt, group};
 pub use program::{Command, Invocation, Parsed, Program};

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use kafka::{Compression, Security};
+use kafka::{Assignor, AutoOffsetReset, Compression, Security};
 
 use super::option::{Opt, group};
 use super::security::{read_security, security_options};
@@ -36,9 +36,10 @@ pub struct KafkaConfig {
     pub security: Security,
     /// The service's first group.
     pub group_id: String,
-    pub auto_offset_reset: OffsetReset,
-    /// Names of assignment strategies, most wanted first.
-    pub assignment_strategy: Vec<Strategy>,
+    /// Where a group without a committed offset begins.
+    pub auto_offset_reset: AutoOffsetReset,
+    /// How a group divides partitions, most wanted first.
+    pub assignment_strategy: Vec<Assignor>,
     pub group_instance_id: Option<String>,
     /// Without a heartbeat for this long, an instance's partitions go to others.
     pub session_timeout: Duration,
@@ -50,45 +51,6 @@ pub struct KafkaConfig {
     pub buffer_memory: usize,
     /// How what is sent is compressed.
     pub compression: Compression,
-}
-
-/// `KAFKA_AUTO_OFFSET_RESET`: where a group without a committed offset begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetReset {
-    Earliest,
-    Latest,
-    /// An error instead.
-    None,
-}
-
-impl Value for OffsetReset {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "earliest" => Ok(Self::Earliest),
-            "latest" => Ok(Self::Latest),
-            "none" => Ok(Self::None),
-            _ => Err("must be earliest, latest or none".to_owned()),
-        }
-    }
-}
-
-/// `KAFKA_ASSIGNMENT_STRATEGY`: how a group divides partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    Range,
-    RoundRobin,
-    CooperativeSticky,
-}
-
-impl Value for Strategy {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "range" => Ok(Self::Range),
-            "roundrobin" => Ok(Self::RoundRobin),
-            "cooperative-sticky" => Ok(Self::CooperativeSticky),
-            _ => Err("must name range, roundrobin or cooperative-sticky".to_owned()),
-        }
-    }
 }
 
 /// Listeners and the bounds of what they take.
@@ -122,6 +84,14 @@ pub struct ShutdownConfig {
     pub drain_delay: Duration,
     /// From the end of the drain delay to exit 1.
     pub timeout: Duration,
+}
+
+impl ShutdownConfig {
+    /// How long a consumer may spend on records in its handler's hands: most of the time, with some
+    /// left for the last commit and for the producer.
+    pub fn drain(&self) -> Duration {
+        self.timeout.mul_f64(0.7)
+    }
 }
 
 /// The options that every service has.
@@ -579,10 +549,10 @@ mod tests {
         let common = read(&[("DATABASE_URL", "postgres://localhost/carts")]).unwrap();
         assert_eq!(common.http.max_body_bytes, 65_536);
         assert_eq!(common.http.request_timeout, Duration::from_secs(5));
-        assert_eq!(common.kafka.auto_offset_reset, OffsetReset::Earliest);
+        assert_eq!(common.kafka.auto_offset_reset, AutoOffsetReset::Earliest);
         assert_eq!(
             common.kafka.assignment_strategy,
-            [Strategy::CooperativeSticky]
+            [Assignor::CooperativeSticky]
         );
         assert_eq!(common.kafka.buffer_memory, 32 << 20);
         #[cfg(feature = "embedded")]

@@ -47,6 +47,24 @@ impl Value for kafka::Compression {
     }
 }
 
+impl Value for kafka::AutoOffsetReset {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            "none" => Ok(Self::None),
+            _ => Err("must be earliest, latest or none".to_owned()),
+        }
+    }
+}
+
+impl Value for kafka::Assignor {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "must name range, roundrobin or cooperative-sticky".to_owned())
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {

@@ -1,10 +1,8 @@
 use std::time::Duration;
 
-use kafka::{
-    Assignor, AutoOffsetReset, Client, ClientConfig, ConfigError, ConsumerBuilder, ProducerBuilder,
-};
+use kafka::{Client, ClientConfig, ConfigError, ConsumerBuilder, ProducerBuilder};
 
-use crate::config::{KafkaConfig, OffsetReset, Strategy};
+use crate::config::KafkaConfig;
 
 /// Longest time to open a connection: a broker that swallows packets must not use up a request's
 /// patience.
@@ -40,20 +38,8 @@ impl KafkaConfig {
     pub fn consumer(&self, client: &Client, group: &str) -> ConsumerBuilder {
         client
             .consumer(group)
-            .auto_offset_reset(match self.auto_offset_reset {
-                OffsetReset::Earliest => AutoOffsetReset::Earliest,
-                OffsetReset::Latest => AutoOffsetReset::Latest,
-                OffsetReset::None => AutoOffsetReset::None,
-            })
-            .assignors(
-                self.assignment_strategy
-                    .iter()
-                    .map(|strategy| match strategy {
-                        Strategy::Range => Assignor::Range,
-                        Strategy::RoundRobin => Assignor::RoundRobin,
-                        Strategy::CooperativeSticky => Assignor::CooperativeSticky,
-                    }),
-            )
+            .auto_offset_reset(self.auto_offset_reset)
+            .assignors(self.assignment_strategy.iter().copied())
             .group_instance_id(self.group_instance_id.as_deref())
             .session_timeout(self.session_timeout)
             // Java's advice: no more than a third of the session.
