@@ -471,7 +471,11 @@ async fn readiness_tells_vital_from_optional() {
     assert!(ask("/readyz").await.contains("shutting down"));
     assert!(ask("/livez").await.starts_with("HTTP/1.1 200"));
     assert!(ask("/openapi.json").await.contains("3.1.0"));
-    assert!(ask("/metrics").await.contains("# EOF"));
+    let metrics = ask("/metrics").await;
+    assert!(
+        metrics.contains("text/plain; version=0.0.4") && !metrics.contains("# EOF"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]

@@ -59,10 +59,51 @@ async fn readyz(health: Health, request: Request) -> Result<Response, Problem> {
         .with("degraded", serde_json::json!(report.degraded)))
 }
 
-async fn scrape(metrics: Metrics, _: Request) -> Result<Response, Problem> {
-    Ok(with_type(
-        StatusCode::OK,
-        Bytes::from(metrics.render()),
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    ))
+/// Prometheus text, or OpenMetrics for who asks for it, as Prometheus itself does.
+async fn scrape(metrics: Metrics, request: Request) -> Result<Response, Problem> {
+    let accept = request.header_named("accept").unwrap_or_default();
+    let (body, content_type) = if takes_openmetrics(accept) {
+        (
+            metrics.render_openmetrics(),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )
+    } else {
+        (metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    Ok(with_type(StatusCode::OK, Bytes::from(body), content_type))
+}
+
+fn takes_openmetrics(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("application/openmetrics-text"));
+        // A weight of 0 is a refusal.
+        let refused = parts.any(|part| {
+            part.strip_prefix("q=")
+                .is_some_and(|weight| weight.parse() == Ok(0.0))
+        });
+        named && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_for_who_asks_for_it() {
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1";
+        assert!(takes_openmetrics(prometheus));
+        for other in [
+            "",
+            "*/*",
+            "text/plain;version=0.0.4",
+            "application/openmetrics-text; q=0, text/plain",
+        ] {
+            assert!(!takes_openmetrics(other), "{other}");
+        }
+    }
 }
