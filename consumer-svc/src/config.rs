@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use proto::{EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options_without_database,
@@ -185,11 +183,5 @@ impl Config {
                 values.mistake(topic.variable, format!("must differ from {other}"));
             }
         }
-    }
-
-    /// How long the shutdown may spend on orders in processing: most of its time, with some left
-    /// for the last commit.
-    pub fn drain(&self) -> Duration {
-        self.common.shutdown.timeout.mul_f64(0.7)
     }
 }

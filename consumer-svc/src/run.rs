@@ -6,7 +6,8 @@ use service::duties::{Duties, RunError};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Server, service_routes};
 use service::kafka_glue::{
-    KafkaStats, ProcessDurations, Timed, TopicPlan, make_topics, watch_consumer, watch_kafka,
+    ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume, make_topics,
+    watch_consumer, watch_kafka,
 };
 use service::metrics::Metrics;
 
@@ -60,7 +61,7 @@ pub async fn run(
         .consumer(&client, &common.kafka.group_id)
         .topics([config.order_topic.as_str(), config.orders_topic.as_str()])
         .max_in_flight(config.max_in_flight)
-        .shutdown_drain(config.drain())
+        .shutdown_drain(common.shutdown.drain())
         .dead_letters(DeadLetters::new(producer.clone()))
         .build(processing(
             &config,
@@ -75,13 +76,16 @@ pub async fn run(
         "order processing watch",
         watch_consumer(
             consumer.stats(),
-            health.vital("order processing"),
+            ConsumerHealth {
+                consumes: health.vital("order processing"),
+                unhindered: health.optional("order processing, in part"),
+            },
             stop.clone(),
         ),
     );
     let ending = stop.clone();
     duties.spawn("order processing", async move {
-        consumer.run(ending.cancelled()).await.map(drop)
+        consume(consumer, ending.cancelled()).await
     });
     let ending = stop.clone();
     duties.spawn_quiet("order log", async move {

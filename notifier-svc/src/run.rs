@@ -7,7 +7,8 @@ use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Server, service_routes};
 use service::kafka_glue::{
-    KafkaStats, ProcessDurations, TopicPlan, make_topics, watch_consumer, watch_kafka,
+    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
+    watch_kafka,
 };
 use service::metrics::Metrics;
 
@@ -93,6 +94,7 @@ pub async fn run(
         .consumer(&client, group)
         .topics([topic])
         .max_in_flight(config.max_in_flight)
+        .shutdown_drain(common.shutdown.drain())
         .dead_letters(DeadLetters::new(dead_letters.clone()))
         .build(ProcessDurations::new(&metrics).timed(handler, group, [topic]))
         .map_err(start)?;
@@ -101,13 +103,16 @@ pub async fn run(
         "notifications watch",
         watch_consumer(
             consumer.stats(),
-            health.optional("notifications"),
+            ConsumerHealth {
+                consumes: health.optional("notifications"),
+                unhindered: health.optional("notifications, in part"),
+            },
             stop.clone(),
         ),
     );
     let ending = stop.clone();
     duties.spawn("notifications", async move {
-        consumer.run(ending.cancelled()).await.map(drop)
+        consume(consumer, ending.cancelled()).await
     });
 
     let feed = Feed::new(client, &[topic], NotificationSource, FeedConfig::default());

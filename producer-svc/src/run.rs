@@ -8,7 +8,10 @@ use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
-use service::kafka_glue::{KafkaStats, TopicPlan, make_topics, watch_consumer, watch_kafka};
+use service::kafka_glue::{
+    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
+    watch_kafka,
+};
 use service::metrics::Metrics;
 
 use crate::status_feed::{self, StatusSource};
@@ -151,29 +154,36 @@ impl View {
         let store = ViewStore::new(database, metrics);
         let dead_letters = kafka.producer(client).build().map_err(start)?;
         stats.add_producer(&dead_letters);
+        let topics = [
+            config.order_topic.as_str(),
+            config.orders_topic.as_str(),
+            config.order_status_topic.as_str(),
+        ];
+        let handler = ViewHandler::new(config, store.clone(), metrics);
+        let handler = ProcessDurations::new(metrics).timed(handler, &kafka.group_id, topics);
         let consumer = kafka
             .consumer(client, &kafka.group_id)
-            .topics([
-                config.order_topic.as_str(),
-                config.orders_topic.as_str(),
-                config.order_status_topic.as_str(),
-            ])
+            .topics(topics)
             .max_in_flight(VIEW_IN_FLIGHT)
             .dead_letters(DeadLetters::new(dead_letters.clone()))
-            .build(ViewHandler::new(config, store.clone(), metrics))
+            .shutdown_drain(config.common.shutdown.drain())
+            .build(handler)
             .map_err(start)?;
         stats.add_consumer(consumer.stats());
         duties.spawn_quiet(
             "order view watch",
             watch_consumer(
                 consumer.stats(),
-                health.optional("order view"),
+                ConsumerHealth {
+                    consumes: health.optional("order view"),
+                    unhindered: health.optional("order view, in part"),
+                },
                 stop.clone(),
             ),
         );
         let ending = stop.clone();
         duties.spawn("order view", async move {
-            consumer.run(ending.cancelled()).await.map(drop)
+            consume(consumer, ending.cancelled()).await
         });
 
         let feed = Feed::new(

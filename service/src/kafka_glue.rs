@@ -1,6 +1,7 @@
 //! Configuration to client, topics made at start, health by asking, statistics as metrics.
 
 mod connect;
+mod consume;
 mod explained;
 mod process_duration;
 mod stats;
@@ -8,9 +9,10 @@ mod topics;
 mod watch;
 mod watch_consumer;
 
+pub use consume::{ConsumeError, consume};
 pub use explained::explained;
 pub use process_duration::{ProcessDurations, Timed};
 pub use stats::KafkaStats;
 pub use topics::{TopicPlan, make_topics};
 pub use watch::watch_kafka;
-pub use watch_consumer::watch_consumer;
+pub use watch_consumer::{ConsumerHealth, watch_consumer};

@@ -8,29 +8,43 @@ use crate::health::HealthPart;
 /// How often to look; the consumer itself refreshes its statistics four times a second.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Reports whether a consumer is a member of its group and gets on, until `stop`.
+/// Where a consumer's health is reported.
+#[derive(Clone, Debug)]
+pub struct ConsumerHealth {
+    /// It is a member of its group and gets on, be it with one partition.
+    pub consumes: HealthPart,
+    /// Nothing holds any of its partitions.
+    pub unhindered: HealthPart,
+}
+
+/// Reports how a consumer does, until `stop`.
 pub async fn watch_consumer(
     stats: ConsumerStatsHandle,
-    health: HealthPart,
+    health: ConsumerHealth,
     stop: CancellationToken,
 ) {
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = interval.tick() => match problem(&stats.snapshot()) {
-                None => {
-                    health.up();
-                }
-                Some(problem) => {
-                    health.down(problem);
-                }
-            },
+            _ = interval.tick() => {
+                let stats = stats.snapshot();
+                report(&health.consumes, standstill(&stats));
+                report(&health.unhindered, hindrance(&stats));
+            }
         }
     }
 }
 
-fn problem(stats: &ConsumerStats) -> Option<String> {
+fn report(part: &HealthPart, problem: Option<String>) {
+    match problem {
+        None => part.up(),
+        Some(problem) => part.down(problem),
+    };
+}
+
+/// Why nothing is consumed at all.
+fn standstill(stats: &ConsumerStats) -> Option<String> {
     let group = &stats.group;
     match &stats.state {
         ConsumerState::Running => {}
@@ -39,14 +53,92 @@ fn problem(stats: &ConsumerStats) -> Option<String> {
     if stats.member_id.is_empty() {
         return Some(format!("not a member of group {group} at the moment"));
     }
+    if stats.partitions.iter().any(|p| p.problem.is_none()) {
+        return None;
+    }
+    // Without partitions there is nothing to stand still.
+    held(stats).map(|problem| format!("group {group}: all partitions are held; {problem}"))
+}
+
+/// What holds a part of it.
+fn hindrance(stats: &ConsumerStats) -> Option<String> {
     if stats.stuck > 0 {
         return Some(format!(
-            "group {group}: {} records are stuck in their handler",
-            stats.stuck
+            "group {}: {} records are stuck in their handler",
+            stats.group, stats.stuck
         ));
     }
+    held(stats)
+}
+
+fn held(stats: &ConsumerStats) -> Option<String> {
     stats.partitions.iter().find_map(|partition| {
         let problem = partition.problem.as_ref()?;
         Some(format!("{}: {problem}", partition.partition))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::{PartitionStats, TopicPartition};
+
+    use super::*;
+
+    /// A member with these partitions' problems.
+    fn running(problems: &[Option<&str>]) -> ConsumerStats {
+        let partition = |(index, problem): (usize, &Option<&str>)| PartitionStats {
+            partition: TopicPartition::new("t", index as i32),
+            committed: None,
+            position: None,
+            high_watermark: None,
+            unfinished: 0,
+            oldest_unfinished: None,
+            dead_letters_pending: 0,
+            problem: problem.map(str::to_owned),
+        };
+        ConsumerStats {
+            group: "g".into(),
+            state: ConsumerState::Running,
+            member_id: "m".to_owned(),
+            partitions: problems.iter().enumerate().map(partition).collect(),
+            ..ConsumerStats::default()
+        }
+    }
+
+    #[test]
+    fn one_partition_that_is_held_is_no_standstill() {
+        let part = running(&[None, Some("letters wait")]);
+        assert_eq!(standstill(&part), None);
+        assert_eq!(hindrance(&part).unwrap(), "t-1: letters wait");
+        let whole = running(&[Some("no leader"), Some("letters wait")]);
+        assert!(standstill(&whole).unwrap().contains("t-0: no leader"));
+        let free = running(&[None]);
+        assert_eq!((standstill(&free), hindrance(&free)), (None, None));
+        let idle = running(&[]);
+        assert_eq!((standstill(&idle), hindrance(&idle)), (None, None));
+    }
+
+    #[test]
+    fn a_stuck_record_is_no_standstill() {
+        let stuck = ConsumerStats {
+            stuck: 1,
+            ..running(&[None])
+        };
+        assert_eq!(standstill(&stuck), None);
+        assert!(hindrance(&stuck).unwrap().contains("1 records are stuck"));
+    }
+
+    #[test]
+    fn who_is_no_member_or_paused_stands_still() {
+        let outside = ConsumerStats {
+            member_id: String::new(),
+            ..running(&[])
+        };
+        assert!(standstill(&outside).unwrap().contains("not a member"));
+        let paused = ConsumerStats {
+            state: ConsumerState::Paused("database away".to_owned()),
+            ..running(&[None])
+        };
+        assert!(standstill(&paused).unwrap().contains("database away"));
+    }
 }
