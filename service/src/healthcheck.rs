@@ -22,11 +22,9 @@ fn ask(address: SocketAddr, timeout: Duration) -> Result<(), String> {
     let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
     stream.set_read_timeout(Some(timeout)).map_err(failed)?;
     stream.set_write_timeout(Some(timeout)).map_err(failed)?;
-    write!(
-        stream,
-        "GET /livez HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )
-    .map_err(failed)?;
+    // In one piece: a server may answer and close at the first.
+    let request = format!("GET /livez HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).map_err(failed)?;
     if &head[..9] == b"HTTP/1.1 " && &head[9..] == b"200" {
