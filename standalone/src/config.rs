@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use service::config::{Mistakes, Opt, Program, Values, group};
 
@@ -20,6 +21,8 @@ pub(crate) struct Config {
 pub(crate) struct BrokerConfig {
     pub(crate) address: SocketAddr,
     pub(crate) data: PathBuf,
+    /// Age at which records go, whole segments at a time.
+    pub(crate) retention: Duration,
 }
 
 /// The variables of the services' addresses.
@@ -27,18 +30,27 @@ pub(crate) const PRODUCER_ADDR: &str = "PRODUCER_HTTP_ADDR";
 pub(crate) const CONSUMER_ADDR: &str = "CONSUMER_HTTP_ADDR";
 pub(crate) const NOTIFIER_ADDR: &str = "NOTIFIER_HTTP_ADDR";
 
-/// What each service of this process has for itself, so that it cannot be set for all at once.
-const NOT_SHARED: [&str; 9] = [
-    "HTTP_ADDR",
-    "KAFKA_GROUP_ID",
-    "KAFKA_GROUP_INSTANCE_ID",
-    "DATABASE_URL",
-    "DB_HOST",
-    "DB_PORT",
-    "DB_USER",
-    "DB_PASSWORD",
-    "DB_NAME",
+/// What each service of this process has for itself, so that it cannot be set for all at once, and
+/// what to do instead.
+const NOT_SHARED: [(&str, &str); 9] = [
+    (
+        "HTTP_ADDR",
+        "is each service's own; set PRODUCER_HTTP_ADDR, CONSUMER_HTTP_ADDR, NOTIFIER_HTTP_ADDR",
+    ),
+    ("KAFKA_GROUP_ID", OWN_PROCESSES),
+    ("KAFKA_GROUP_INSTANCE_ID", OWN_PROCESSES),
+    ("DATABASE_URL", IN_DATA_DIR),
+    ("DB_HOST", IN_DATA_DIR),
+    ("DB_PORT", IN_DATA_DIR),
+    ("DB_USER", IN_DATA_DIR),
+    ("DB_PASSWORD", IN_DATA_DIR),
+    ("DB_NAME", IN_DATA_DIR),
 ];
+
+const OWN_PROCESSES: &str =
+    "is each service's own; to set it, run the services as processes of their own";
+const IN_DATA_DIR: &str = "is each service's own; here they are SQLite files in DATA_DIR. For \
+                           PostgreSQL run the services as processes of their own";
 
 /// The command line: this program's own options, and every option that the services share.
 pub(crate) fn program() -> Program {
@@ -54,6 +66,12 @@ pub(crate) fn program() -> Program {
             "127.0.0.1:9092",
             group::KAFKA,
             "Where the embedded broker listens. Not started with KAFKA_BOOTSTRAP_SERVERS set.",
+        ),
+        Opt::new(
+            "BROKER_RETENTION",
+            "7d",
+            group::KAFKA,
+            "How long the embedded broker keeps records.",
         ),
         Opt::new(
             PRODUCER_ADDR,
@@ -90,9 +108,14 @@ pub(crate) fn program() -> Program {
             let known = options
                 .iter()
                 .any(|o: &Opt| o.variable() == option.variable());
-            if !known && !NOT_SHARED.contains(&option.variable()) {
-                options.push(option);
+            if known {
+                continue;
             }
+            let own = NOT_SHARED.iter().find(|(own, _)| *own == option.variable());
+            options.push(match own {
+                Some((variable, instead)) => Opt::foreign(variable, instead),
+                None => option,
+            });
         }
     }
     Program {
@@ -112,6 +135,11 @@ impl Config {
         let broker = BrokerConfig {
             address: values.get("BROKER_ADDR"),
             data: data.join("broker"),
+            retention: values.checked(
+                "BROKER_RETENTION",
+                "must be longer than 0",
+                |retention: &Duration| !retention.is_zero(),
+            ),
         };
         let broker = (!values.is_given("KAFKA_BOOTSTRAP_SERVERS")).then_some(broker);
 
@@ -152,5 +180,56 @@ impl Config {
             values.adopt_mistakes(service);
         }
         values.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use service::config::Parsed;
+
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Config, String> {
+        let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let folder = tempfile::tempdir().unwrap();
+        let Parsed::Invocation(invocation) = program().parse([], vars, folder.path()) else {
+            panic!("printed");
+        };
+        Config::read(invocation.values).map_err(|mistakes| mistakes.to_string())
+    }
+
+    #[test]
+    fn what_each_service_has_for_itself_is_refused_with_advice() {
+        for (variable, value, advice) in [
+            ("HTTP_ADDR", "0.0.0.0:80", "PRODUCER_HTTP_ADDR"),
+            ("DATABASE_URL", "postgres://u:hunter2@h/d", "DATA_DIR"),
+            ("DB_PASSWORD", "hunter2", "DATA_DIR"),
+            ("KAFKA_GROUP_ID", "g", "processes of their own"),
+        ] {
+            let text = read(&[(variable, value)]).unwrap_err();
+            assert!(
+                text.contains(variable) && text.contains(advice) && !text.contains("hunter2"),
+                "{text}"
+            );
+        }
+        assert!(read(&[]).is_ok());
+    }
+
+    #[test]
+    fn the_brokers_log_has_a_retention() {
+        let retention = |vars: &[(&str, &str)]| read(vars).map(|c| c.broker.unwrap().retention);
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(retention(&[]), Ok(7 * day));
+        assert_eq!(retention(&[("BROKER_RETENTION", "36h")]), Ok(day * 3 / 2));
+        assert!(retention(&[("BROKER_RETENTION", "0s")]).is_err());
+    }
+
+    #[test]
+    fn the_example_file_has_every_option() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example");
+        let example = std::fs::read_to_string(example).unwrap();
+        assert_eq!(example, program().env_example());
     }
 }

@@ -70,6 +70,7 @@ async fn open_broker(config: &mut Config) -> Result<Option<Broker>, broker::Star
     };
     let mut settings = broker::Config::new(&wanted.data);
     settings.listen = wanted.address;
+    settings.retention = Some(wanted.retention);
     let broker = Broker::start(settings).await?;
     let address = broker.addr().to_string();
     for common in [

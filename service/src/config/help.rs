@@ -93,6 +93,7 @@ fn row(text: &mut String, option: &Opt) {
         Kind::Switch => {
             let _ = writeln!(text, "    {flag}");
         }
+        Kind::Foreign(_) => return,
     }
     let default = match (option.kind, option.default) {
         (Kind::Switch, _) => String::new(),

@@ -20,6 +20,15 @@ pub(crate) enum Kind {
     Flag,
     /// Flag alone, without a value.
     Switch,
+    /// Another program's setting; given, it is a mistake with this advice.
+    Foreign(&'static str),
+}
+
+impl Kind {
+    /// Whether the environment and the env file are asked.
+    pub(crate) fn is_variable(self) -> bool {
+        matches!(self, Self::Setting | Self::Foreign(_))
+    }
 }
 
 /// Headings of `--help`, in the order in which they are printed.
@@ -63,6 +72,20 @@ impl Opt {
             group,
             secret: false,
             kind: Kind::Setting,
+        }
+    }
+
+    /// A setting that this program does not have and somebody may take it to have: better refused
+    /// than ignored. `instead` completes "VARIABLE …".
+    pub const fn foreign(variable: &'static str, instead: &'static str) -> Self {
+        Self {
+            variable,
+            aliases: &[],
+            default: None,
+            meaning: "",
+            group: group::SERVICE,
+            secret: true,
+            kind: Kind::Foreign(instead),
         }
     }
 

@@ -104,10 +104,14 @@ impl Program {
             .into_iter()
             .map(|option| {
                 for (pairs, origin) in sources {
-                    if origin != Origin::Flag && option.kind != Kind::Setting {
+                    if origin != Origin::Flag && !option.kind.is_variable() {
                         continue;
                     }
                     if let Some(text) = source::look_up(pairs, &option, &mut mistakes) {
+                        if let Kind::Foreign(instead) = option.kind {
+                            mistakes.add(option.variable, instead);
+                            break;
+                        }
                         return Row {
                             option,
                             text: Some(text),
@@ -350,6 +354,29 @@ mod tests {
             text.contains("--env-file") && !text.contains("hunter2"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_setting_of_other_programs_is_refused_and_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = program();
+        program.options.push(Opt::foreign("GROUP", "is X's; set Y"));
+        for (flags, vars, wrong) in [
+            (vec![], vec![("GROUP", "g")], true),
+            (vec!["--group=g"], vec![], true),
+            (vec![], vec![], false),
+        ] {
+            let flags = flags.into_iter().map(str::to_owned);
+            let vars = vars.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
+            let Parsed::Invocation(read) = program.parse(flags, vars, folder.path()) else {
+                panic!("printed");
+            };
+            match read.values.finish(()) {
+                Ok(()) => assert!(!wrong),
+                Err(text) => assert!(text.to_string().contains("GROUP is X's; set Y"), "{text}"),
+            }
+        }
+        assert!(!program.env_example().contains("GROUP"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::option::{Kind, Opt};
+use super::option::Opt;
 use super::values::Mistakes;
 
 /// Where a value was found, most important first.
@@ -42,7 +42,7 @@ pub(crate) fn look_up(pairs: &Pairs, option: &Opt, mistakes: &mut Mistakes) -> O
 pub(crate) fn environment(options: &[Opt], vars: impl Iterator<Item = (String, String)>) -> Pairs {
     let known: Vec<&str> = options
         .iter()
-        .filter(|option| option.kind == Kind::Setting)
+        .filter(|option| option.kind.is_variable())
         .flat_map(Opt::names)
         .collect();
     vars.filter(|(name, _)| known.contains(&name.as_str()))
