@@ -36,18 +36,15 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::*;
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, Request, StrBytes, VersionRange,
-};
+use kafka_protocol::messages::{ApiKey, ResponseHeader};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes, VersionRange};
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Action, Active, Subject};
-use crate::shape::{self, Shape};
 use crate::state::State;
 
 /// One API as this broker serves it.
-pub(crate) trait Api: Request + Send + Shape {
+pub(crate) trait Api: Request + Send + wire::Shape {
     /// Versions served.
     const SERVED: VersionRange;
 
@@ -152,7 +149,7 @@ pub(crate) enum RequestError {
     Malformed {
         api: ApiKey,
         version: i16,
-        reason: String,
+        reason: wire::DecodeError,
     },
     #[error("the answer to {api:?}, version {version}, cannot be encoded: {reason}")]
     Unencodable {
@@ -249,15 +246,13 @@ pub(crate) async fn answer(
             served,
         });
     }
-    let malformed = |reason: String| RequestError::Malformed {
+    let malformed = |reason| RequestError::Malformed {
         api,
         version,
         reason,
     };
-    let header_version = api.request_header_version(version);
-    shape::check_header(&frame, header_version).map_err(|error| malformed(error.to_string()))?;
-    let header = RequestHeader::decode(&mut frame, header_version)
-        .map_err(|error| malformed(error.to_string()))?;
+    let header = wire::decode_request_header(&mut frame, api.request_header_version(version))
+        .map_err(malformed)?;
     let mut call = Call {
         state: state.clone(),
         version,
@@ -281,17 +276,16 @@ async fn serve<R: Api>(
     api: ApiKey,
     call: &mut Call,
     correlation: i32,
-    mut body: Bytes,
+    body: Bytes,
     out: &mut BytesMut,
 ) -> Result<Next, RequestError> {
     let version = call.version;
-    let malformed = |reason: String| RequestError::Malformed {
+    let malformed = |reason| RequestError::Malformed {
         api,
         version,
         reason,
     };
-    shape::check::<R>(&body, version).map_err(|error| malformed(error.to_string()))?;
-    let request = R::decode(&mut body, version).map_err(|error| malformed(error.to_string()))?;
+    let request = wire::decode::<R>(body, version).map_err(malformed)?;
     call.faults = call
         .state
         .faults

@@ -14,7 +14,6 @@ mod listener;
 mod log;
 mod partition;
 mod records;
-mod shape;
 mod state;
 mod topics;
 

@@ -18,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::oneshot;
+use wire::Shape;
 
 use self::{
     driver::Shared,
@@ -79,7 +80,7 @@ impl Connection {
     ///
     /// # Cancellation
     /// A dropped call leaves the connection usable; its request may still reach the broker.
-    pub(crate) async fn call<R: Request>(
+    pub(crate) async fn call<R: Request<Response: Shape>>(
         &self,
         request: R,
         timeout: Duration,
@@ -122,7 +123,7 @@ impl Connection {
 }
 
 impl Inner {
-    async fn call_at<R: Request>(
+    async fn call_at<R: Request<Response: Shape>>(
         &self,
         request: &R,
         version: i16,

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::client::Client;
 use crate::cluster::{Cluster, ClusterView};
 use crate::consumer::backoff::{Backoff, Jitter};
-use crate::consumer::fetcher::{Chunk, FetchConfig, Fetched, Fetcher, Ticket, What};
+use crate::consumer::fetcher::{Chunk, FetchConfig, Fetched, Fetcher, Reservation, Ticket, What};
 use crate::consumer::positions::{End, positions};
 use crate::consumer::{ConsumerRecord, TopicPartition};
 use crate::error::{ConfigError, Error};
@@ -133,6 +133,7 @@ impl ReaderBuilder {
             fetched,
             partitions: Vec::new(),
             chunks: VecDeque::new(),
+            reading: None,
             events: VecDeque::new(),
             operations: FuturesUnordered::new(),
             jitter: Jitter::new(),
@@ -154,9 +155,24 @@ pub struct Reader {
     /// The index is the fetcher's slot.
     partitions: Vec<Followed>,
     chunks: VecDeque<(usize, Chunk)>,
+    /// The chunk that is being returned, a part at a time.
+    reading: Option<Reading>,
     events: VecDeque<ReaderEvent>,
     operations: FuturesUnordered<BoxFuture<'static, Done>>,
     jitter: Jitter,
+}
+
+/// Most records of one event (Java `max.poll.records`): a small answer may hold millions.
+const MAX_RECORDS: usize = 500;
+
+struct Reading {
+    slot: usize,
+    walker: Walker,
+    /// Where it stands: void once the partition's position is another.
+    position: i64,
+    /// The record behind those returned.
+    ahead: Option<ConsumerRecord>,
+    _reservation: Reservation,
 }
 
 /// What is known of a topic. What it has when the reader begins starts by `start`; what comes later
@@ -207,8 +223,15 @@ impl Reader {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
-            if let Some((slot, chunk)) = self.chunks.pop_front() {
-                let records = self.read(slot, chunk);
+            let reading = match self.reading.take() {
+                Some(reading) => Some(reading),
+                None => self
+                    .chunks
+                    .pop_front()
+                    .map(|(slot, chunk)| self.open(slot, chunk)),
+            };
+            if let Some(reading) = reading {
+                let records = self.read(reading);
                 if !records.is_empty() {
                     return ReaderEvent::Records(records);
                 }
@@ -449,31 +472,46 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, slot: usize, chunk: Chunk) -> Vec<ConsumerRecord> {
-        let followed = &mut self.partitions[slot];
-        debug_assert_eq!(followed.position, Some(chunk.from));
+    fn open(&self, slot: usize, chunk: Chunk) -> Reading {
+        let name = &self.partitions[slot].name;
+        let options = WalkOptions {
+            topic: name.topic.clone(),
+            partition: name.partition,
+            fetch_offset: chunk.from,
+            isolation: self.isolation,
+            aborted: chunk.aborted,
+            max_decompressed: MAX_DECOMPRESSED,
+        };
+        Reading {
+            slot,
+            walker: Walker::new(chunk.records, options),
+            position: chunk.from,
+            ahead: None,
+            _reservation: chunk.reservation,
+        }
+    }
+
+    /// The next records of what is being read, which stays if there are more.
+    fn read(&mut self, mut reading: Reading) -> Vec<ConsumerRecord> {
+        let followed = &mut self.partitions[reading.slot];
+        if followed.position != Some(reading.position) {
+            // What came before it could not be read, or the log was cut back.
+            return Vec::new();
+        }
         let name = followed.name.clone();
-        let mut walker = Walker::new(
-            chunk.records,
-            WalkOptions {
-                topic: name.topic.clone(),
-                partition: name.partition,
-                fetch_offset: chunk.from,
-                isolation: self.isolation,
-                aborted: chunk.aborted,
-                max_decompressed: MAX_DECOMPRESSED,
-            },
-        );
-        let mut records = Vec::new();
+        let mut records = Vec::from_iter(reading.ahead.take());
         let mut problem = None;
-        for walked in walker.by_ref() {
+        while reading.ahead.is_none()
+            && let Some(walked) = reading.walker.next()
+        {
             match walked {
                 Ok(Walked::Record(record)) => {
-                    records.push(ConsumerRecord::new(
-                        name.topic.clone(),
-                        name.partition,
-                        record,
-                    ));
+                    let record = ConsumerRecord::new(name.topic.clone(), name.partition, record);
+                    if records.len() < MAX_RECORDS {
+                        records.push(record);
+                    } else {
+                        reading.ahead = Some(record);
+                    }
                 }
                 Ok(Walked::Unreadable { offset, reason, .. }) => {
                     tracing::error!(topic = %name.topic, partition = name.partition, offset, "record passed over, it cannot be read: {reason}");
@@ -481,33 +519,41 @@ impl Reader {
                 Err(error) => problem = Some(error.to_string()),
             }
         }
-        if walker.is_cut_off() {
+        if let Some(ahead) = &reading.ahead {
+            followed.position = Some(ahead.offset);
+            reading.position = ahead.offset;
+            self.reading = Some(reading);
+            return records;
+        }
+        followed.position = Some(reading.walker.next_offset());
+        if reading.walker.is_cut_off() {
             problem = Some(format!(
                 "the batch at {name} offset {} is larger than an answer may be",
-                chunk.from
+                reading.position
             ));
         }
-        followed.position = Some(walker.next_offset());
         match problem {
             None => followed.failures = 0,
-            Some(problem) => {
-                followed.failures = followed.failures.saturating_add(1);
-                let failures = followed.failures;
-                followed.ticket = None;
-                self.fetcher.stop(slot);
-                // What lies behind the batch must not be read before it.
-                self.chunks.retain(|(of, _)| *of != slot);
-                tracing::error!(partition = %name, times = failures, "the partition is held: {problem}");
-                let wait = self.wait(failures);
-                self.operations.push(
-                    async move {
-                        tokio::time::sleep(wait).await;
-                        Done::Resume { slot }
-                    }
-                    .boxed(),
-                );
-            }
+            Some(problem) => self.hold(reading.slot, &problem),
         }
         records
+    }
+
+    /// Tries again later where the partition stands.
+    fn hold(&mut self, slot: usize, problem: &str) {
+        let followed = &mut self.partitions[slot];
+        followed.failures = followed.failures.saturating_add(1);
+        followed.ticket = None;
+        let failures = followed.failures;
+        tracing::error!(partition = %followed.name, times = failures, "the partition is held: {problem}");
+        self.fetcher.stop(slot);
+        let wait = self.wait(failures);
+        self.operations.push(
+            async move {
+                tokio::time::sleep(wait).await;
+                Done::Resume { slot }
+            }
+            .boxed(),
+        );
     }
 }

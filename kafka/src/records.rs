@@ -45,6 +45,10 @@ pub(crate) mod layout {
     pub(crate) const CONTROL: i16 = 0x20;
 }
 
+/// The largest offset that is believed. No log gets near it, and what is computed from it cannot
+/// overflow.
+pub(crate) const MAX_OFFSET: i64 = i64::MAX / 2;
+
 /// A batch that cannot be read, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record batch at {topic}-{partition} offset {offset} cannot be read: {problem}")]

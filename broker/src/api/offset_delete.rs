@@ -4,16 +4,13 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
-use kafka_protocol::messages::{
-    ConsumerProtocolSubscription, OffsetDeleteRequest, OffsetDeleteResponse,
-};
-use kafka_protocol::protocol::{Decodable, VersionRange};
+use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
+use kafka_protocol::protocol::VersionRange;
 
 use super::{Api, Call, Reply, code, versions};
 use crate::faults::Subject;
 use crate::groups::Place;
 use crate::groups::group::{Group, Phase};
-use crate::shape;
 
 impl Api for OffsetDeleteRequest {
     const SERVED: VersionRange = versions(0, 0);
@@ -91,12 +88,7 @@ fn subscriptions(group: &Group) -> Option<Vec<String>> {
     let mut topics = Vec::new();
     for member in group.members() {
         let (name, _) = member.protocols.first()?;
-        let mut metadata = member.metadata(name);
-        shape::check_subscription(&metadata).ok()?;
-        // The version, then the oldest layout: later ones only add fields behind it.
-        let _ = metadata.split_to(2);
-        let subscription = ConsumerProtocolSubscription::decode(&mut metadata, 0).ok()?;
-        topics.extend(subscription.topics.iter().map(ToString::to_string));
+        topics.extend(wire::subscribed_topics(&member.metadata(name)).ok()?);
     }
     Some(topics)
 }

@@ -87,7 +87,7 @@ pub struct PartitionLag {
 impl PartitionLag {
     /// Records not handled yet, gaps and markers included.
     pub fn lag(&self) -> i64 {
-        (self.end - self.committed).max(0)
+        self.end.saturating_sub(self.committed).max(0)
     }
 }
 

@@ -197,7 +197,7 @@ impl TopicView {
         let count = topic
             .partitions
             .iter()
-            .map(|partition| partition.partition_index.max(-1) + 1)
+            .map(|partition| partition.partition_index.max(-1).saturating_add(1))
             .max()
             .unwrap_or(0);
         // An index far beyond the number of entries would be a broken answer, not a big topic.

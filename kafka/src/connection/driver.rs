@@ -207,6 +207,9 @@ const MAX_SLICES: usize = 16;
 /// Room for reading when the size of the next frame is not known.
 const READ_BYTES: usize = 16 * 1024;
 
+/// Room made at once on the word of a frame's size; a larger frame gets more as it arrives.
+const AT_ONCE: usize = 1024 * 1024;
+
 impl Driver {
     /// Ready with the reason when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
@@ -302,7 +305,9 @@ impl Driver {
                 ));
             }
             if self.received.len() < size + 4 {
-                self.received.reserve(size + 4 - self.received.len());
+                let missing = size + 4 - self.received.len();
+                let room = self.received.len().max(AT_ONCE);
+                self.received.reserve(missing.min(room));
                 return Ok(());
             }
             let mut frame = self.received.split_to(size + 4);

@@ -1,11 +1,12 @@
 //! A request's frame and its answer's.
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::{
     error::ResponseError,
-    messages::{ApiKey, RequestHeader, ResponseHeader},
-    protocol::{Decodable, Encodable as _, HeaderVersion as _, Request, StrBytes},
+    messages::{ApiKey, RequestHeader},
+    protocol::{Encodable as _, HeaderVersion as _, Request, StrBytes},
 };
+use wire::Shape;
 
 /// A call's frame, length prefix included.
 pub(super) fn encode<R: Request>(
@@ -36,7 +37,10 @@ pub(super) fn encode<R: Request>(
 }
 
 /// The answer in a frame without its length prefix. Byte fields are slices of the frame.
-pub(super) fn decode<R: Request>(mut frame: Bytes, version: i16) -> Result<R::Response, String> {
+pub(super) fn decode<R: Request<Response: Shape>>(
+    mut frame: Bytes,
+    version: i16,
+) -> Result<R::Response, String> {
     let mut response_version = version;
     // A broker that does not know the version of an ApiVersions request answers it in version 0.
     if R::KEY == ApiKey::ApiVersions as i16
@@ -45,19 +49,11 @@ pub(super) fn decode<R: Request>(mut frame: Bytes, version: i16) -> Result<R::Re
     {
         response_version = 0;
     }
-    ResponseHeader::decode(&mut frame, R::Response::header_version(response_version))
+    wire::decode_response_header(&mut frame, R::Response::header_version(response_version))
         .map_err(|error| format!("the answer's header cannot be decoded: {error}"))?;
-    let response =
-        <R::Response as Decodable>::decode(&mut frame, response_version).map_err(|error| {
-            format!("the answer cannot be decoded in version {response_version}: {error}")
-        })?;
-    if frame.has_remaining() {
-        return Err(format!(
-            "the answer in version {response_version} has {} bytes too many",
-            frame.len()
-        ));
-    }
-    Ok(response)
+    wire::decode(frame, response_version).map_err(|error| {
+        format!("the answer cannot be decoded in version {response_version}: {error}")
+    })
 }
 
 const UNSUPPORTED_VERSION: [u8; 2] = ResponseError::UnsupportedVersion.code().to_be_bytes();

@@ -18,6 +18,7 @@ use kafka_protocol::{
     protocol::{Request, StrBytes},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wire::Shape;
 
 use super::{
     frame::{api_key, decode, encode},
@@ -212,7 +213,7 @@ impl<'a> Opening<'a> {
     }
 
     /// One request and its answer. Bounded by the time that opening may take.
-    async fn call<R: Request>(
+    async fn call<R: Request<Response: Shape>>(
         &mut self,
         stream: &mut Stream,
         request: &R,

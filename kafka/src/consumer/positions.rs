@@ -11,6 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::topic_partition::TopicPartition;
 use crate::cluster::{Cluster, Purpose};
 use crate::error::Error;
+use crate::records::MAX_OFFSET;
 use crate::records::walker::IsolationLevel;
 
 /// Which end of the log.
@@ -64,16 +65,17 @@ pub(crate) async fn positions(
     }
     let asked = by_leader.into_iter().map(|(leader, indices)| async move {
         let names: Vec<_> = indices.iter().map(|at| &wanted[*at]).collect();
-        (ask(cluster, leader, isolation, &names).await, indices)
+        let answer = ask(cluster, leader, isolation, &names).await;
+        (leader, answer, indices)
     });
-    for (answer, indices) in join_all(asked).await {
+    for (leader, answer, indices) in join_all(asked).await {
         let mut answer = answer.inspect_err(|_| cluster.request_refresh());
         for at in indices {
             let name = &wanted[at].0;
             results[at] = match &mut answer {
                 Ok(found) => found.remove(name).unwrap_or_else(|| {
                     Err(Error::Malformed {
-                        address: "leader".into(),
+                        address: format!("with id {leader}").into(),
                         api: ApiKey::ListOffsets,
                         reason: format!("the answer leaves out {name}").into(),
                     })
@@ -132,7 +134,16 @@ async fn ask(
             let checked = Error::check(ApiKey::ListOffsets, partition.error_code, None, || {
                 of.to_string()
             });
-            found.insert(of, checked.map(|()| partition.offset));
+            let believable = (0..=MAX_OFFSET).contains(&partition.offset);
+            let offset = checked.and_then(|()| match believable {
+                true => Ok(partition.offset),
+                false => Err(Error::Malformed {
+                    address: connection.address().clone(),
+                    api: ApiKey::ListOffsets,
+                    reason: format!("the offset of {of} is {}", partition.offset).into(),
+                }),
+            });
+            found.insert(of, offset);
         }
     }
     Ok(found)

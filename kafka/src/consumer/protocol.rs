@@ -201,10 +201,18 @@ impl Reader {
         Ok(items)
     }
 
+    fn partition(&mut self) -> Result<i32, Malformed> {
+        let partition = self.i32()?;
+        if partition < 0 {
+            return Err(self.malformed());
+        }
+        Ok(partition)
+    }
+
     fn partitions(&mut self) -> Result<Vec<TopicPartition>, Malformed> {
         let topics = self.array(|reader| {
             let topic: Arc<str> = Arc::from(reader.string()?);
-            Ok((topic, reader.array(Self::i32)?))
+            Ok((topic, reader.array(Self::partition)?))
         })?;
         Ok(topics
             .into_iter()

@@ -99,7 +99,8 @@ pub struct PartitionStats {
 impl PartitionStats {
     /// How far the commit is behind the log's end, as `kafka-consumer-groups` counts it.
     pub fn lag(&self) -> Option<i64> {
-        Some((self.high_watermark? - self.committed.or(self.position)?).max(0))
+        let next = self.committed.or(self.position)?;
+        Some(self.high_watermark?.saturating_sub(next).max(0))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod metadata;
 use std::collections::VecDeque;
 
 use self::metadata::CommitMetadata;
+use crate::records::MAX_OFFSET;
 
 /// One partition's offsets; pure.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl OffsetTracker {
                     start.saturating_add(run.start),
                     start.saturating_add(run.end),
                 );
-                if to == i64::MAX {
+                if to > MAX_OFFSET {
                     break;
                 }
                 tracker.extend(from, false);

@@ -218,7 +218,9 @@ impl BatchState {
                 offset: if acked.base_offset < 0 {
                     -1
                 } else {
-                    acked.base_offset + i64::from(index - part.first)
+                    acked
+                        .base_offset
+                        .saturating_add(i64::from(index - part.first))
                 },
                 timestamp: if acked.append_time < 0 {
                     timestamp

@@ -84,6 +84,9 @@ const XERIAL_MAGIC: &[u8] = XERIAL_HEADER.split_at(8).0;
 /// snappy-java's block size.
 const XERIAL_BLOCK: usize = 32 * 1024;
 
+/// What a byte of snappy can stand for at most: three bytes copy up to 64.
+const SNAPPY_RATIO: usize = 22;
+
 /// The header of an LZ4 frame: magic, version 1 with independent blocks, which are all that Java reads,
 /// of at most 64 KiB, and the header's checksum.
 const LZ4_HEADER: &[u8; 7] = b"\x04\x22\x4d\x18\x60\x40\x82";
@@ -206,6 +209,9 @@ fn snappy(data: &[u8], limit: usize) -> Result<Bytes, String> {
     let mut target = Vec::new();
     let mut block = |block: &[u8]| {
         let size = snap::raw::decompress_len(block).map_err(|error| error.to_string())?;
+        if size / SNAPPY_RATIO > block.len() {
+            return Err(format!("a block of {} bytes claims {size}", block.len()));
+        }
         if size > limit.saturating_sub(target.len()) {
             return Err(too_large(limit));
         }

@@ -8,7 +8,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{BatchError, BatchProblem, Compression, Headers, compression, layout, varint};
+use super::{
+    BatchError, BatchProblem, Compression, Headers, MAX_OFFSET, compression, layout, varint,
+};
 
 /// Whether records of transactions that are open or aborted are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,11 +194,13 @@ impl Walker {
         let count = get_i32(&data, layout::RECORD_COUNT);
         let last_offset = base_offset
             .checked_add(i64::from(last_offset_delta))
-            .filter(|_| base_offset >= 0 && last_offset_delta >= 0)
+            .filter(|last| base_offset >= 0 && last_offset_delta >= 0 && *last <= MAX_OFFSET)
             .ok_or_else(|| {
-                BatchProblem::Malformed(format!("its last offset delta is {last_offset_delta}"))
+                BatchProblem::Malformed(format!(
+                    "it goes from offset {base_offset} to {last_offset_delta} beyond"
+                ))
             })?;
-        let after = last_offset.saturating_add(1).max(self.next_offset);
+        let after = (last_offset + 1).max(self.next_offset);
         let transactional = attributes & layout::TRANSACTIONAL != 0;
         while let Some(&(producer, first_offset)) = self.aborted_ahead.last()
             && first_offset <= last_offset
@@ -264,7 +268,7 @@ impl Iterator for Walker {
                     return Some(Ok(walked));
                 }
                 Ok(None) => {
-                    self.next_offset = self.next_offset.max(batch.last_offset.saturating_add(1));
+                    self.next_offset = self.next_offset.max(batch.last_offset + 1);
                     self.batch = None;
                 }
                 Err(problem) => {

@@ -22,6 +22,7 @@ use crate::consumer::group::{Committed, GroupConfig};
 use crate::consumer::membership::{Call, FetchedOffset, Input, Tag};
 use crate::consumer::topic_partition::TopicPartition;
 use crate::error::Error;
+use crate::records::MAX_OFFSET;
 
 #[derive(Clone)]
 pub(super) struct Calls {
@@ -90,7 +91,7 @@ impl Calls {
     }
 
     /// A call on the rebalance's own connection, opened if need be.
-    async fn meet<R: Request>(
+    async fn meet<R: Request<Response: wire::Shape>>(
         &self,
         node: i32,
         request: R,
@@ -112,7 +113,7 @@ impl Calls {
     }
 
     /// A short call; `patience` includes connecting.
-    async fn ask<R: Request>(
+    async fn ask<R: Request<Response: wire::Shape>>(
         &self,
         node: i32,
         purpose: Purpose,
@@ -204,7 +205,8 @@ fn fetched(group: &str, response: OffsetFetchResponse) -> Result<Vec<FetchedOffs
                    metadata: Option<&str>,
                    code| {
         let topic: Arc<str> = topic.as_str().into();
-        let committed = (offset >= 0).then(|| Committed {
+        // One that no log can have is as good as none: the reset policy decides.
+        let committed = (0..=MAX_OFFSET).contains(&offset).then(|| Committed {
             offset,
             leader_epoch,
             metadata: metadata.unwrap_or_default().to_owned(),

@@ -121,7 +121,7 @@ async fn poll(
     });
     let taken = std::mem::take(&mut in_air.taken);
     match response {
-        Ok(response) => deliver(&shared, &taken, response),
+        Ok(response) => deliver(&shared, node, &taken, response),
         Err(error) => {
             // The leader may be another broker by now.
             shared.cluster.request_refresh();
@@ -169,7 +169,7 @@ fn request(shared: &Shared, wait: Duration, room: usize, taken: &[Taken]) -> Fet
         .with_topics(topics)
 }
 
-fn deliver(shared: &Shared, taken: &[Taken], response: FetchResponse) {
+fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: FetchResponse) {
     let mut answers: HashMap<(StrBytes, i32), PartitionData> = HashMap::new();
     for topic in response.responses {
         for partition in topic.partitions {
@@ -187,15 +187,10 @@ fn deliver(shared: &Shared, taken: &[Taken], response: FetchResponse) {
             taken.partition,
         );
         let one = match answers.remove(&key) {
-            Some(data) => partition(shared, taken, data, &mut refresh),
+            Some(data) => partition(shared, node, taken, data, &mut refresh),
             None => {
-                let missing = Error::Malformed {
-                    address: shared.cluster.config().bootstrap_servers.join(",").into(),
-                    api: ApiKey::Fetch,
-                    reason: format!("the answer leaves out {}-{}", taken.topic, taken.partition)
-                        .into(),
-                };
-                fail(shared, taken, missing)
+                let reason = format!("the answer leaves out {}-{}", taken.topic, taken.partition);
+                fail(shared, taken, malformed(node, reason))
             }
         };
         fetched.extend(one);
@@ -206,9 +201,18 @@ fn deliver(shared: &Shared, taken: &[Taken], response: FetchResponse) {
     send(shared, fetched);
 }
 
+fn malformed(node: i32, reason: String) -> Error {
+    Error::Malformed {
+        address: format!("with id {node}").into(),
+        api: ApiKey::Fetch,
+        reason: reason.into(),
+    }
+}
+
 /// What one partition's answer means; `None` if nobody waits for it any more.
 fn partition(
     shared: &Shared,
+    node: i32,
     taken: &Taken,
     data: PartitionData,
     refresh: &mut bool,
@@ -216,7 +220,15 @@ fn partition(
     let what = match ResponseError::try_from_code(data.error_code) {
         None => {
             let records = data.records.unwrap_or_default();
-            let next = next_offset(&records).unwrap_or(taken.position);
+            let ahead = next_offset(&records);
+            if let Some(next) = ahead.filter(|next| *next <= taken.position) {
+                let reason = format!(
+                    "asked for {}-{} from offset {} on, it answers what ends before {next}",
+                    taken.topic, taken.partition, taken.position
+                );
+                return fail(shared, taken, malformed(node, reason));
+            }
+            let next = ahead.unwrap_or(taken.position);
             if !shared
                 .targets
                 .lock()
@@ -322,7 +334,7 @@ fn next_offset(records: &Bytes) -> Option<i64> {
         if rest.len() < size {
             break;
         }
-        next = Some(base.checked_add(i64::from(delta))?.checked_add(1)?);
+        next = next.max(Some(base.checked_add(i64::from(delta))?.checked_add(1)?));
         rest = &rest[size..];
     }
     next

@@ -182,17 +182,18 @@ impl Membership {
         if self.pending.wake_at().is_none_or(|at| now < at) {
             return;
         }
-        let mut topics: BTreeMap<Arc<str>, i32> = BTreeMap::new();
+        let mut topics: BTreeMap<Arc<str>, Vec<i32>> = BTreeMap::new();
         for partition in &self.pending.partitions {
             let known = self.topics.get(&partition.topic).copied().unwrap_or(0);
-            let count = topics.entry(partition.topic.clone()).or_insert(known);
-            *count = (*count).max(partition.partition + 1);
+            let asked = topics
+                .entry(partition.topic.clone())
+                .or_insert_with(|| (0..known).collect());
+            // A leader may know of more than this member does, or be mistaken.
+            if !(0..known).contains(&partition.partition) {
+                asked.push(partition.partition);
+            }
         }
-        let asked = topics
-            .into_iter()
-            .map(|(topic, count)| (topic, (0..count).collect()))
-            .collect();
-        let tag = self.send(Call::FetchOffsets(asked));
+        let tag = self.send(Call::FetchOffsets(topics.into_iter().collect()));
         self.pending.call = Some(tag);
     }
 

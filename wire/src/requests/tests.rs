@@ -1,39 +1,9 @@
-use bytes::BytesMut;
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Request, StrBytes};
 use proptest::prelude::*;
 
-use super::*;
-
-fn text(text: &'static str) -> StrBytes {
-    StrBytes::from_static_str(text)
-}
-
-fn encoded<R: Request>(request: &R, version: i16) -> Vec<u8> {
-    let mut bytes = BytesMut::new();
-    request.encode(&mut bytes, version).unwrap();
-    bytes.to_vec()
-}
-
-/// The walk must end exactly where the encoder did, in every version.
-fn fits<R: Request + Shape>(versions: std::ops::RangeInclusive<i16>, make: impl Fn(i16) -> R) {
-    for version in versions {
-        let bytes = encoded(&make(version), version);
-        let verdict = check::<R>(&bytes, version);
-        assert_eq!(verdict, Ok(()), "API {}, version {version}", R::KEY);
-        for length in 0..bytes.len() {
-            let verdict = check::<R>(&bytes[..length], version);
-            assert!(
-                verdict.is_err(),
-                "API {}, version {version}, cut after {length} of {}",
-                R::KEY,
-                bytes.len()
-            );
-        }
-        let longer = [&bytes[..], b"x"].concat();
-        assert_eq!(check::<R>(&longer, version), Err(ShapeError::Long(1)));
-    }
-}
+use crate::ShapeError;
+use crate::fitting::{fits, text};
+use crate::walk::{check, check_request_header};
 
 #[test]
 fn every_request_has_the_shape_its_encoder_gives_it() {
@@ -257,17 +227,18 @@ fn every_request_of_groups_has_the_shape_its_encoder_gives_it() {
 
 #[test]
 fn an_array_that_claims_billions_is_refused_before_anything_is_allocated() {
+    const LIMIT: usize = (1 << 20) + 16 * 5;
     // Classic length, in a metadata request of version 1.
-    let claims = i32::MAX.to_be_bytes();
+    let claims = [&i32::MAX.to_be_bytes()[..], b"x"].concat();
     assert_eq!(
         check::<MetadataRequest>(&claims, 1),
-        Err(ShapeError::TooMany)
+        Err(ShapeError::TooMany { limit: LIMIT })
     );
     // Compact length, of version 9.
     let claims = [0xff, 0xff, 0xff, 0xff, 0x0f];
     assert_eq!(
         check::<MetadataRequest>(&claims, 9),
-        Err(ShapeError::TooMany)
+        Err(ShapeError::TooMany { limit: LIMIT })
     );
 }
 
@@ -279,14 +250,20 @@ fn a_header_is_checked_with_its_client_id_and_tags() {
         frame.extend_from_slice(tags);
         frame
     };
-    assert_eq!(check_header(&header(&[0, 1, b'a'], &[0]), 2), Ok(()));
-    assert_eq!(check_header(&header(&[0xff, 0xff], &[0]), 2), Ok(()));
     assert_eq!(
-        check_header(&header(&[0, 9, b'a'], &[0]), 2),
+        check_request_header(&header(&[0, 1, b'a'], &[0]), 2),
+        Ok(())
+    );
+    assert_eq!(
+        check_request_header(&header(&[0xff, 0xff], &[0]), 2),
+        Ok(())
+    );
+    assert_eq!(
+        check_request_header(&header(&[0, 9, b'a'], &[0]), 2),
         Err(ShapeError::Short)
     );
     assert_eq!(
-        check_header(&header(&[0xff, 0xfe], &[0]), 2),
+        check_request_header(&header(&[0xff, 0xfe], &[0]), 2),
         Err(ShapeError::Negative)
     );
 }
