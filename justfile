@@ -46,6 +46,10 @@ chaos *arguments:
     cargo build --release --workspace --bins
     "${CARGO_TARGET_DIR:-target}/release/chaos" {{ arguments }}
 
+# Fuzzes a target (the names in fuzz/corpus) with cargo-fuzz; a finding lies in fuzz/artifacts then.
+fuzz target seconds="180":
+    cd fuzz && cargo fuzz run --sanitizer none {{ target }} -- -max_total_time={{ seconds }} -max_len=16384 -malloc_limit_mb=512 -timeout=20
+
 fmt:
     cargo fmt --all
 

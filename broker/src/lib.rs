@@ -7,6 +7,8 @@ mod config;
 mod connection;
 mod disk;
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod groups;
 mod housekeeping;
 mod journal;

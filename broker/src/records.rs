@@ -22,8 +22,9 @@ pub(crate) fn first_at_or_after(
         let Some((delta, time_delta)) = next_record(&mut rest) else {
             return Some((header.base_offset.max(from), header.max_timestamp));
         };
-        let offset = header.base_offset + delta;
-        let time = header.base_timestamp + time_delta;
+        // A producer may write any numbers: nobody has looked into the records before.
+        let offset = header.base_offset.saturating_add(delta);
+        let time = header.base_timestamp.saturating_add(time_delta);
         if time >= timestamp && offset >= from {
             return Some((offset, time));
         }
@@ -114,6 +115,15 @@ mod tests {
         finds(batch(4, |records| {
             ruzstd::encoding::compress_to_vec(records, ruzstd::encoding::CompressionLevel::Fastest)
         }));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_overflow_nothing() {
+        let (batch, mut header) = batch(0, <[u8]>::to_vec);
+        header.base_timestamp = i64::MAX;
+        header.base_offset = i64::MAX - 3;
+        let found = first_at_or_after(&batch, &header, i64::MAX, 0);
+        assert_eq!(found, Some((i64::MAX - 3, i64::MAX)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! of the benches and a partner of the tests instead.
 
 mod configs;
-mod groups;
+pub(crate) mod groups;
 mod offsets;
 mod record;
 mod topics;

@@ -5,10 +5,10 @@
 //! is; then `driver`, a task, moves the bytes of `frame`s, and this file is the handle. The task ends
 //! when the last handle is dropped, the broker hangs up, or a call times out.
 
-mod driver;
-mod frame;
+pub(crate) mod driver;
+pub(crate) mod frame;
 mod opening;
-mod stream;
+pub(crate) mod stream;
 
 use std::{
     sync::Arc,
@@ -168,7 +168,7 @@ impl Inner {
 }
 
 /// What a call waits for.
-type Answer = oneshot::Receiver<Result<Bytes, Error>>;
+pub(crate) type Answer = oneshot::Receiver<Result<Bytes, Error>>;
 
 #[cfg(test)]
 mod tests;

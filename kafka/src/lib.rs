@@ -17,6 +17,8 @@ mod cluster;
 mod connection;
 mod consumer;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod partitioner;
 mod producer;
 mod reader;

@@ -11,6 +11,8 @@ mod batch;
 mod core;
 mod delivery;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod identity;
 mod inbox;
 mod placing;

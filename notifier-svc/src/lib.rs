@@ -8,6 +8,8 @@
 
 mod config;
 pub mod console;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handler;
 mod notification_metrics;
 mod routes;

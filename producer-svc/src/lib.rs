@@ -9,6 +9,8 @@
 //! - [`status_feed`]: server-sent events, from the status topic itself.
 
 mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod intake;
 mod run;
 mod status_feed;

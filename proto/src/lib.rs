@@ -19,6 +19,8 @@ pub mod dead_letter;
 mod error;
 mod event_type;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod groups;
 pub mod headers;
 pub mod identity;

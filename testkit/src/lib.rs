@@ -3,23 +3,27 @@
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
 //! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own; [`guard`] puts TLS and
-//! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame. Everything panics with
-//! a clear message where a test could not go on.
+//! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
+//! of the fuzz targets, [`polled`] drops futures half-way. Everything panics with a clear message where a
+//! test could not go on.
 
 pub mod apache;
 pub mod certificates;
+pub mod corpus;
 #[cfg(feature = "database")]
 pub mod database;
 pub mod guard;
 pub mod http;
 mod kafka;
 pub mod metrics;
+mod polled;
 pub mod postgres;
 pub mod raw;
 mod wait;
 
 pub use broker::{ApiKey, ResponseError};
 pub use kafka::Kafka;
+pub use polled::{dropped_at_every_await, polled};
 pub use wait::eventually;
 
 /// A name no other test uses: the prefix and a random part.

@@ -142,7 +142,7 @@ impl Mailbox {
         for source in letters.values() {
             let partition = TopicPartition::new(source.topic.as_str(), source.partition);
             let first = from.entry(partition).or_insert(i64::MAX);
-            *first = (*first).min(source.offset + 1);
+            *first = (*first).min(source.offset.saturating_add(1));
         }
         let names: Vec<&str> = from.keys().map(|of| &*of.topic).collect();
         let known = self.admin.describe_topics(&names).await?;

@@ -331,7 +331,7 @@ fn group_id(group: &str) -> GroupId {
     GroupId(text(group))
 }
 
-fn describe_members(
+pub(crate) fn describe_members(
     group: &str,
     coordinator: i32,
     described: DescribedGroup,

@@ -89,7 +89,7 @@ impl ClusterView {
         })
     }
 
-    pub(super) fn from_response(response: MetadataResponse) -> Result<Self, Error> {
+    pub(crate) fn from_response(response: MetadataResponse) -> Result<Self, Error> {
         let brokers = response
             .brokers
             .iter()
@@ -130,7 +130,7 @@ impl ClusterView {
 
     /// This picture replaced by a newer answer, of which nothing is believed that is older than what
     /// is known: an answer may come from a broker that lags behind (KIP-320).
-    pub(super) fn merged(&self, mut newer: Self) -> Self {
+    pub(crate) fn merged(&self, mut newer: Self) -> Self {
         for (name, topic) in &mut newer.topics {
             let Some(known) = self.topics.get(name) else {
                 continue;
@@ -185,7 +185,7 @@ impl ClusterView {
     }
 
     /// Whether anything differs that somebody could wait for.
-    pub(super) fn differs(&self, other: &Self) -> bool {
+    pub(crate) fn differs(&self, other: &Self) -> bool {
         self.brokers != other.brokers
             || self.controller != other.controller
             || self.topics != other.topics
@@ -309,6 +309,22 @@ mod tests {
         let merged = topic(7, &[(1, 5)]).merged(ClusterView::default());
         assert_eq!(merged.brokers.len(), 1);
         assert!(merged.topics.is_empty());
+    }
+
+    #[test]
+    fn a_partition_number_that_cannot_be_is_passed_over() {
+        for index in [i32::MAX, i32::MIN, -1] {
+            let topic = MetadataResponseTopic::default()
+                .with_name(Some(TopicName(StrBytes::from_static_str("t"))))
+                .with_partitions(vec![
+                    MetadataResponsePartition::default(),
+                    MetadataResponsePartition::default().with_partition_index(index),
+                ]);
+            let view =
+                ClusterView::from_response(MetadataResponse::default().with_topics(vec![topic]));
+            let count = view.unwrap().partition_count("t").unwrap();
+            assert!((1..=2).contains(&count), "{index}: {count}");
+        }
     }
 
     #[test]

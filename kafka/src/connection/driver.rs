@@ -27,7 +27,7 @@ use super::{Answer, stream::Stream};
 use crate::{client::ClientConfig, error::Error};
 
 /// What the handle and the task share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     address: Arc<str>,
     queue: Mutex<Queue>,
     task: AtomicWaker,
@@ -49,7 +49,7 @@ struct Waiting {
 }
 
 /// Why a request was not queued.
-pub(super) enum Refused {
+pub(crate) enum Refused {
     Closed(Arc<str>),
     Unencodable(String),
 }
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     /// Queues a frame, which is encoded outside the lock.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         api: ApiKey,
         since: Instant,
@@ -167,7 +167,7 @@ impl Shared {
 }
 
 /// Starts the task of a connection.
-pub(super) fn start(address: Arc<str>, stream: Stream, config: &ClientConfig) -> Arc<Shared> {
+pub(crate) fn start(address: Arc<str>, stream: Stream, config: &ClientConfig) -> Arc<Shared> {
     let shared = Arc::new(Shared {
         address,
         queue: Mutex::default(),

@@ -9,7 +9,7 @@ use kafka_protocol::{
 use wire::Shape;
 
 /// A call's frame, length prefix included.
-pub(super) fn encode<R: Request>(
+pub(crate) fn encode<R: Request>(
     request: &R,
     api: ApiKey,
     version: i16,
@@ -37,7 +37,7 @@ pub(super) fn encode<R: Request>(
 }
 
 /// The answer in a frame without its length prefix. Byte fields are slices of the frame.
-pub(super) fn decode<R: Request<Response: Shape>>(
+pub(crate) fn decode<R: Request<Response: Shape>>(
     mut frame: Bytes,
     version: i16,
 ) -> Result<R::Response, String> {

@@ -48,7 +48,7 @@ impl Jitter {
     }
 
     /// The same sequence each time.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
     }

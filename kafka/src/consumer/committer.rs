@@ -4,7 +4,7 @@
 //! Every request carries member id and generation, so the broker refuses what comes too late; and every commit
 //! carries the claim under which its partition was handled, so what was revoked or lost since is dropped here.
 
-mod round;
+pub(crate) mod round;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::error::Error;
 /// Java `retry.backoff.ms` and `retry.backoff.max.ms`.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-type Results = BTreeMap<TopicPartition, CommitResult>;
+pub(crate) type Results = BTreeMap<TopicPartition, CommitResult>;
 type Waiter = (
     Vec<(TopicPartition, Claim)>,
     oneshot::Sender<Vec<(TopicPartition, CommitResult)>>,

@@ -4,7 +4,7 @@
 //! `calls` makes the calls. JoinGroup and SyncGroup wait for other members, so they have a connection of their own,
 //! beside which heartbeats and commits go on.
 
-mod calls;
+pub(crate) mod calls;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -233,7 +233,7 @@ fn changed(view: &ClusterView) -> Input {
     Input::TopicsChanged(counts(view))
 }
 
-fn counts(view: &ClusterView) -> TopicCounts {
+pub(crate) fn counts(view: &ClusterView) -> TopicCounts {
     view.topics
         .iter()
         .map(|(name, topic)| (name.clone(), topic.partitions.len() as i32))

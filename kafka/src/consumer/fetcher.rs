@@ -15,7 +15,7 @@
 //!
 //! An error of a partition is passed on, waited out and tried again; nothing is ever stepped over.
 
-mod broker;
+pub(crate) mod broker;
 mod budget;
 mod targets;
 

@@ -342,6 +342,14 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_that_cannot_be_overflows_nothing() {
+        let batch = BatchState::new("t".into(), 2);
+        let second = Delivery::new(batch.clone(), 1, 20);
+        batch.finish(0, acked(i64::MAX));
+        assert_eq!(block_on(second).unwrap().offset, i64::MAX);
+    }
+
+    #[test]
     fn append_time_replaces_the_records_time() {
         let batch = BatchState::new("t".into(), 0);
         let delivery = Delivery::new(batch.clone(), 3, 10);

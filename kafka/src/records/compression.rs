@@ -54,7 +54,7 @@ impl Compression {
         }
     }
 
-    pub(super) fn from_attributes(attributes: i16) -> Result<Self, BatchProblem> {
+    pub(crate) fn from_attributes(attributes: i16) -> Result<Self, BatchProblem> {
         match attributes & layout::COMPRESSION_MASK {
             0 => Ok(Self::None),
             1 => Ok(Self::Gzip),
@@ -148,7 +148,7 @@ pub(super) fn compress(codec: Compression, records: &[u8], target: &mut BytesMut
 }
 
 /// At most `limit` bytes come out; more is an error.
-pub(super) fn decompress(
+pub(crate) fn decompress(
     codec: Compression,
     data: Bytes,
     limit: usize,
@@ -308,6 +308,19 @@ mod tests {
             assert!(error.contains("larger than 100000 bytes"), "{error}");
             assert!(error.contains(codec.name()), "{error}");
         }
+    }
+
+    #[test]
+    fn a_snappy_block_cannot_claim_more_than_it_can_hold() {
+        // 100 MiB, in four bytes of a length and one of data.
+        let claims = Bytes::from_static(b"\x80\x80\x80\x32\0");
+        let error = decompress(Compression::Snappy, claims, 1 << 30).unwrap_err();
+        assert!(error.to_string().contains("claims 104857600"), "{error}");
+        // What compresses best is still read.
+        let zeroes = vec![0; 1 << 20];
+        let packed = packed(Compression::Snappy, &zeroes);
+        let unpacked = decompress(Compression::Snappy, packed, 1 << 20).unwrap();
+        assert!(unpacked == zeroes);
     }
 
     #[test]

@@ -391,3 +391,36 @@ fn owned(headers: &Headers) -> OwnedHeaders {
         .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
         .collect()
 }
+
+/// Why the walk over these batches ends.
+fn refused(data: Vec<u8>) -> String {
+    let error = Walker::new(data.into(), options(0)).find_map(Result::err);
+    error.expect("a broken batch").to_string()
+}
+
+#[test]
+fn batches_whose_offsets_cannot_be_are_refused() {
+    let near_the_end = stored(&[value("a")], i64::MAX - 1);
+    let said = refused(near_the_end);
+    assert!(
+        said.contains("goes from offset 9223372036854775806"),
+        "{said}"
+    );
+    let overlapping = [
+        stored(&[value("a"), value("b")], 0),
+        stored(&[value("c")], 1),
+    ];
+    let said = refused(overlapping.concat());
+    assert!(said.contains("in front of it ends at offset 1"), "{said}");
+    let mut crowded = stored(&[value("a"), value("b"), value("c")], 0);
+    patch(
+        &mut crowded,
+        layout::LAST_OFFSET_DELTA,
+        &1_i32.to_be_bytes(),
+    );
+    let said = refused(crowded);
+    assert!(
+        said.contains("1 records follow the one at its last offset"),
+        "{said}"
+    );
+}

@@ -87,6 +87,8 @@ pub(crate) struct Walker {
     aborted_now: HashSet<i64>,
     batch: Option<Batch>,
     next_offset: i64,
+    /// Behind the last offset of the batch before.
+    batch_end: i64,
     saw_batch: bool,
     failed: bool,
 }
@@ -115,6 +117,7 @@ impl Walker {
             aborted_ahead,
             aborted_now: HashSet::new(),
             batch: None,
+            batch_end: 0,
             saw_batch: false,
             failed: false,
         }
@@ -200,6 +203,13 @@ impl Walker {
                     "it goes from offset {base_offset} to {last_offset_delta} beyond"
                 ))
             })?;
+        if base_offset < self.batch_end {
+            return Err(BatchProblem::Malformed(format!(
+                "the batch in front of it ends at offset {}",
+                self.batch_end - 1
+            )));
+        }
+        self.batch_end = last_offset + 1;
         let after = (last_offset + 1).max(self.next_offset);
         let transactional = attributes & layout::TRANSACTIONAL != 0;
         while let Some(&(producer, first_offset)) = self.aborted_ahead.last()
@@ -291,6 +301,12 @@ impl Batch {
             }
             return Ok(None);
         }
+        if self.previous_offset == self.last_offset {
+            return Err(BatchProblem::Malformed(format!(
+                "{} records follow the one at its last offset",
+                self.remaining
+            )));
+        }
         let lost = || {
             BatchProblem::Malformed(format!(
                 "a record's length is broken, {} records are lost",
@@ -323,7 +339,7 @@ impl Batch {
             parsed => Walked::Unreadable {
                 offset: offset
                     .filter(|_| believable)
-                    .unwrap_or_else(|| (self.previous_offset + 1).min(self.last_offset)),
+                    .unwrap_or(self.previous_offset + 1),
                 timestamp,
                 leader_epoch: self.leader_epoch,
                 raw: self.records.slice(start..end),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::watchdog::{Ending, Watched};
 
@@ -12,8 +11,8 @@ use super::watchdog::{Ending, Watched};
 pub(crate) const MAX_REQUEST_LINE: usize = 8 * 1024;
 
 /// A socket that tells the watchdog when bytes come and when the peer stops taking them.
-pub(crate) struct WatchedStream {
-    pub(crate) stream: TcpStream,
+pub(crate) struct WatchedStream<S> {
+    pub(crate) stream: S,
     pub(crate) watched: Arc<Watched>,
     /// Bytes of the request line that has not ended yet; 0 outside of one.
     line: usize,
@@ -21,8 +20,8 @@ pub(crate) struct WatchedStream {
     pub(crate) ended: bool,
 }
 
-impl WatchedStream {
-    pub(crate) fn new(stream: TcpStream, watched: Arc<Watched>) -> Self {
+impl<S> WatchedStream<S> {
+    pub(crate) fn new(stream: S, watched: Arc<Watched>) -> Self {
         Self {
             stream,
             watched,
@@ -62,7 +61,7 @@ impl WatchedStream {
     }
 }
 
-impl AsyncRead for WatchedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,7 +79,7 @@ impl AsyncRead for WatchedStream {
     }
 }
 
-impl AsyncWrite for WatchedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,7 +12,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
@@ -85,6 +85,18 @@ impl Server {
                 }),
                 refusals: Arc::new(Semaphore::new(REFUSALS)),
             }),
+        }
+    }
+
+    /// Serves one connection until it ends, over a stream that somebody else has opened: tests do
+    /// without a socket. Nothing of it is timed.
+    pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+    ) {
+        if let Some(registration) = self.shared.watchdog.admit() {
+            connection(stream, peer, self.shared.clone(), registration).await;
         }
     }
 
@@ -202,7 +214,7 @@ fn no_room(of: &str) -> Problem {
 
 /// Answers where hyper cannot any more, and closes. A client that does not take so little in time
 /// is let go.
-async fn say_last(stream: &mut TcpStream, problem: Problem) {
+async fn say_last<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, problem: Problem) {
     let words = problem.into_last_words();
     let said = tokio::time::timeout(LINGER.0, stream.write_all(&words)).await;
     if let Ok(Ok(())) = said {
@@ -211,7 +223,7 @@ async fn say_last(stream: &mut TcpStream, problem: Problem) {
 }
 
 /// Says that nothing more comes, and lets the client finish likewise, for a while.
-async fn linger(stream: &mut TcpStream) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let rest = async {
         stream.shutdown().await?;
         let mut thrown_away = [0; 4_096];
@@ -228,16 +240,12 @@ async fn linger(stream: &mut TcpStream) {
     let _ = tokio::time::timeout(LINGER.0, rest).await;
 }
 
-async fn connection(
-    stream: TcpStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     peer: SocketAddr,
     shared: Arc<Shared>,
     registration: Registration,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("connection of {peer} ended before it began: {error}");
-        return;
-    }
     let watched = registration.watched.clone();
     let io = TokioIo::new(WatchedStream::new(stream, watched.clone()));
     let service = service_fn(|request: hyper::Request<Incoming>| {

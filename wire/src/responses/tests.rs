@@ -102,6 +102,26 @@ fn every_response_has_the_shape_its_encoder_gives_it() {
 }
 
 #[test]
+fn every_response_of_logins_has_the_shape_its_encoder_gives_it() {
+    fits(0..=1, |_| {
+        SaslHandshakeResponse::default()
+            .with_error_code(33)
+            .with_mechanisms(partitions(text("SCRAM-SHA-512")))
+    });
+    fits(0..=2, |version| {
+        let answer = SaslAuthenticateResponse::default()
+            .with_error_code(58)
+            .with_error_message(Some(text("no such user")))
+            .with_auth_bytes(vec![1, 2, 3].into());
+        if version >= 1 {
+            answer.with_session_lifetime_ms(5)
+        } else {
+            answer
+        }
+    });
+}
+
+#[test]
 fn every_response_of_administration_has_the_shape_its_encoder_gives_it() {
     fits(2..=7, |version| {
         let mut topic = CreatableTopicResult::default()

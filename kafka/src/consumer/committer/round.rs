@@ -20,15 +20,15 @@ use crate::error::Error;
 
 /// What concerns the membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(crate) enum Told {
     Refused,
     CoordinatorGone,
 }
 
 /// The state of one commit from its first try to its last; pure.
 #[derive(Debug, Default)]
-pub(super) struct Round {
-    pub(super) results: Results,
+pub(crate) struct Round {
+    pub(crate) results: Results,
     pub(super) without_metadata: BTreeSet<TopicPartition>,
     /// Why what is left is still left.
     pub(super) last: String,
@@ -68,7 +68,7 @@ impl Round {
 
     /// Sorts an answer: what has its result leaves `commits`, the rest is tried again. Returns what the membership is
     /// to know, once each.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         commits: &mut BTreeMap<TopicPartition, Commit>,
         response: &OffsetCommitResponse,

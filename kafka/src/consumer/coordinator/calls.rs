@@ -194,7 +194,10 @@ fn request(group: &str, topics: Vec<(Arc<str>, Vec<i32>)>, version: i16) -> Offs
     }
 }
 
-fn fetched(group: &str, response: OffsetFetchResponse) -> Result<Vec<FetchedOffset>, Error> {
+pub(crate) fn fetched(
+    group: &str,
+    response: OffsetFetchResponse,
+) -> Result<Vec<FetchedOffset>, Error> {
     let place = || format!("group {group}");
     Error::check(ApiKey::OffsetFetch, response.error_code, None, place)?;
     let mut offsets = Vec::new();

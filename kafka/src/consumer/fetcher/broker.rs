@@ -318,7 +318,7 @@ fn send(shared: &Shared, fetched: Vec<Fetched>) {
 
 /// The offset after the last whole batch, by headers alone. `None` without one, or where a header
 /// contradicts itself: the walker will say what is wrong.
-fn next_offset(records: &Bytes) -> Option<i64> {
+pub(crate) fn next_offset(records: &Bytes) -> Option<i64> {
     let mut rest = &records[..];
     let mut next = None;
     while rest.len() >= layout::RECORDS {
@@ -395,6 +395,12 @@ mod tests {
             None,
             "nothing whole"
         );
+    }
+
+    #[test]
+    fn a_batch_out_of_order_does_not_take_it_back() {
+        let records = [batch(10, 4, 0), batch(3, 0, 0)].concat();
+        assert_eq!(next_offset(&records.into()), Some(15));
     }
 
     #[test]

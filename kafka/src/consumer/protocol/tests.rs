@@ -149,3 +149,14 @@ fn a_length_without_content_is_refused_without_allocating() {
 fn a_member_left_out_has_nothing() {
     assert_eq!(decode_assignment(&Bytes::new()), Ok(Vec::new()));
 }
+
+#[test]
+fn a_negative_partition_is_malformed() {
+    let assignment = encode_assignment(&[TopicPartition::new("t", -1)]);
+    assert!(decode_assignment(&assignment).is_err());
+    let subscription = Subscription {
+        owned: vec![TopicPartition::new("t", i32::MIN)],
+        ..Subscription::default()
+    };
+    assert!(Subscription::decode(&subscription.encode()).is_err());
+}

@@ -380,3 +380,17 @@ fn a_coordinator_that_a_commit_cannot_reach_is_looked_for() {
     script.input(Input::CoordinatorGone { node: NODE });
     assert_eq!(script.member.node(), None);
 }
+
+#[test]
+fn a_partition_that_cannot_be_is_asked_for_alone() {
+    let mut script = Script::cooperative();
+    script.input(Input::TopicsChanged(counts(&[("t", 2)])));
+    script.find();
+    script.join_as_follower(1);
+    script.sync(&["t-0", "t-2147483647"]);
+    let (_, asked) = script.call(|call| match call {
+        Call::FetchOffsets(topics) => Some(topics.clone()),
+        _ => None,
+    });
+    assert_eq!(asked, [("t".into(), vec![0, 1, i32::MAX])]);
+}

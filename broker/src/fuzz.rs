@@ -1,0 +1,107 @@
+//! What fuzzing feeds: requests as they come over one connection, into a whole broker without its
+//! socket. A panic is a finding, and so is an answer that is no frame. `fuzz/` runs it; `cargo test`
+//! runs its corpus, and mutations of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ConnectionInfo, Next};
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::faults::Faults;
+use crate::groups::Coordinator;
+use crate::state::State;
+use crate::topics::Topics;
+
+/// A request that waits for others, or for records, waits in the runtime's time, not in ours.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Requests of one input.
+const MOST: usize = 32;
+
+/// Requests, each behind its length in two bytes.
+pub fn requests(mut data: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let folder = Folder::new();
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let state = state(&folder, &stop);
+        let connection = ConnectionInfo {
+            peer: ([127, 0, 0, 1], 1).into(),
+            local: ([127, 0, 0, 1], 9092).into(),
+            gone: CancellationToken::new(),
+        };
+        for _ in 0..MOST {
+            if data.len() < 2 {
+                return;
+            }
+            let length = usize::from(data.get_u16()).min(data.len());
+            let frame = Bytes::copy_from_slice(&data[..length]);
+            data.advance(length);
+            let mut out = BytesMut::new();
+            let answer = api::answer(&state, &connection, frame, &mut out);
+            match tokio::time::timeout(PATIENCE, answer).await {
+                Ok(Ok(Next::Continue)) => check_frame(&out),
+                Ok(Ok(Next::Close | Next::FallSilent)) | Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    });
+}
+
+fn check_frame(mut out: &[u8]) {
+    if !out.is_empty() {
+        assert_eq!(out.get_u32() as usize, out.len(), "the answer's length");
+    }
+}
+
+fn state(folder: &Folder, stop: &CancellationToken) -> Arc<State> {
+    let config = Config::new(&folder.0);
+    let disk = Arc::new(Disk::default());
+    let (topics, identity) = Topics::open(&config, disk.clone()).expect("an empty folder");
+    let (groups, _) =
+        Coordinator::start(&config, disk.clone(), stop.clone()).expect("an empty folder");
+    Arc::new(State {
+        faults: Faults::new(disk.clone()),
+        config,
+        disk,
+        identity,
+        topics,
+        groups,
+    })
+}
+
+/// A folder of its own, gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("broker-fuzz-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder for temporary files");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn requests() {
+        testkit::corpus::replay("requests", super::requests);
+    }
+}

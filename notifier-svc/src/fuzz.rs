@@ -1,0 +1,94 @@
+//! What fuzzing feeds: what a client sends over one connection, through hyper and the router into
+//! the service's own routes. Kafka and the database are away, so that nothing outside is waited for;
+//! time is the runtime's, which does not wait either. A panic is a finding. `fuzz/` runs it;
+//! `cargo test` runs its corpus, and mutations of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use service::CancellationToken;
+use service::config::Parsed;
+use service::db::Database;
+use service::feed::{Feed, FeedConfig};
+use service::health::Health;
+use service::http::{HttpMetrics, Server, service_routes};
+use service::metrics::Metrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+
+use crate::routes::NotificationRoutes;
+use crate::store::MIGRATIONS;
+use crate::stream::{self, NotificationSource};
+use crate::{Config, NAME};
+
+thread_local! {
+    static SCENE: (Runtime, Server) = scene();
+}
+
+fn scene() -> (Runtime, Server) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let server = runtime.block_on(async {
+        let variables = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let parsed = crate::program().parse([], variables.into_iter(), Path::new("/nonexistent"));
+        let Parsed::Invocation(invocation) = parsed else {
+            panic!("nothing to print");
+        };
+        let config = Config::read(invocation.values).expect("a good configuration");
+        let (health, metrics) = (Health::new(), Metrics::new());
+        let kafka = &config.common.kafka;
+        let client = kafka.client(NAME).expect("good settings");
+        let database = Database::new(&config.common.database, MIGRATIONS).expect("a good URL");
+        let topics = [config.notifications_topic.as_str()];
+        let feed = Feed::new(client, &topics, NotificationSource, FeedConfig::default());
+        let stop = CancellationToken::new();
+        let listing = NotificationRoutes {
+            database,
+            timeout: config.common.http.request_timeout,
+        };
+        let routes = service_routes(&health, &metrics, "{}")
+            .merge(listing.router())
+            .merge(stream::routes(&feed, &stop));
+        Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics))
+    });
+    (runtime, server)
+}
+
+/// All bytes of one connection.
+pub fn http(data: &[u8]) {
+    SCENE.with(|(runtime, server)| {
+        runtime.block_on(async {
+            let (mut client, ours) = tokio::io::duplex(1 << 20);
+            let peer = ([127, 0, 0, 1], 1).into();
+            let talk = async {
+                client.write_all(data).await?;
+                client.shutdown().await?;
+                let mut answer = Vec::new();
+                client.read_to_end(&mut answer).await?;
+                std::io::Result::Ok(answer)
+            };
+            // An event stream goes on for as long as its client stays.
+            let served = tokio::time::timeout(Duration::from_secs(60), async {
+                tokio::join!(server.serve_stream(ours, peer), talk).1
+            });
+            if let Ok(Ok(answer)) = served.await {
+                assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."));
+            }
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn http() {
+        testkit::corpus::replay("notifier_http", super::http);
+    }
+}
