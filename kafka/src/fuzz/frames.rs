@@ -35,7 +35,8 @@ pub fn frames(data: &[u8]) {
             })
             .collect();
         theirs.write_all(data).await.expect("room for all of it");
-        drop(theirs);
+        // What was asked can still be written: the answers are read before the end is seen.
+        theirs.shutdown().await.expect("an open stream");
         for call in calls {
             let answer = tokio::time::timeout(Duration::from_secs(60), call)
                 .await
