@@ -79,6 +79,7 @@ impl Trouble for Stopped {
 struct Frozen(Postgres);
 
 impl Trouble for Frozen {
+    const HANGS: bool = true;
     const WHAT: &'static str = "PostgreSQL answers nothing";
 
     async fn begin(&mut self, _shop: &mut Shop) {
