@@ -1,6 +1,6 @@
-//! A TCP proxy before a Kafka: the network between it and its clients, made bad on request.
+//! A TCP proxy before a server: the network between it and its clients, made bad on request.
 //!
-//! Clients have to be told the proxy's address by the broker itself (`advertised`), or they would
+//! Clients of a Kafka have to be told the proxy's address by the broker itself (`advertised`), or they would
 //! find the way around it.
 
 use std::net::SocketAddr;

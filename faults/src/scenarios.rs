@@ -14,6 +14,7 @@ pub mod poison;
 pub mod postgres;
 pub mod replays;
 pub mod shutdown;
+pub mod slow;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -95,12 +96,14 @@ scenarios! {
     "sqlite-locked-at-start": sqlite::locked_at_start, "so it is when the services end and start";
     "sqlite-full": sqlite::full, "the SQLite files cannot grow";
     "sqlite-moved": sqlite::moved, "the folder of the SQLite files is moved away";
+    "sqlite-slow": sqlite::slow, "another writer holds the lock again and again";
     "postgres-stopped": postgres::stopped, "PostgreSQL is stopped", needs "TEST_POSTGRES_BIN";
     "postgres-stopped-at-start": postgres::stopped_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
     "postgres-frozen": postgres::frozen, "PostgreSQL takes connections and answers nothing", needs "TEST_POSTGRES_BIN";
     "postgres-frozen-at-start": postgres::frozen_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
     "postgres-terminated": postgres::terminated, "PostgreSQL ends its connections and takes no new ones", needs "TEST_POSTGRES_BIN";
     "postgres-read-only": postgres::read_only, "PostgreSQL is read-only, as a standby is", needs "TEST_POSTGRES_BIN";
+    "postgres-slow": postgres::slow, "PostgreSQL answers 0.2 to 3 s late", needs "TEST_POSTGRES_BIN";
     "poison": poison::kinds_of_poison, "records that are no orders, among those that are";
     "letters-held": poison::without_a_place_for_letters, "the dead-letter topic is not there";
     "replays-killed": replays::killed, "dlt replay is killed at any point, and replays are replayed";

@@ -36,3 +36,8 @@ async fn ended_connections_are_opened_again_when_the_server_lets_them() {
 async fn a_read_only_server_is_waited_for() {
     postgres::read_only(short()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_is_kept_up_with() {
+    postgres::slow(short()).await;
+}

@@ -28,3 +28,8 @@ async fn files_that_cannot_grow_are_waited_for() {
 async fn files_that_were_moved_are_waited_for() {
     sqlite::moved(short()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_another_writer_locks_most_of_the_time_are_kept_up_with() {
+    sqlite::slow(short()).await;
+}

@@ -58,9 +58,11 @@ pub async fn run(
     let database = Database::new(&common.database, MIGRATIONS).map_err(start)?;
     duties.spawn_quiet(
         "database watch",
-        database
-            .clone()
-            .watch_over(health.optional("database"), stop.clone()),
+        database.clone().watch_over(
+            health.optional("database"),
+            stop.clone(),
+            common.shutdown.writes(),
+        ),
     );
     duties.spawn_quiet(
         "retention",

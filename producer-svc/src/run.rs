@@ -142,9 +142,11 @@ impl View {
         let database = Database::new(&config.common.database, &MIGRATIONS).map_err(start)?;
         duties.spawn_quiet(
             "database watch",
-            database
-                .clone()
-                .watch_over(health.optional("database"), stop.clone()),
+            database.clone().watch_over(
+                health.optional("database"),
+                stop.clone(),
+                config.common.shutdown.writes(),
+            ),
         );
         duties.spawn_quiet(
             "order view retention",

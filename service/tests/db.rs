@@ -1,6 +1,8 @@
 //! The database layer, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use service::CancellationToken;
 use service::config::{DatabaseConfig, Secret};
@@ -181,7 +183,11 @@ async fn a_service_starts_while_its_database_is_away() {
     let health = Health::new();
     let stop = CancellationToken::new();
     let part = health.optional("database");
-    let watching = tokio::spawn(database.clone().watch_over(part, stop.clone()));
+    let watching = tokio::spawn(
+        database
+            .clone()
+            .watch_over(part, stop.clone(), Duration::ZERO),
+    );
     while health
         .report()
         .degraded
@@ -289,9 +295,10 @@ async fn a_failed_write_makes_it_not_ready_until_writing_works() {
     let database = Database::new(&config, &BOTH).unwrap();
     let health = Health::new();
     let stop = CancellationToken::new();
-    let watching = database
-        .clone()
-        .watch_over(health.optional("database"), stop.clone());
+    let watching =
+        database
+            .clone()
+            .watch_over(health.optional("database"), stop.clone(), Duration::ZERO);
     let watching = tokio::spawn(watching);
     database.ready().await;
     let folder = home.path().join("new/folder");
@@ -310,6 +317,61 @@ async fn a_failed_write_makes_it_not_ready_until_writing_works() {
     assert_eq!(count(&database).await, 1);
     stop.cancel();
     watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_hangs_is_given_up_when_the_service_leaves() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    database
+        .clone()
+        .watch_over(
+            Health::new().optional("database"),
+            stop,
+            Duration::from_millis(1),
+        )
+        .await;
+    let hangs = std::future::pending::<Result<(), sqlx::Error>>();
+    let error = database.write(hangs).await.unwrap_err().to_string();
+    assert!(error.contains("before the service ended"), "{error}");
+}
+
+/// Finds the database away, and counts how often it tried.
+#[derive(Clone, Default)]
+struct Away(Arc<AtomicUsize>);
+
+impl BatchWrite for Away {
+    type Item = ();
+    type Output = ();
+
+    async fn write(&self, _: &mut AnyConnection, _: &[()]) -> Result<Vec<()>, sqlx::Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(sqlx::Error::PoolTimedOut)
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_write_that_found_it_away_is_not_tried() {
+    let own = own().await;
+    let database = Database::new(&own.config, &BOTH).unwrap();
+    database.migrate().await.unwrap();
+    let config = GroupWriterConfig {
+        max_batch: 1,
+        queue: 100,
+    };
+    let away = Away::default();
+    let writer = GroupWriter::spawn(database, away.clone(), config);
+    let writes = (0..100).map(|_| writer.write(()));
+    for result in futures::future::join_all(writes).await {
+        assert!(
+            matches!(result, Err(WriteError::Unavailable(_))),
+            "{result:?}"
+        );
+    }
+    assert_eq!(away.0.load(Ordering::SeqCst), 1);
 }
 
 /// PostgreSQL's answer to one of two transactions that wait for each other.

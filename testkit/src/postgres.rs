@@ -4,7 +4,7 @@
 //! bin` prints it), and ends with the [`Postgres`] that started it.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -59,6 +59,11 @@ impl Postgres {
         };
         postgres.start_again().await;
         postgres
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Its URL, with its superuser and first database.

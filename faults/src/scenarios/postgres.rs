@@ -1,9 +1,13 @@
-//! PostgreSQL that is stopped, silent, or refuses.
+//! PostgreSQL that is stopped, silent, slow, or refuses.
+
+use std::time::Duration;
 
 use testkit::postgres::Postgres;
 
 use super::database::{Trouble, at_start, passes};
+use super::slow::{Drag, keeps_up};
 use crate::checker::Verdict;
+use crate::proxy::Proxy;
 use crate::run::Run;
 use crate::shop::{Databases, Shop};
 
@@ -43,16 +47,36 @@ pub async fn read_only(run: Run) -> Verdict {
     passes(run, databases, ReadOnly(postgres)).await
 }
 
+/// Each of its answers comes late.
+pub async fn slow(run: Run) -> Verdict {
+    let (postgres, _) = fresh().await;
+    let proxy = Proxy::bind().await;
+    proxy.lead_to(postgres.address());
+    let [producer, notifier] = DATABASES.map(|name| {
+        let address = proxy.address();
+        format!("postgres://{ROLE}@{address}/{name}")
+    });
+    let databases = Databases::at(producer, notifier);
+    let drag = Distant {
+        proxy,
+        _postgres: postgres,
+    };
+    keeps_up(run, databases, drag).await
+}
+
 const ROLE: &str = "shop";
+
+/// Each service's.
+const DATABASES: [&str; 2] = ["producer", "notifier"];
 
 /// A server with a database for each service, and a role that owns both.
 async fn fresh() -> (Postgres, Databases) {
     let postgres = Postgres::start().await;
     postgres.execute(&format!("CREATE ROLE {ROLE} LOGIN"));
-    for name in ["producer", "notifier"] {
+    for name in DATABASES {
         postgres.execute(&format!("CREATE DATABASE {name} OWNER {ROLE}"));
     }
-    let [producer, notifier] = ["producer", "notifier"].map(|name| postgres.url_of(ROLE, name));
+    let [producer, notifier] = DATABASES.map(|name| postgres.url_of(ROLE, name));
     (postgres, Databases::at(producer, notifier))
 }
 
@@ -79,7 +103,6 @@ impl Trouble for Stopped {
 struct Frozen(Postgres);
 
 impl Trouble for Frozen {
-    const HANGS: bool = true;
     const WHAT: &'static str = "PostgreSQL answers nothing";
 
     async fn begin(&mut self, _shop: &mut Shop) {
@@ -126,5 +149,23 @@ impl Trouble for ReadOnly {
             "ALTER ROLE {ROLE} RESET default_transaction_read_only"
         ));
         terminate(&self.0);
+    }
+}
+
+/// Far away: half of an answer's time is the way there.
+struct Distant {
+    proxy: Proxy,
+    _postgres: Postgres,
+}
+
+impl Drag for Distant {
+    const WHAT: &'static str = "PostgreSQL answers late";
+
+    async fn begin(&mut self, late: Duration) {
+        self.proxy.slow(late / 2);
+    }
+
+    async fn end(&mut self) {
+        self.proxy.slow(Duration::ZERO);
     }
 }

@@ -1,13 +1,18 @@
-//! SQLite files that are locked, full, or not where they were.
+//! SQLite files that are locked, slow, full, or not where they were.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor, SqliteConnection};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::database::{Trouble, at_start, passes};
+use super::slow::{Drag, keeps_up};
 use crate::checker::Verdict;
 use crate::process::PATIENCE;
 use crate::run::Run;
@@ -23,6 +28,12 @@ pub async fn locked(run: Run) -> Verdict {
 pub async fn locked_at_start(run: Run) -> Verdict {
     let files = Files::new();
     at_start(run, files.databases(), Locked::new(files)).await
+}
+
+/// Another writer holds the lock most of the time.
+pub async fn slow(run: Run) -> Verdict {
+    let files = Files::new();
+    keeps_up(run, files.databases(), Shared::new(files)).await
 }
 
 /// No file of the services can grow: as on a full disk, but for these processes alone.
@@ -90,10 +101,7 @@ impl Trouble for Locked {
 
     async fn end(&mut self, _shop: &mut Shop) {
         for mut holder in self.holders.drain(..) {
-            holder
-                .execute("ROLLBACK")
-                .await
-                .expect("a lock can be given back");
+            release(&mut holder).await;
         }
     }
 }
@@ -109,6 +117,59 @@ async fn hold(path: &Path) -> SqliteConnection {
         .await
         .expect("the lock is to be had");
     holder
+}
+
+async fn release(holder: &mut SqliteConnection) {
+    holder
+        .execute("ROLLBACK")
+        .await
+        .expect("a lock can be given back");
+}
+
+/// Shared with a writer that leaves little of the lock.
+struct Shared {
+    files: Files,
+    busy: watch::Sender<bool>,
+    writers: JoinSet<()>,
+}
+
+/// How long the lock is free between two holds.
+const FREE: Duration = Duration::from_millis(200);
+
+impl Shared {
+    fn new(files: Files) -> Self {
+        Self {
+            files,
+            busy: watch::Sender::new(false),
+            writers: JoinSet::new(),
+        }
+    }
+}
+
+impl Drag for Shared {
+    const WHAT: &'static str = "another writer holds the lock of the SQLite files most of the time";
+
+    async fn begin(&mut self, late: Duration) {
+        self.busy.send_replace(true);
+        for path in self.files.paths() {
+            let busy = self.busy.subscribe();
+            self.writers.spawn(async move {
+                while *busy.borrow() {
+                    let mut holder = hold(&path).await;
+                    sleep(late).await;
+                    release(&mut holder).await;
+                    sleep(FREE).await;
+                }
+            });
+        }
+    }
+
+    async fn end(&mut self) {
+        self.busy.send_replace(false);
+        while let Some(ended) = self.writers.join_next().await {
+            ended.expect("a writer that ends well");
+        }
+    }
 }
 
 struct Full {

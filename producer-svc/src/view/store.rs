@@ -94,11 +94,9 @@ impl BatchWrite for InsertEvents {
         // Two instances that insert the same records in different sequence would wait for each other.
         let mut in_order: Vec<&OrderEvent> = items.iter().collect();
         in_order.sort_by_key(|event| (&event.topic, event.partition, event.offset));
-        let mut rest = &in_order[..];
-        while !rest.is_empty() {
-            let (chunk, tail) = rest.split_at(chunk_size(rest.len()));
-            insert(connection, chunk, &mut inserted).await?;
-            rest = tail;
+        for chunk in in_order.chunks(STATEMENT) {
+            // What is there already changes nothing.
+            insert(connection, &filled_up(chunk), &mut inserted).await?;
         }
         let mut finals: Vec<&str> = items
             .iter()
@@ -108,9 +106,8 @@ impl BatchWrite for InsertEvents {
         finals.sort_unstable();
         finals.dedup();
         let mut known: HashMap<String, Vec<OrderEvent>> = HashMap::new();
-        while !finals.is_empty() {
-            let chunk = finals.split_off(finals.len() - chunk_size(finals.len()));
-            for event in finals_of(connection, &chunk).await? {
+        for chunk in finals.chunks(STATEMENT) {
+            for event in finals_of(connection, &filled_up(chunk)).await? {
                 known.entry(event.order_id.clone()).or_default().push(event);
             }
         }
@@ -135,10 +132,18 @@ fn place(event: &OrderEvent) -> Place {
     (event.topic.clone(), event.partition, event.offset)
 }
 
-/// The largest power of two up to 128 that fits: a handful of statements to prepare, whatever the
-/// batches' sizes, and far from the limit of 32,766 parameters (SQLite).
-fn chunk_size(len: usize) -> usize {
-    1 << len.min(128).ilog2()
+/// Most rows of a statement: as many as of a transaction, since each statement costs an answer of
+/// the server. Far from the limit of 32,766 parameters (SQLite).
+const STATEMENT: usize = 512;
+
+/// Up to the next power of two by repeating the last one: a handful of statements to prepare,
+/// whatever the batches' sizes.
+fn filled_up<T: Copy>(some: &[T]) -> Vec<T> {
+    let mut all = some.to_vec();
+    if let Some(last) = some.last() {
+        all.resize(some.len().next_power_of_two(), *last);
+    }
+    all
 }
 
 /// `($1, $2), ($3, $4)` and so on.
@@ -216,7 +221,8 @@ mod tests {
     #[test]
     fn statements_come_in_few_sizes() {
         assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
-        let sizes: Vec<usize> = [1, 2, 3, 127, 128, 500].map(chunk_size).to_vec();
-        assert_eq!(sizes, [1, 2, 2, 64, 128, 128]);
+        assert_eq!(filled_up(&[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 5, 5, 5]);
+        assert_eq!(filled_up(&[7]), [7]);
+        assert!(filled_up::<u8>(&[]).is_empty());
     }
 }

@@ -92,6 +92,12 @@ impl ShutdownConfig {
     pub fn drain(&self) -> Duration {
         self.timeout.mul_f64(0.7)
     }
+
+    /// How long a database may take for what is being written: consumers are told in time that it
+    /// was not, and end in order.
+    pub fn writes(&self) -> Duration {
+        self.timeout.mul_f64(0.5)
+    }
 }
 
 /// The options that every service has.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -43,30 +44,42 @@ pub struct Database {
     ready: watch::Sender<bool>,
     /// Why a write failed; the watch takes it from here.
     trouble: Arc<watch::Sender<Option<String>>>,
+    /// Until when writes may go on, once the service is leaving.
+    leaves_at: Arc<watch::Sender<Option<Instant>>>,
     /// SQLite's.
     file: Option<DatabaseFile>,
 }
 
-/// How long a caller waits for a connection: shorter than `REQUEST_TIMEOUT`'s default, so that a
-/// request can still be answered.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for one answer of the server, as to a ping: a slow one takes seconds. One that hangs
+/// never answers, and says nothing either.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a caller waits for a connection. A new one takes two or three answers.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a statement waits for SQLite's write lock before it fails as busy.
 const BUSY_TIMEOUT_MS: u32 = 3_000;
 
-/// Longest time for what is read or written in one go. A server that hangs answers nothing, and
-/// says nothing either.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Longest time for what is read: shorter than `REQUEST_TIMEOUT`'s default, so that a request can
+/// still be answered.
+const READ_LIMIT: Duration = Duration::from_secs(4);
+
+/// Longest transaction. Up to eight answers with a new connection and statements to prepare; cut
+/// off and begun again it would never end on a slow server.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest first migration: it may have an index to build.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long a connection that is given back may take to show that it is usable; else it is closed,
-/// and another one opened when there is need.
-const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+/// Longest time for each half of [`Database::restore`], two transactions' worth.
+const RESTORE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Longest wait for the answer to a look.
-const LOOK_LIMIT: Duration = Duration::from_secs(3);
+/// Longest wait for the answer to a look: to a ping, and to the query.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for connections to close in order. The database does without: it takes one that
+/// breaks off for closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is written to see whether writing is possible: enough not to fit into what a full disk has
 /// left over.
@@ -125,10 +138,18 @@ impl Database {
                     Ok(())
                 })
             })
+            // sqlx would ask without a limit, and one dead connection take all of a caller's time.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| {
+                Box::pin(async move {
+                    within(ANSWER_LIMIT, connection.ping()).await?;
+                    Ok(true)
+                })
+            })
             // sqlx asks it again, but without a limit.
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    within(RELEASE_LIMIT, connection.ping()).await?;
+                    within(ANSWER_LIMIT, connection.ping()).await?;
                     // SQLite ends a transaction itself whose commit meets a full disk; sqlx takes
                     // it for open still, and would never begin another on this connection.
                     Ok(!connection.is_in_transaction())
@@ -141,6 +162,7 @@ impl Database {
             migrations,
             ready: watch::Sender::new(false),
             trouble: Arc::new(watch::Sender::new(None)),
+            leaves_at: Arc::new(watch::Sender::new(None)),
             file,
         })
     }
@@ -149,12 +171,12 @@ impl Database {
         self.kind
     }
 
-    /// For queries, inside of [`Database::read`]. A connection is waited for three seconds at most.
+    /// For queries, inside of [`Database::read`].
     pub fn pool(&self) -> &AnyPool {
         &self.pool
     }
 
-    /// Runs queries, five seconds at most.
+    /// Runs queries, four seconds at most.
     ///
     /// # Errors
     /// Theirs, or that there was no answer in time.
@@ -162,12 +184,13 @@ impl Database {
         &self,
         queries: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        within(LIMIT, queries).await
+        within(READ_LIMIT, queries).await
     }
 
-    /// Runs what begins with [`Database::begin_write`] and ends with a commit, five seconds at
+    /// Runs what begins with [`Database::begin_write`] and ends with a commit, thirty seconds at
     /// most. Where the database is at fault, and not another transaction that was in the way, it is
-    /// no longer [`Database::is_ready`] until a write succeeds.
+    /// no longer [`Database::is_ready`] until a write succeeds. When the service leaves, it has
+    /// until the time that [`Database::watch_over`] was told.
     ///
     /// # Errors
     /// Its own, or that there was no answer in time: then it may have been committed nevertheless.
@@ -175,7 +198,10 @@ impl Database {
         &self,
         transaction: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let result = within(LIMIT, transaction).await;
+        let result = tokio::select! {
+            result = within(WRITE_LIMIT, transaction) => result,
+            () = self.left() => Err(failed("no answer before the service ended")),
+        };
         if let Err(error) = &result
             && is_unavailable(error)
             && !is_conflict(error)
@@ -184,6 +210,18 @@ impl Database {
             self.trouble.send_replace(Some(error.to_string()));
         }
         result
+    }
+
+    /// Resolves when the service is leaving and can wait no longer.
+    async fn left(&self) {
+        let mut leaves_at = self.leaves_at.subscribe();
+        // The sender is this handle's own, so it cannot be gone.
+        let Ok(at) = leaves_at.wait_for(Option::is_some).await.map(|at| *at) else {
+            return;
+        };
+        if let Some(at) = at {
+            sleep_until(at).await;
+        }
     }
 
     /// A transaction that will write: takes SQLite's write lock at once, since a transaction that
@@ -241,10 +279,13 @@ impl Database {
 
     /// Migrates as soon as the database answers, then looks every two seconds whether it still
     /// does, and whether it can be written to again after a write failed; reports all of it. Ends
-    /// at `stop`.
-    pub async fn watch_over(self, health: HealthPart, stop: CancellationToken) {
+    /// at `stop`; writes have `leave` from then on, so that a database that hangs keeps nobody from
+    /// leaving.
+    pub async fn watch_over(self, health: HealthPart, stop: CancellationToken, leave: Duration) {
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => {
+                self.leaves_at.send_replace(Some(Instant::now() + leave));
+            }
             () = self.keep_watch(health) => {}
         }
     }
@@ -307,15 +348,19 @@ impl Database {
 
     /// Brings the schema up, and writes: a full disk or a standby lets everything else pass.
     async fn restore(&self, migrated: bool) -> Result<(), MigrateError> {
-        let limit = if migrated { LIMIT } else { MIGRATION_LIMIT };
-        match tokio::time::timeout(limit, self.bring_up()).await {
+        let limit = if migrated {
+            RESTORE_LIMIT
+        } else {
+            MIGRATION_LIMIT
+        };
+        match timeout(limit, self.bring_up()).await {
             Ok(result) => result?,
             Err(_) => return Err(late(limit).into()),
         }
         let filler: String = (0..FILLER_BYTES / 32)
             .map(|_| Uuid::new_v4().simple().to_string())
             .collect();
-        within(LIMIT, async {
+        within(RESTORE_LIMIT, async {
             self.write_filler(&filler).await?;
             self.write_filler("").await
         })
@@ -335,9 +380,11 @@ impl Database {
         tx.commit().await
     }
 
-    /// Closes all connections, after what runs on them.
+    /// Closes all connections, after what runs on them; gives up after two seconds.
     pub async fn close(&self) {
-        self.pool.close().await;
+        if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
+            tracing::warn!("database: connections did not close in time");
+        }
     }
 }
 
@@ -345,13 +392,16 @@ async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(limit, work).await {
+    match timeout(limit, work).await {
         Ok(result) => result,
         Err(_) => Err(late(limit)),
     }
 }
 
 fn late(limit: Duration) -> sqlx::Error {
-    let text = format!("no answer within {} s", limit.as_secs());
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
+    failed(format!("no answer within {} s", limit.as_secs()))
+}
+
+fn failed(text: impl Into<String>) -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text.into()))
 }

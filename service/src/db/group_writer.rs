@@ -130,6 +130,12 @@ async fn run<W: BatchWrite>(
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }
+                if matches!(error, WriteError::Unavailable(_)) {
+                    // What waits would meet the same, a time limit later.
+                    while let Ok((_, answer)) = receiver.try_recv() {
+                        let _ = answer.send(Err(error.clone()));
+                    }
+                }
             }
         }
     }

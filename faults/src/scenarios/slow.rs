@@ -1,0 +1,135 @@
+//! The story of a database that answers late, whichever it is: intake does not feel it, and what
+//! needs the database goes on as fast as it allows.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use testkit::{eventually, http};
+
+use super::database::{MEANWHILE, accepted, few, nothing_was_blamed, ready};
+use crate::checker::Verdict;
+use crate::history::{Millis, Request, now};
+use crate::load;
+use crate::run::Run;
+use crate::shop::{Databases, Shop, Stage};
+
+/// How late it answers, in turn.
+const LATE: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_millis(200),
+];
+
+/// Until this late nothing is to be said of it.
+const STILL_WELL: Duration = Duration::from_secs(1);
+
+/// How long an order may take through a slow database. The slowest takes half a minute for a
+/// transaction, and what was ordered before waits in front.
+const THROUGH: Duration = Duration::from_secs(240);
+
+/// Something that makes the databases of producer-svc and notifier-svc slow.
+pub trait Drag {
+    const WHAT: &'static str;
+
+    fn begin(&mut self, late: Duration) -> impl Future<Output = ()> + Send;
+    fn end(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// It gets slow and well again while orders flow.
+///
+/// # Panics
+/// When something is lost, refused or blamed, orders do not get through, or intake is slow too.
+pub async fn keeps_up<D: Drag>(run: Run, databases: Databases, mut drag: D) -> Verdict {
+    let mut shop = Shop::open_on(Stage::any().await, databases, &[]).await;
+    let plan = few(&run);
+    let user = load::user(&plan.prefix, 0);
+    let mut load = shop.load(plan.clone());
+    let (mut asked_for, mut slow) = (0, Vec::new());
+    for (moment, late) in run.moments().into_iter().zip(LATE.into_iter().cycle()) {
+        load.reached(moment).await;
+        shop.fault(format!("{} ({late:?})", D::WHAT));
+        drag.begin(late).await;
+        let begin = now();
+        load.reached(load.accepted() + MEANWHILE).await;
+        let order = accepted(shop.producers[0].address, &user).await;
+        asked_for += 1;
+        // Meanwhile further ones are placed, more than a slow database can take.
+        confirmed(shop.producers[0].address, &order).await;
+        told(shop.notifiers[0].address, &user, &order).await;
+        for instance in [&shop.producers[0], &shop.notifiers[0]] {
+            let path = if late <= STILL_WELL {
+                "/readyz?strict"
+            } else {
+                "/readyz"
+            };
+            let answer = http::get(instance.address, path).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        slow.push((late, begin, now()));
+        drag.end().await;
+        ready(&mut shop).await;
+        shop.fault_over();
+    }
+    load.enough();
+    let (history, verdict) = shop.settle(&plan, load).await;
+    verdict.assert_clean();
+    assert_eq!(
+        verdict.requests,
+        verdict.orders - asked_for,
+        "intake refused orders"
+    );
+    assert!(history.letters.is_empty(), "{:?}", history.letters);
+    nothing_was_blamed(&shop).await;
+    for (late, begin, end) in slow {
+        intake_was_quick(&history.requests, late, begin, end);
+    }
+    verdict
+}
+
+/// The view has its outcome.
+async fn confirmed(address: SocketAddr, order: &str) {
+    let path = format!("/api/orders/{order}");
+    eventually(THROUGH, || async {
+        let answer = http::get(address, &path).await;
+        // Reads have less time than a slow database takes.
+        let known = [200, 404, 503].contains(&answer.status);
+        assert!(known, "{answer:?}");
+        answer.body.contains("CONFIRMED").then_some(())
+    })
+    .await;
+}
+
+/// Its notification is listed.
+async fn told(address: SocketAddr, user: &str, order: &str) {
+    let path = format!("/api/notifications?userId={user}&limit=1000");
+    eventually(THROUGH, || async {
+        let answer = http::get(address, &path).await;
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        answer.body.contains(order).then_some(())
+    })
+    .await;
+}
+
+/// An intake that waited for the database would take as long as one of its answers at least.
+fn intake_was_quick(requests: &[Request], late: Duration, begin: Millis, end: Millis) {
+    let took = |from: Millis, to: Millis| {
+        let within = requests.iter().filter(|r| (from..to).contains(&r.sent));
+        let mut took: Vec<Millis> = within.map(|r| r.answered - r.sent).collect();
+        took.sort_unstable();
+        took
+    };
+    let (before, during) = (took(0, begin), took(begin, end));
+    let median = during[during.len() / 2];
+    println!(
+        "intake, median and 99th of 100: {} and {} ms before, {median} and {} ms while answers of \
+         the database took {late:?}",
+        before[before.len() / 2],
+        before[before.len() * 99 / 100],
+        during[during.len() * 99 / 100],
+    );
+    assert!(
+        median < late.as_millis() as Millis,
+        "intake waits for the database"
+    );
+}
