@@ -25,8 +25,10 @@ pub struct Process {
     arguments: Vec<String>,
     folder: PathBuf,
     log: PathBuf,
-    /// Where this start's output begins in the log.
-    log_start: u64,
+    /// The log before it was put aside.
+    aside: Vec<u8>,
+    /// Where this start's output begins in all of it.
+    log_start: usize,
     child: Option<Child>,
 }
 
@@ -43,6 +45,7 @@ impl Process {
             arguments: arguments.to_vec(),
             folder: folder.to_owned(),
             log: folder.join(format!("{name}.log")),
+            aside: Vec::new(),
             log_start: 0,
             child: None,
         };
@@ -57,7 +60,7 @@ impl Process {
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "{} runs", self.name);
         let output = self.open_log().expect("a log file");
-        self.log_start = output.metadata().map_or(0, |metadata| metadata.len());
+        self.log_start = self.all().len();
         let errors = output.try_clone().expect("a second handle of a file");
         let child = Command::new(programs::path(&self.name))
             .args(&self.arguments)
@@ -92,14 +95,31 @@ impl Process {
 
     /// All that it printed since its last start.
     pub fn output(&self) -> String {
-        let all = fs::read(&self.log).unwrap_or_default();
-        let start = (self.log_start as usize).min(all.len());
+        let all = self.all();
+        let start = self.log_start.min(all.len());
         String::from_utf8_lossy(&all[start..]).into_owned()
     }
 
     /// All that it printed, through all its starts.
     pub fn whole_output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.all()).into_owned()
+    }
+
+    fn all(&self) -> Vec<u8> {
+        let mut all = self.aside.clone();
+        all.extend(fs::read(&self.log).unwrap_or_default());
+        all
+    }
+
+    /// Empties the file that it prints to. What it prints in this very moment may be lost.
+    ///
+    /// # Panics
+    /// When the file cannot be emptied.
+    pub fn put_log_aside(&mut self) {
+        self.aside = self.all();
+        // It is appended to, so the process goes on at its beginning.
+        let log = self.open_log().expect("a log file");
+        log.set_len(0).expect("a log can be emptied");
     }
 
     /// The first address it listens at, once it says so.

@@ -75,12 +75,12 @@ async fn settled(mut shop: Shop, plan: &LoadPlan, load: Load) -> (History, Verdi
 }
 
 macro_rules! scenarios {
-    ($($name:literal: $run:path, $about:literal $(, needs $needs:literal)?;)*) => {
+    ($($name:literal: $run:path, $about:literal $(, needs $($needs:literal)+)?;)*) => {
         /// Every scenario.
         pub const ALL: &[Scenario] = &[$(Scenario {
             name: $name,
             about: $about,
-            needs: &[$($needs)?],
+            needs: &[$($($needs),+)?],
             run: |run| $run(run).boxed(),
         }),*];
     };
@@ -103,6 +103,8 @@ scenarios! {
     "postgres-frozen-at-start": postgres::frozen_at_start, "so it is when the services end and start", needs "TEST_POSTGRES_BIN";
     "postgres-terminated": postgres::terminated, "PostgreSQL ends its connections and takes no new ones", needs "TEST_POSTGRES_BIN";
     "postgres-read-only": postgres::read_only, "PostgreSQL is read-only, as a standby is", needs "TEST_POSTGRES_BIN";
+    "postgres-tables-full": postgres::tables_full, "the disk of PostgreSQL's tables is full", needs "TEST_POSTGRES_BIN" "TEST_MOUNTS";
+    "postgres-log-full": postgres::log_full, "the disk of PostgreSQL's write-ahead log is full", needs "TEST_POSTGRES_BIN" "TEST_MOUNTS";
     "postgres-slow": postgres::slow, "PostgreSQL answers 0.2 to 3 s late", needs "TEST_POSTGRES_BIN";
     "poison": poison::kinds_of_poison, "records that are no orders, among those that are";
     "letters-held": poison::without_a_place_for_letters, "the dead-letter topic is not there";

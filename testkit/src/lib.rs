@@ -2,7 +2,8 @@
 //!
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
-//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own; [`guard`] puts TLS and
+//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own, [`disk`] mounts one that is
+//! full on request; [`guard`] puts TLS and
 //! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
 //! of the fuzz targets, [`polled`] drops futures half-way. Everything panics with a clear message where a
 //! test could not go on.
@@ -12,6 +13,7 @@ pub mod certificates;
 pub mod corpus;
 #[cfg(feature = "database")]
 pub mod database;
+pub mod disk;
 pub mod guard;
 pub mod http;
 mod kafka;

@@ -4,7 +4,7 @@
 //! bin` prints it), and ends with the [`Postgres`] that started it.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::apache::free_address;
+use crate::disk::Disk;
 use crate::eventually;
 
 /// The folder of the server's programs.
@@ -24,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A server on loopback that lets everybody in. Dropping it ends it and deletes its data.
 pub struct Postgres {
     dir: TempDir,
+    data: PathBuf,
     port: u16,
     /// `None` while it is not running.
     process: Option<Child>,
@@ -35,12 +38,39 @@ impl Postgres {
     /// # Panics
     /// When `TEST_POSTGRES_BIN` is not set, or the server does not start.
     pub async fn start() -> Self {
-        let dir = TempDir::with_prefix("postgres-").expect("a folder for PostgreSQL");
-        give_away(dir.path());
+        let dir = folder();
+        let [data, wal] = ["data", "wal"].map(|name| dir.path().join(name));
+        Self::start_in(dir, data, wal).await
+    }
+
+    /// One whose tables lie on `disk`, and its log elsewhere.
+    ///
+    /// # Panics
+    /// When `TEST_POSTGRES_BIN` is not set, or the server does not start.
+    pub async fn with_tables_on(disk: &Disk) -> Self {
+        let dir = folder();
+        let wal = dir.path().join("wal");
+        Self::start_in(dir, disk.path().join("data"), wal).await
+    }
+
+    /// One whose write-ahead log lies on `disk`, and its tables elsewhere.
+    ///
+    /// # Panics
+    /// When `TEST_POSTGRES_BIN` is not set, or the server does not start.
+    pub async fn with_log_on(disk: &Disk) -> Self {
+        let dir = folder();
+        let data = dir.path().join("data");
+        Self::start_in(dir, data, disk.path().join("wal")).await
+    }
+
+    async fn start_in(dir: TempDir, data: PathBuf, wal: PathBuf) -> Self {
         let output = program("initdb", dir.path())
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
-            .args(["--locale=C.UTF-8", "--no-sync", "-D"])
-            .arg(dir.path().join("data"))
+            .args(["--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"])
+            .arg("-D")
+            .arg(&data)
+            .arg("--waldir")
+            .arg(wal)
             .output()
             .expect("initdb runs");
         assert!(
@@ -49,12 +79,11 @@ impl Postgres {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("a bound socket").port();
-        drop(free);
         let mut postgres = Self {
             dir,
-            port,
+            data,
+            // It is to be there again after a restart.
+            port: free_address().port(),
             process: None,
         };
         postgres.start_again().await;
@@ -81,6 +110,16 @@ impl Postgres {
     /// # Panics
     /// When it fails.
     pub fn execute(&self, statement: &str) {
+        if let Err(error) = self.try_execute(statement) {
+            panic!("{statement}: {error}");
+        }
+    }
+
+    /// Runs a statement as the superuser.
+    ///
+    /// # Errors
+    /// The server's, or that there is none.
+    pub fn try_execute(&self, statement: &str) -> Result<(), String> {
         let output = program("psql", self.dir.path())
             .args([
                 "--no-psqlrc",
@@ -91,11 +130,11 @@ impl Postgres {
             .args(["--command", statement, &self.url()])
             .output()
             .expect("psql runs");
-        assert!(
-            output.status.success(),
-            "{statement}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
     /// Ends the server in order, without waiting for its clients ("fast").
@@ -103,10 +142,20 @@ impl Postgres {
     /// # Panics
     /// When it does not end in time.
     pub async fn stop(&mut self) {
+        if let Some(process) = &self.process {
+            signal(process.id(), Signal::INT);
+        }
+        self.ended().await;
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn ended(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        signal(process.id(), Signal::INT);
         eventually(PATIENCE, || {
             let ended = process.try_wait().expect("its status can be asked for");
             async move { ended }
@@ -114,7 +163,7 @@ impl Postgres {
         .await;
     }
 
-    /// Starts it again after [`Postgres::stop`], on its data and its port.
+    /// Starts it again after it has ended, on its data and its port.
     ///
     /// # Panics
     /// When it runs, or does not start.
@@ -125,7 +174,7 @@ impl Postgres {
         let errors = output.try_clone().expect("a second handle of a file");
         let child = program("postgres", self.dir.path())
             .arg("-D")
-            .arg(self.dir.path().join("data"))
+            .arg(&self.data)
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="])
@@ -235,12 +284,14 @@ fn group_of(user: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Lets the server's user have the folder.
-fn give_away(folder: &Path) {
+/// One that the server's user may have.
+fn folder() -> TempDir {
+    let folder = TempDir::with_prefix("postgres-").expect("a folder for PostgreSQL");
     if let Some(user) = server_user() {
-        let status = Command::new("chown").arg(user).arg(folder).status();
+        let status = Command::new("chown").arg(user).arg(folder.path()).status();
         assert!(status.is_ok_and(|status| status.success()), "chown failed");
     }
+    folder
 }
 
 fn children(of: u32) -> Vec<u32> {

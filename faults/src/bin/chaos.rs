@@ -13,7 +13,8 @@ Usage: chaos [NAME…] [--seed NUMBER] [--orders NUMBER] [--rounds NUMBER]
 
 Without a name: every scenario. The seed is printed; the same one repeats what is random. On the
 embedded broker and SQLite; on Apache Kafka with TEST_KAFKA_BOOTSTRAP_SERVERS and TEST_KAFKA_HOME,
-on PostgreSQL with TEST_DATABASE_URL. The programs are those of the same profile: build them first
+on PostgreSQL with TEST_DATABASE_URL. Scenarios that start a PostgreSQL need TEST_POSTGRES_BIN;
+those that mount a disk run where TEST_MOUNTS is set, as root. The programs are those of the same profile: build them first
 (`cargo build --workspace --bins`).
 
 Scenarios:

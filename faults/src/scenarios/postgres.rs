@@ -1,7 +1,8 @@
-//! PostgreSQL that is stopped, silent, slow, or refuses.
+//! PostgreSQL that is stopped, silent, slow, without room on its disk, or refuses.
 
 use std::time::Duration;
 
+use testkit::disk::Disk;
 use testkit::postgres::Postgres;
 
 use super::database::{Trouble, at_start, passes};
@@ -49,7 +50,7 @@ pub async fn read_only(run: Run) -> Verdict {
 
 /// Each of its answers comes late.
 pub async fn slow(run: Run) -> Verdict {
-    let (postgres, _) = fresh().await;
+    let (postgres, _) = with_databases(Postgres::start().await);
     let proxy = Proxy::bind().await;
     proxy.lead_to(postgres.address());
     let [producer, notifier] = DATABASES.map(|name| {
@@ -64,14 +65,35 @@ pub async fn slow(run: Run) -> Verdict {
     keeps_up(run, databases, drag).await
 }
 
+/// The disk of its tables is full.
+pub async fn tables_full(run: Run) -> Verdict {
+    let disk = Disk::mount();
+    let (postgres, databases) = with_databases(Postgres::with_tables_on(&disk).await);
+    let trouble = TablesFull {
+        _postgres: postgres,
+        disk,
+    };
+    passes(run, databases, trouble).await
+}
+
+/// The disk of its write-ahead log is full: it panics, cannot recover, and ends.
+pub async fn log_full(run: Run) -> Verdict {
+    let disk = Disk::mount();
+    let (postgres, databases) = with_databases(Postgres::with_log_on(&disk).await);
+    passes(run, databases, LogFull { postgres, disk }).await
+}
+
 const ROLE: &str = "shop";
 
 /// Each service's.
 const DATABASES: [&str; 2] = ["producer", "notifier"];
 
-/// A server with a database for each service, and a role that owns both.
 async fn fresh() -> (Postgres, Databases) {
-    let postgres = Postgres::start().await;
+    with_databases(Postgres::start().await)
+}
+
+/// A database for each service, and a role that owns both.
+fn with_databases(postgres: Postgres) -> (Postgres, Databases) {
     postgres.execute(&format!("CREATE ROLE {ROLE} LOGIN"));
     for name in DATABASES {
         postgres.execute(&format!("CREATE DATABASE {name} OWNER {ROLE}"));
@@ -149,6 +171,54 @@ impl Trouble for ReadOnly {
             "ALTER ROLE {ROLE} RESET default_transaction_read_only"
         ));
         terminate(&self.0);
+    }
+}
+
+/// The server first: it is to end before its disk.
+struct TablesFull {
+    _postgres: Postgres,
+    disk: Disk,
+}
+
+impl Trouble for TablesFull {
+    const WHAT: &'static str = "the disk of PostgreSQL's tables is full";
+
+    async fn begin(&mut self, _shop: &mut Shop) {
+        self.disk.fill();
+    }
+
+    async fn end(&mut self, _shop: &mut Shop) {
+        self.disk.make_room();
+    }
+}
+
+struct LogFull {
+    postgres: Postgres,
+    disk: Disk,
+}
+
+/// A replica that does not come back: nothing of the log may be used again for its sake.
+const LAGGARD: &str = "laggard";
+
+impl Trouble for LogFull {
+    const WHAT: &'static str = "the disk of PostgreSQL's write-ahead log is full";
+
+    async fn begin(&mut self, _shop: &mut Shop) {
+        self.postgres.execute(&format!(
+            "SELECT pg_create_physical_replication_slot('{LAGGARD}', true)"
+        ));
+        self.disk.fill();
+        // What there is of prepared segments is used up.
+        let segment = "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()";
+        while self.postgres.try_execute(segment).is_ok() {}
+        self.postgres.ended().await;
+    }
+
+    async fn end(&mut self, _shop: &mut Shop) {
+        self.disk.make_room();
+        self.postgres.start_again().await;
+        self.postgres
+            .execute(&format!("SELECT pg_drop_replication_slot('{LAGGARD}')"));
     }
 }
 

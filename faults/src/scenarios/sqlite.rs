@@ -176,16 +176,16 @@ struct Full {
     _files: Files,
 }
 
-/// What a file may be longer than the process's own log, which is to go on.
-const SPARE: u64 = 64 * 1024;
+/// The longest that a file may be: the process's own log is to go on.
+const LIMIT: u64 = 64 * 1024;
 
 impl Trouble for Full {
     const WHAT: &'static str = "the SQLite files cannot grow";
 
     async fn begin(&mut self, shop: &mut Shop) {
-        for instance in shop.producers.iter().chain(&shop.notifiers) {
-            let log = instance.process.whole_output().len() as u64;
-            limit(instance, Some(log + SPARE));
+        for instance in shop.producers.iter_mut().chain(&mut shop.notifiers) {
+            instance.process.put_log_aside();
+            limit(instance, Some(LIMIT));
         }
     }
 
