@@ -18,7 +18,13 @@ pub enum DiskFault {
     },
     /// Every write fails with an input/output error, and nothing of it is stored.
     Broken,
+    /// Writes succeed, and what was written cannot be forced to the device.
+    Unsynced,
 }
+
+/// Why a file takes no more after [`Disk::sync`] failed.
+pub(crate) const UNSOUND: &str =
+    "bytes could not be forced to the device; look at it, and restart the broker";
 
 /// Writes for every file of a broker's data folder.
 ///
@@ -110,7 +116,8 @@ impl Disk {
 
     /// Forces a file's bytes to the device.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
-        if self.faulty.load(Ordering::Acquire) && *self.fault.lock() == Some(DiskFault::Broken) {
+        let failing = [Some(DiskFault::Broken), Some(DiskFault::Unsynced)];
+        if self.faulty.load(Ordering::Acquire) && failing.contains(&self.fault.lock()) {
             return Err(broken());
         }
         file.sync_data()
@@ -121,7 +128,7 @@ impl Disk {
             return Ok(());
         }
         match *self.fault.lock() {
-            None => Ok(()),
+            None | Some(DiskFault::Unsynced) => Ok(()),
             Some(DiskFault::Broken) => Err(broken()),
             Some(DiskFault::Full { after_bytes })
                 if after_bytes == 0 || (bytes as u64) > after_bytes =>
@@ -134,7 +141,7 @@ impl Disk {
 
     fn admit_part(&self, bytes: usize) -> (usize, io::Result<()>) {
         match self.fault.lock().as_mut() {
-            None => (bytes, Ok(())),
+            None | Some(DiskFault::Unsynced) => (bytes, Ok(())),
             Some(DiskFault::Broken) => (0, Err(broken())),
             Some(DiskFault::Full { after_bytes }) => {
                 if bytes as u64 <= *after_bytes {

@@ -360,9 +360,10 @@ impl Groups {
     }
 
     fn store(&mut self, records: &[GroupRecord]) -> io::Result<()> {
-        self.journal.append(records)?;
         if self.fsync == Fsync::Always {
-            self.journal.sync()?;
+            self.journal.append_durably(records)?;
+        } else {
+            self.journal.append(records)?;
         }
         if self.journal.overgrown() {
             // What was appended is safe either way; a failed rewrite is tried again later.

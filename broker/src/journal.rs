@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, UNSOUND};
 
 /// A rewrite is worth it only past this size, in bytes.
 const REWRITE_FLOOR: u64 = 8 * 1024 * 1024;
@@ -28,6 +28,8 @@ pub(crate) struct Journal<R> {
     /// The file was replaced by a shorter one that could not be opened yet: nothing may be appended to
     /// this one.
     replaced: bool,
+    /// Bytes could not be forced to the device: this file is not to be trusted with more.
+    unsound: bool,
     records: PhantomData<fn(R)>,
 }
 
@@ -58,6 +60,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             base_size: 0,
             dirty: false,
             replaced: false,
+            unsound: false,
             records: PhantomData,
         };
         Ok((journal, records))
@@ -65,6 +68,19 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
 
     /// Stores the records, all or none.
     pub(crate) fn append(&mut self, records: &[R]) -> io::Result<()> {
+        self.store(records, false)
+    }
+
+    /// Stores the records on the device, all or none. When the device fails, nothing more is
+    /// stored until the journal is opened anew.
+    pub(crate) fn append_durably(&mut self, records: &[R]) -> io::Result<()> {
+        self.store(records, true)
+    }
+
+    fn store(&mut self, records: &[R], durably: bool) -> io::Result<()> {
+        if self.unsound {
+            return Err(io::Error::other(UNSOUND));
+        }
         if self.replaced {
             self.open_again()?;
         }
@@ -73,7 +89,12 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             self.dirty = false;
         }
         let lines = encode(records)?;
-        if let Err(error) = self.disk.append(&self.file, &[&lines]) {
+        let mut written = self.disk.append(&self.file, &[&lines]);
+        if written.is_ok() && durably {
+            written = self.disk.sync(&self.file);
+            self.unsound = written.is_err();
+        }
+        if let Err(error) = written {
             self.dirty = self.file.set_len(self.size).is_err();
             return Err(error);
         }
@@ -189,6 +210,22 @@ mod tests {
         whole[11] ^= 1;
         std::fs::write(&path, &whole).unwrap();
         assert!(Journal::<String>::open(&path, disk).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_forced_to_the_device_is_not_there_and_nothing_follows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let disk = Arc::new(Disk::default());
+        let (mut journal, _) = open(&path, &disk);
+        journal.append_durably(&["one".into()]).unwrap();
+        disk.set_fault(Some(DiskFault::Unsynced));
+        journal.append_durably(&["two".into()]).unwrap_err();
+        disk.set_fault(None);
+        journal.append_durably(&["three".into()]).unwrap_err();
+        let (mut journal, records) = open(&path, &disk);
+        assert_eq!(records, ["one"]);
+        journal.append_durably(&["four".into()]).unwrap();
     }
 
     #[test]

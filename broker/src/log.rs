@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, UNSOUND};
 use batch::{BatchHeader, PREFIX_LEN, stored_prefix};
 use epochs::Epochs;
 use producers::{Producers, SequenceError, Verdict};
@@ -39,6 +39,8 @@ pub(crate) struct LogOptions {
     pub(crate) retention_ms: Option<i64>,
     /// Old segments go while the log stays at least this large, in bytes; `None` keeps them.
     pub(crate) retention_bytes: Option<u64>,
+    /// A batch is forced to the device before it counts.
+    pub(crate) durable: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,8 @@ pub(crate) struct Log {
     checkpoints: Vec<Checkpoint>,
     /// A failed append left bytes behind that could not be cut off yet.
     torn: bool,
+    /// Bytes could not be forced to the device.
+    unsound: bool,
 }
 
 struct Cursor {
@@ -120,6 +124,7 @@ impl Log {
             cursors: VecDeque::new(),
             checkpoints: Vec::new(),
             torn: false,
+            unsound: false,
         })
     }
 
@@ -143,7 +148,9 @@ impl Log {
     /// Stores a validated batch under the next offsets.
     ///
     /// When this returns an error nothing was stored: what a failed write left is cut off, or the
-    /// log refuses to go on until it can be.
+    /// log refuses to go on until it can be. After bytes could not be forced to the device it takes
+    /// no more until it is opened anew: that device may say yes to the next attempt and have lost
+    /// them (Kafka takes the folder offline).
     pub(crate) fn append(
         &mut self,
         batch: &Bytes,
@@ -189,6 +196,9 @@ impl Log {
         leader_epoch: i32,
         now: i64,
     ) -> io::Result<()> {
+        if self.unsound {
+            return Err(io::Error::other(UNSOUND));
+        }
         self.mend()?;
         let full = {
             let active = self.active();
@@ -201,9 +211,13 @@ impl Log {
             .note(&self.disk, &self.dir, leader_epoch, base_offset)?;
         let prefix = stored_prefix(base_offset, header.size, leader_epoch);
         let disk = self.disk.clone();
-        let active = self.active_mut();
-        let file = active.file()?;
-        if let Err(error) = disk.append(&file, &[&prefix, &batch[PREFIX_LEN..]]) {
+        let file = self.active_mut().file()?;
+        let mut written = disk.append(&file, &[&prefix, &batch[PREFIX_LEN..]]);
+        if written.is_ok() && self.options.durable {
+            written = disk.sync(&file);
+            self.unsound = written.is_err();
+        }
+        if let Err(error) = written {
             self.torn = true;
             // The error that matters is the first; a failed cut is tried again before the next write.
             let _ = self.mend();

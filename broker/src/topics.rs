@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::clock::now_ms;
-use crate::config::Config;
+use crate::config::{Config, Fsync};
 use crate::disk::Disk;
 use crate::log::{Log, LogOptions};
 use crate::partition::Partition;
@@ -89,6 +89,7 @@ impl Defaults {
                     .retention
                     .map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)),
                 retention_bytes: config.retention_bytes,
+                durable: config.fsync == Fsync::Always,
             },
             max_message_bytes: config.max_message_bytes,
         }

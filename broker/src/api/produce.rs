@@ -15,9 +15,9 @@ use super::{Api, Call, Reply, versions};
 use crate::clock::now_ms;
 use crate::config::Fsync;
 use crate::faults::Subject;
+use crate::log::AppendError;
 use crate::log::batch::{BatchHeader, checksum_holds};
 use crate::log::producers::SequenceError;
-use crate::log::{AppendError, Appended};
 use crate::state::State;
 use crate::topics::Topic;
 
@@ -132,13 +132,6 @@ fn append(state: &State, topic: &Topic, data: PartitionProduceData) -> Result<St
         }
         let appended = log
             .append(&batch, &header, state.topics.leader_epoch(), now_ms())
-            .and_then(|appended: Appended| {
-                if state.config.fsync == Fsync::Always {
-                    let file = log.active_file()?;
-                    state.disk.sync(&file)?;
-                }
-                Ok(appended)
-            })
             .map_err(|error| refuse(&error, &partition.topic, partition.index))?;
         let stored = Stored {
             base_offset: appended.base_offset,

@@ -7,6 +7,7 @@ const OPTIONS: LogOptions = LogOptions {
     segment_bytes: 1 << 20,
     retention_ms: None,
     retention_bytes: None,
+    durable: false,
 };
 
 struct Place {
@@ -236,6 +237,36 @@ fn bytes_ahead_are_counted_for_a_reader_at_the_tail() {
     assert_eq!(log.bytes_from(10), 0);
     assert_eq!(log.bytes_from(9), size);
     assert_eq!(log.bytes_from(0), 10 * size);
+}
+
+#[test]
+fn what_cannot_be_forced_to_the_device_is_not_there_and_nothing_follows_it() {
+    let place = place();
+    let options = LogOptions {
+        durable: true,
+        ..OPTIONS
+    };
+    let mut log = place.open(options);
+    let batch = |base_sequence| Build {
+        producer_id: 9,
+        base_sequence,
+        ..Default::default()
+    };
+    append(&mut log, batch(0)).unwrap();
+    let size = log.size();
+    place.disk.set_fault(Some(DiskFault::Unsynced));
+    append(&mut log, batch(1)).unwrap_err();
+    // The device says yes again, and the producer repeats its batch.
+    place.disk.set_fault(None);
+    let error = append(&mut log, batch(1)).unwrap_err().to_string();
+    assert!(error.contains("restart"), "{error}");
+    assert_eq!((log.end_offset(), log.size()), (1, size));
+    assert_eq!(read_all(&mut log, 0, 1 << 20), [0]);
+    drop(log);
+    let mut log = place.open(options);
+    assert_eq!(log.end_offset(), 1);
+    let again = append(&mut log, batch(1)).unwrap();
+    assert_eq!((again.base_offset, again.duplicate), (1, false));
 }
 
 #[test]

@@ -103,6 +103,7 @@ impl TopicSettings {
                 .map_or(defaults.log.retention_bytes, |bytes| {
                     bytes.map(|bytes| bytes as u64)
                 }),
+            durable: defaults.log.durable,
         }
     }
 
@@ -188,6 +189,7 @@ mod tests {
             segment_bytes: 4096,
             retention_ms: Some(1000),
             retention_bytes: None,
+            durable: true,
         },
         max_message_bytes: 100,
     };

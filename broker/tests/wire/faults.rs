@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use broker::{ApiKey, DiskFault, ResponseError};
+use broker::{ApiKey, DiskFault, Fsync, ResponseError};
 use kafka_protocol::messages::{FindCoordinatorRequest, HeartbeatRequest, ProduceRequest};
 use testkit::Kafka;
 use tokio::time::timeout;
@@ -230,6 +230,29 @@ async fn on_a_full_disk_nothing_is_acknowledged_that_is_not_stored() {
     let mut connection = kafka.connect().await;
     let stored = read_all(&mut connection, "orders", 0).await;
     assert_eq!(stored.len() as i64, acknowledged + 1);
+}
+
+#[tokio::test]
+async fn what_the_device_did_not_take_is_never_acknowledged_nor_served() {
+    let mut kafka = Kafka::own_broker_with(|config| config.fsync = Fsync::Always).await;
+    kafka.create_topic("orders", 1).await;
+    let mut connection = kafka.connect().await;
+    let storage = ResponseError::KafkaStorageError.code();
+    let [stored, lost] = ["stored", "lost"].map(|value| Batch::of(&[value]).bytes());
+    assert_eq!(produce(&mut connection, "orders", 0, &stored).await, (0, 0));
+    kafka.faults().disk(Some(DiskFault::Unsynced));
+    let refused = produce(&mut connection, "orders", 0, &lost).await;
+    assert_eq!(refused.0, storage);
+    // A device that failed once is not believed.
+    kafka.faults().disk(None);
+    let refused = produce(&mut connection, "orders", 0, &lost).await;
+    assert_eq!(refused.0, storage);
+    assert_eq!(read_all(&mut connection, "orders", 0).await, ["stored"]);
+    kafka.kill_broker().await;
+    kafka.start_broker().await;
+    let mut connection = kafka.connect().await;
+    assert_eq!(read_all(&mut connection, "orders", 0).await, ["stored"]);
+    assert_eq!(produce(&mut connection, "orders", 0, &stored).await, (0, 1));
 }
 
 #[tokio::test]
