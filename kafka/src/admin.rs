@@ -8,6 +8,7 @@
 mod configs;
 pub(crate) mod groups;
 mod offsets;
+mod once;
 mod record;
 mod topics;
 

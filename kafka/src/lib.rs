@@ -42,7 +42,7 @@ pub use self::{
     partitioner::{murmur2, partition_for_key},
     producer::{
         Delivery, EncodedRecord, Outgoing, OutgoingRecord, ProduceError, Producer, ProducerBuilder,
-        ProducerStats, RecordMetadata,
+        ProducerId, ProducerStats, RecordMetadata,
     },
     reader::{Reader, ReaderBuilder, ReaderEvent, Start},
     records::{

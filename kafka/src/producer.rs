@@ -30,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::identity::new_producer_id;
 use self::{
     core::{Core, Settings},
     queue::Rules,
@@ -37,6 +38,7 @@ use self::{
 pub use self::{
     delivery::{Delivery, RecordMetadata},
     error::ProduceError,
+    sequence::ProducerId,
 };
 use crate::{
     client::Client,

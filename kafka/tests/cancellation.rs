@@ -255,6 +255,9 @@ fn calls(world: &World) -> Vec<(&'static str, Call)> {
             let name = t3.clone();
             async move { admin.read_record(&name, 0, 0).await.map(drop) }.boxed()
         }),
+        call("new_producer_id", |admin| {
+            async move { admin.new_producer_id().await.map(drop) }.boxed()
+        }),
         call("describe_topic_configs", move |admin| {
             let name = t4.clone();
             async move { admin.describe_topic_configs(&name).await.map(drop) }.boxed()

@@ -4,13 +4,32 @@
 //! transactional id. Raising it here fences what an abandoned request may still bring, and starts the
 //! sequence anew.
 
+use std::fmt;
+
 use crate::records::encoder::ProducerStamp;
 
-/// What InitProducerId gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ProducerId {
-    pub(super) id: i64,
-    pub(super) epoch: i16,
+/// By what a broker knows an idempotent producer; given by InitProducerId, written `id/epoch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerId {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+impl ProducerId {
+    /// None if `text` is not what [`Display`](fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, epoch) = text.split_once('/')?;
+        Some(Self {
+            id: id.parse().ok().filter(|id| *id >= 0)?,
+            epoch: epoch.parse().ok().filter(|epoch| *epoch >= 0)?,
+        })
+    }
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.id, self.epoch)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +129,14 @@ mod tests {
         assert_eq!(sequence.next_epoch(), Some(5));
         let other = ProducerId { id: 6, epoch: 0 };
         assert_eq!(sequence.assign(other, 1).producer_id, 6);
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        assert_eq!(ProducerId::parse(&CURRENT.to_string()), Some(CURRENT));
+        for text in ["", "5", "5/", "/0", "-1/0", "5/-1", "5/0/0", "5/99999"] {
+            assert_eq!(ProducerId::parse(text), None, "{text}");
+        }
     }
 
     #[test]
