@@ -2,9 +2,11 @@
 //!
 //! A letter is a record that some group could not handle, kept as it was on `<topic>-dlt` with the
 //! reason in its headers ([`letter`]). A replay sends it to its source; when that is acknowledged, a
-//! marker on the dead-letter topic says so, and no second replay is made without `--force`.
+//! marker on the dead-letter topic says so, and no second replay is made without `--force`. How that
+//! holds when commands die and operators compete: [`replay`].
 
 mod address;
+mod claim;
 mod letter;
 mod list;
 mod mailbox;
@@ -44,8 +46,24 @@ pub enum DltError {
     Kafka(#[from] kafka::Error),
     #[error(transparent)]
     Config(#[from] kafka::ConfigError),
-    #[error("the replay was not acknowledged, so the letter stays as it is: {0}")]
-    NotReplayed(kafka::ProduceError),
+    #[error("{letter} was not replayed: its claim was not acknowledged: {source}")]
+    NotClaimed {
+        letter: Place,
+        source: Box<kafka::ProduceError>,
+    },
+    #[error(
+        "the replay of {letter} was not acknowledged, and has no marker: {}",
+        explained(source)
+    )]
+    NotReplayed {
+        letter: Place,
+        source: Box<kafka::Error>,
+    },
+    #[error(
+        "{replayed_to} does not hold the replay of {letter}, although the broker says so: the letter's \
+         claim may be from another cluster; --force replays it without a claim"
+    )]
+    NotThere { letter: Place, replayed_to: Place },
     #[error(
         "{letter} has been replayed to {replayed_to}, but its marker was not acknowledged: {source}; \
          `dlt replay {letter}` writes the marker without replaying again"

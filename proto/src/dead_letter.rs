@@ -10,7 +10,7 @@ pub const ATTEMPTS: &str = "dlt-attempts";
 pub const TIME: &str = "dlt-time";
 /// What of the record did not fit into the letter: `value`, or `key, value, headers`.
 pub const OMITTED: &str = "dlt-omitted";
-/// On a replayed record, and on the marker of its replay: where the dead letter lies, see [`Place`].
+/// On a replayed record, and on the claim and the marker of its replay: where the dead letter lies, see [`Place`].
 pub const REPLAY_OF: &str = "dlt-replay-of";
 
 /// Where a record lies; written `topic/partition/offset`.
@@ -33,6 +33,11 @@ impl Place {
             partition,
             offset,
         })
+    }
+
+    /// Whether both lie in one partition, so that one comes before the other.
+    pub fn shares_partition_with(&self, other: &Self) -> bool {
+        (&self.topic, self.partition) == (&other.topic, other.partition)
     }
 }
 

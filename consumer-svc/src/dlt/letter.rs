@@ -1,4 +1,4 @@
-//! A record on a `<topic>-dlt` topic: a dead letter, or the marker of a letter's replay.
+//! A record on a `<topic>-dlt` topic: a dead letter, or the claim or marker of a letter's replay.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,8 @@ use proto::dead_letter::{
 };
 use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
 
+use super::claim::Claim;
+
 /// On a marker: where the replayed record lies.
 pub const REPLAYED_TO: &str = "dlt-replayed-to";
 
@@ -17,8 +19,9 @@ pub const REPLAYED_TO: &str = "dlt-replayed-to";
 #[derive(Debug)]
 pub enum Entry {
     Letter(Letter),
+    Claim(Claim),
     Marker(Marker),
-    /// Neither: somebody else wrote it.
+    /// None of these: somebody else wrote it.
     Unknown(Place),
 }
 
@@ -62,11 +65,15 @@ impl Entry {
     fn read(place: Place, key: Option<Bytes>, value: Option<Bytes>, headers: Headers) -> Self {
         if headers.get(ORIGINAL_TOPIC).is_none() {
             let marked = |name| headers.get_str(name).and_then(Place::parse);
-            return match (marked(REPLAY_OF), marked(REPLAYED_TO)) {
-                (Some(replay_of), Some(replayed_to)) => Entry::Marker(Marker {
+            if let (Some(replay_of), Some(replayed_to)) = (marked(REPLAY_OF), marked(REPLAYED_TO)) {
+                return Entry::Marker(Marker {
                     replay_of,
                     replayed_to,
-                }),
+                });
+            }
+            return match Claim::read(&headers) {
+                // Elsewhere it would not stand in line with the letter's other claims.
+                Some(claim) if claim.replay_of.shares_partition_with(&place) => Entry::Claim(claim),
                 _ => Entry::Unknown(place),
             };
         }
@@ -214,6 +221,8 @@ pub fn shown(bytes: &[u8], limit: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kafka::ProducerId;
+
     use super::*;
 
     fn place(topic: &str, partition: i32, offset: i64) -> Place {
@@ -305,24 +314,40 @@ mod tests {
         assert_eq!(text(letter(order, &[]).replay_headers()), kept);
     }
 
+    fn entry(offset: i64, headers: OwnedHeaders) -> Entry {
+        let headers = Headers::from_pairs(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_slice(), value.as_deref())),
+        );
+        Entry::read(place("orders-dlt", 2, offset), None, None, headers)
+    }
+
+    #[test]
+    fn claims_count_in_their_letters_partition_alone() {
+        let claim = |partition| Claim {
+            replay_of: place("orders-dlt", partition, 5),
+            producer: ProducerId::parse("17/0").unwrap(),
+            partition: 1,
+        };
+        match entry(6, claim(2).headers()) {
+            Entry::Claim(read) => assert_eq!(read, claim(2)),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(entry(6, claim(1).headers()), Entry::Unknown(_)));
+    }
+
     #[test]
     fn markers_are_told_from_letters() {
         let marker = Marker {
             replay_of: place("orders-dlt", 2, 5),
             replayed_to: place("orders", 2, 99),
         };
-        let headers = marker.headers();
-        let headers = Headers::from_pairs(
-            headers
-                .iter()
-                .map(|(name, value)| (name.as_slice(), value.as_deref())),
-        );
-        match Entry::read(place("orders-dlt", 2, 6), None, None, headers) {
+        match entry(6, marker.headers()) {
             Entry::Marker(read) => assert_eq!(read, marker),
             other => panic!("{other:?}"),
         }
-        let foreign = Entry::read(place("orders-dlt", 2, 6), None, None, Headers::default());
-        assert!(matches!(foreign, Entry::Unknown(_)));
+        assert!(matches!(entry(6, Vec::new()), Entry::Unknown(_)));
         // A letter whose record was itself a replay is a letter.
         letter(
             b"{}",

@@ -25,7 +25,7 @@ pub async fn list(
                     // A closed pipe (`dlt list | head`) is no failure.
                     let _ = out.write_all(text::in_list(&letter, to).as_bytes());
                 }
-                Entry::Marker(_) => {}
+                Entry::Claim(_) | Entry::Marker(_) => {}
                 Entry::Unknown(place) => {
                     let _ = writeln!(out, "{place}  is no dead letter of ours");
                 }

@@ -2,21 +2,23 @@
 
 use std::collections::HashMap;
 
-use kafka::{Admin, Client, OffsetAt, OutgoingRecord, ProduceError, Producer, TopicPartition};
+use kafka::{
+    Admin, Client, OffsetAt, OutgoingRecord, ProduceError, Producer, TopicPartition,
+    partition_for_key,
+};
 use proto::dead_letter::{Place, REPLAY_OF};
 use proto::topics::DEAD_LETTER_SUFFIX;
 use service::config::Common;
 
 use super::DltError;
-use super::letter::{Entry, Letter, OwnedHeaders};
+use super::claim::Claim;
+use super::letter::{Entry, Letter, Marker, OwnedHeaders};
 use super::scan::Scan;
-
-/// Largest record that is replayed: 100 MiB, what a broker reads (`socket.request.max.bytes`).
-const MAX_RECORD: usize = 100 * 1024 * 1024;
 
 /// Access to dead letters and to where they came from.
 pub struct Mailbox {
     client: Client,
+    /// Of claims and markers.
     producer: Producer,
     admin: Admin,
 }
@@ -28,6 +30,27 @@ pub struct Survey {
     pub replayed: HashMap<Place, Place>,
     /// Letters without one, and where they came from.
     pub open: HashMap<Place, Place>,
+    /// The first claim of each letter that has one.
+    pub claims: HashMap<Place, Claim>,
+    /// How far each partition was read.
+    read_to: HashMap<TopicPartition, i64>,
+}
+
+impl Survey {
+    fn note(&mut self, entry: Entry) {
+        match entry {
+            Entry::Letter(letter) => {
+                self.open.insert(letter.place, letter.source);
+            }
+            Entry::Claim(claim) => {
+                self.claims.entry(claim.replay_of.clone()).or_insert(claim);
+            }
+            Entry::Marker(marker) => {
+                self.replayed.insert(marker.replay_of, marker.replayed_to);
+            }
+            Entry::Unknown(_) => {}
+        }
+    }
 }
 
 impl Mailbox {
@@ -39,9 +62,6 @@ impl Mailbox {
             .kafka
             .producer(&client)
             .delivery_timeout(timeout)
-            // A record that was too large for a letter may go back to where it came from.
-            .max_request_size(MAX_RECORD)
-            .buffer_memory(MAX_RECORD)
             .build()?;
         let admin = client.admin().with_timeout(timeout);
         Ok(Self {
@@ -101,48 +121,51 @@ impl Mailbox {
 
     /// All entries of topics that are there now, in the order of each partition.
     pub async fn scan(&self, topics: &[String]) -> Result<Scan, DltError> {
-        let partitions = self.partitions(topics).await?;
-        let earliest = self.admin.offsets(&partitions, OffsetAt::Earliest).await?;
-        Scan::new(&self.client, &self.admin, earliest.into_iter().collect()).await
+        Scan::new(&self.client, &self.admin, self.beginnings(topics).await?).await
     }
 
     /// Goes once through topics of dead letters.
     pub async fn survey(&self, topics: &[String]) -> Result<Survey, DltError> {
-        let mut survey = Survey::default();
-        let mut scan = self.scan(topics).await?;
-        while let Some(records) = scan.next().await? {
-            for record in records {
-                match Entry::of(record) {
-                    Entry::Letter(letter) => {
-                        survey.open.insert(letter.place, letter.source);
-                    }
-                    Entry::Marker(marker) => {
-                        survey.replayed.insert(marker.replay_of, marker.replayed_to);
-                    }
-                    Entry::Unknown(_) => {}
-                }
-            }
-        }
-        survey
-            .open
-            .retain(|letter, _| !survey.replayed.contains_key(letter));
+        let mut survey = Survey {
+            read_to: self.beginnings(topics).await?,
+            ..Survey::default()
+        };
+        self.read_on(&mut survey).await?;
         Ok(survey)
     }
 
-    /// Replays of letters (with their sources) that are in the source topics, whether they have
-    /// markers or not.
+    /// Takes in what has been added since, up to where the topics end now.
+    pub async fn read_on(&self, survey: &mut Survey) -> Result<(), DltError> {
+        let mut scan = Scan::new(&self.client, &self.admin, survey.read_to.clone()).await?;
+        while let Some(records) = scan.next().await? {
+            for record in records {
+                survey.note(Entry::of(record));
+            }
+        }
+        let ends = scan.ends().iter().map(|(of, end)| (of.clone(), *end));
+        survey.read_to.extend(ends);
+        survey
+            .open
+            .retain(|letter, _| !survey.replayed.contains_key(letter));
+        Ok(())
+    }
+
+    /// Replays of a survey's open letters that are in the source topics.
     ///
-    /// A replay goes to the partition that its record came from, behind it, so that is where they
-    /// are looked for.
-    pub async fn replays(
-        &self,
-        letters: &HashMap<Place, Place>,
-    ) -> Result<HashMap<Place, Place>, DltError> {
+    /// A replay goes to the partition that its record came from, behind it, or to the one that its
+    /// claim says; so that is where they are looked for.
+    pub async fn replays(&self, survey: &Survey) -> Result<HashMap<Place, Place>, DltError> {
+        let letters = &survey.open;
         let mut from: HashMap<TopicPartition, i64> = HashMap::new();
-        for source in letters.values() {
-            let partition = TopicPartition::new(source.topic.as_str(), source.partition);
-            let first = from.entry(partition).or_insert(i64::MAX);
-            *first = (*first).min(source.offset.saturating_add(1));
+        for (letter, source) in letters {
+            let claimed = survey.claims.get(letter).map(|claim| claim.partition);
+            let (partition, first) = match claimed {
+                Some(other) if other != source.partition => (other, 0),
+                _ => (source.partition, source.offset.saturating_add(1)),
+            };
+            let partition = TopicPartition::new(source.topic.as_str(), partition);
+            let earliest = from.entry(partition).or_insert(i64::MAX);
+            *earliest = (*earliest).min(first);
         }
         let names: Vec<&str> = from.keys().map(|of| &*of.topic).collect();
         let known = self.admin.describe_topics(&names).await?;
@@ -165,45 +188,112 @@ impl Mailbox {
         Ok(replays)
     }
 
-    /// The partition that a letter came from, if its topic still has it; else none, and the key
-    /// decides.
-    pub async fn source_partition(&self, letter: &Letter) -> Result<Option<i32>, DltError> {
-        let source = &letter.source;
+    /// A claim that nobody knows of yet: a new producer id, and the partition that the letter came
+    /// from, if its topic still has it; otherwise where its key belongs.
+    pub async fn new_claim(&self, letter: &Place, source: &Place) -> Result<Claim, DltError> {
         let described = self.admin.describe_topics(&[&source.topic]).await?;
-        match described.first() {
-            Some(topic) if (source.partition as usize) < topic.partitions.len() => {
-                Ok(Some(source.partition))
+        let count = match described.first() {
+            Some(topic) => topic.partitions.len() as i32,
+            None => return Err(DltError::NoTopic(source.topic.clone())),
+        };
+        let partition = if source.partition < count {
+            source.partition
+        } else {
+            match self.letter(letter).await?.key {
+                Some(key) => partition_for_key(&key, count),
+                None => source.partition % count,
             }
-            Some(_) => Ok(None),
-            None => Err(DltError::NoTopic(source.topic.clone())),
-        }
+        };
+        Ok(Claim {
+            replay_of: letter.clone(),
+            producer: self.admin.new_producer_id().await?,
+            partition,
+        })
     }
 
-    /// Sends a record and waits until it is acknowledged; says where it lies.
-    pub async fn send(
+    /// Puts a claim behind its letter, in the letter's partition.
+    pub async fn write_claim(&self, claim: &Claim) -> Result<(), DltError> {
+        let written = self.add(&claim.replay_of, None, &claim.headers()).await;
+        written.map_err(|source| DltError::NotClaimed {
+            letter: claim.replay_of.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Puts a marker behind its letter, in the letter's partition.
+    pub async fn write_marker(&self, marker: &Marker, key: Option<&[u8]>) -> Result<(), DltError> {
+        let written = self.add(&marker.replay_of, key, &marker.headers()).await;
+        written.map_err(|source| DltError::NotMarked {
+            letter: marker.replay_of.clone(),
+            replayed_to: marker.replayed_to.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    async fn add(
         &self,
-        topic: &str,
-        partition: Option<i32>,
+        letter: &Place,
         key: Option<&[u8]>,
-        value: Option<&[u8]>,
         headers: &OwnedHeaders,
-    ) -> Result<Place, ProduceError> {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_deref()))
-            .collect();
-        let written = self
-            .producer
-            .send(&OutgoingRecord {
-                topic,
-                partition,
-                key,
-                value,
-                headers: &headers,
-                timestamp: None,
-            })
+    ) -> Result<(), ProduceError> {
+        let record = OutgoingRecord {
+            topic: &letter.topic,
+            partition: Some(letter.partition),
+            key,
+            headers: &borrowed(headers),
+            ..OutgoingRecord::default()
+        };
+        self.producer.send(&record).await.map(drop)
+    }
+
+    /// Sends a letter's record as its claim says, and tells where it lies.
+    pub async fn send(&self, letter: &Letter, claim: &Claim) -> Result<Place, DltError> {
+        let complete = self.complete(letter).await?;
+        let headers = complete.replay_headers();
+        let record = OutgoingRecord {
+            topic: &letter.source.topic,
+            partition: Some(claim.partition),
+            key: complete.key.as_deref(),
+            value: complete.value.as_deref(),
+            headers: &borrowed(&headers),
+            timestamp: None,
+        };
+        let written = self.admin.write_once(claim.producer, &record).await;
+        let written = written.map_err(|source| DltError::NotReplayed {
+            letter: letter.place.clone(),
+            source: Box::new(source),
+        })?;
+        let replayed_to = place(&written.topic, written.partition, written.offset);
+        // Retention may have taken it since somebody else sent it.
+        let found = self
+            .admin
+            .read_record(
+                &replayed_to.topic,
+                replayed_to.partition,
+                replayed_to.offset,
+            )
             .await?;
-        Ok(place(&written.topic, written.partition, written.offset))
+        let other = found.is_some_and(|record| {
+            let replay_of = record.headers.get_str(REPLAY_OF).and_then(Place::parse);
+            replay_of.as_ref() != Some(&letter.place)
+        });
+        if other {
+            return Err(DltError::NotThere {
+                letter: letter.place.clone(),
+                replayed_to,
+            });
+        }
+        Ok(replayed_to)
+    }
+
+    /// Where each partition of some topics begins.
+    async fn beginnings(
+        &self,
+        topics: &[String],
+    ) -> Result<HashMap<TopicPartition, i64>, DltError> {
+        let partitions = self.partitions(topics).await?;
+        let earliest = self.admin.offsets(&partitions, OffsetAt::Earliest).await?;
+        Ok(earliest.into_iter().collect())
     }
 
     async fn partitions(&self, topics: &[String]) -> Result<Vec<TopicPartition>, DltError> {
@@ -218,7 +308,14 @@ impl Mailbox {
     }
 }
 
-pub(super) fn place(topic: &str, partition: i32, offset: i64) -> Place {
+fn borrowed(headers: &OwnedHeaders) -> Vec<(&[u8], Option<&[u8]>)> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_slice(), value.as_deref()))
+        .collect()
+}
+
+fn place(topic: &str, partition: i32, offset: i64) -> Place {
     Place {
         topic: topic.to_owned(),
         partition,

@@ -62,6 +62,11 @@ impl Scan {
         })
     }
 
+    /// Where it ends, of the partitions that had something to read.
+    pub fn ends(&self) -> &BTreeMap<TopicPartition, i64> {
+        &self.ends
+    }
+
     /// The next records, of one partition; none at the end.
     ///
     /// # Errors

@@ -1,0 +1,41 @@
+use kafka::{Headers, ProducerId};
+use proto::Rfc3339;
+use proto::dead_letter::{Place, REPLAY_OF, TIME};
+
+use super::letter::OwnedHeaders;
+
+/// On a claim: the producer id under which the letter is replayed.
+const PRODUCER: &str = "dlt-replay-producer";
+/// On a claim: the partition of the source topic that it is replayed to, in decimal.
+const PARTITION: &str = "dlt-replay-partition";
+
+/// Says under which producer id and to which partition a letter is replayed, whoever does it. It lies
+/// behind the letter in its partition; of several, the first one counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub replay_of: Place,
+    pub producer: ProducerId,
+    pub partition: i32,
+}
+
+impl Claim {
+    /// None if these are no claim's.
+    pub fn read(headers: &Headers) -> Option<Self> {
+        Some(Self {
+            replay_of: headers.get_str(REPLAY_OF).and_then(Place::parse)?,
+            producer: headers.get_str(PRODUCER).and_then(ProducerId::parse)?,
+            partition: headers.get_str(PARTITION)?.parse().ok()?,
+        })
+    }
+
+    pub fn headers(&self) -> OwnedHeaders {
+        [
+            (REPLAY_OF, self.replay_of.to_string()),
+            (PRODUCER, self.producer.to_string()),
+            (PARTITION, self.partition.to_string()),
+            (TIME, Rfc3339::now().to_string()),
+        ]
+        .map(|(name, value)| (name.as_bytes().to_vec(), Some(value.into_bytes())))
+        .into()
+    }
+}

@@ -1,0 +1,171 @@
+//! A letter is replayed once, whoever else replays it and wherever a command was left off.
+
+#[path = "support/shop.rs"]
+mod shop;
+
+use std::process::{Child, Command, Output, Stdio};
+
+use kafka::{Admin, NewTopic, OffsetAt, OutgoingRecord, ProducerId, TopicPartition};
+use shop::Shop;
+use testkit::Kafka;
+
+/// Operators at once, each with a command of its own.
+const OPERATORS: usize = 4;
+
+/// Letters that they all want to replay.
+const LETTERS: i64 = 10;
+
+/// A dead-letter topic, with letters of records that are not there any more.
+struct Letters {
+    shop: Shop,
+    topic: String,
+    admin: Admin,
+}
+
+impl Letters {
+    async fn of(kafka: &Kafka, number: i64) -> Self {
+        let shop = Shop::new(kafka);
+        let topic = format!("{}-dlt", shop.orders);
+        let admin = shop.client.admin();
+        let topics = [&shop.orders, &topic].map(|name| NewTopic::new(name, 3, 1));
+        admin.create_topics(&topics).await.unwrap();
+        let letters = Self { shop, topic, admin };
+        for offset in 0..number {
+            letters
+                .add(&[
+                    ("dlt-original-topic", &letters.shop.orders),
+                    ("dlt-original-partition", "2"),
+                    ("dlt-original-offset", &offset.to_string()),
+                    ("dlt-consumer-group", &letters.shop.group),
+                    ("dlt-reason", "an earlier version could not read it"),
+                ])
+                .await;
+        }
+        letters
+    }
+
+    /// Adds a record to the first partition.
+    async fn add(&self, headers: &[(&str, &str)]) {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())))
+            .collect();
+        let record = OutgoingRecord {
+            topic: &self.topic,
+            partition: Some(0),
+            key: Some(b"k"),
+            value: Some(b"letter"),
+            headers: &headers,
+            timestamp: None,
+        };
+        let producer = self.shop.client.producer().build().unwrap();
+        producer.send(&record).await.unwrap();
+    }
+
+    /// A letter as a command names it.
+    fn at(&self, offset: i64) -> String {
+        format!("{}/0/{offset}", self.topic)
+    }
+
+    /// What a command leaves that dies before it sends.
+    async fn claim(&self, offset: i64, partition: i32) -> ProducerId {
+        let id = self.admin.new_producer_id().await.unwrap();
+        self.add(&[
+            ("dlt-replay-of", &self.at(offset)),
+            ("dlt-replay-producer", &id.to_string()),
+            ("dlt-replay-partition", &partition.to_string()),
+        ])
+        .await;
+        id
+    }
+
+    fn replay(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_consumer-svc"))
+            .args(["dlt", "replay"])
+            .args(arguments)
+            .args(["--kafka-bootstrap-servers", &self.shop.bootstrap])
+            .env_clear()
+            .current_dir(std::env::temp_dir())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Where the source's partitions end.
+    async fn ends(&self) -> Vec<i64> {
+        let partitions = (0..3).map(|n| TopicPartition::new(self.shop.orders.as_str(), n));
+        let partitions: Vec<_> = partitions.collect();
+        let ends = self.admin.offsets(&partitions, OffsetAt::Latest).await;
+        ends.unwrap().into_values().collect()
+    }
+}
+
+fn ended(child: Child) -> (Option<i32>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    let text = [stdout, stderr].concat();
+    (status.code(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_operators_at_once_each_letter_is_replayed_by_one() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, LETTERS).await;
+    let of_topic = ["--all", "--topic", &letters.topic];
+    let operators: Vec<_> = (0..OPERATORS).map(|_| letters.replay(&of_topic)).collect();
+    for operator in operators {
+        let (status, said) = ended(operator);
+        assert_eq!(status, Some(0), "{said}");
+    }
+    assert_eq!(letters.ends().await, [0, 0, LETTERS]);
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("has already been replayed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_claim_counts_and_its_writer_need_not_live() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 1).await;
+    let first = letters.claim(0, 1).await;
+    letters.claim(0, 2).await;
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(0), "{said}");
+    let place = format!("{}/1/0", letters.shop.orders);
+    assert!(said.contains(&format!("replayed to {place}")), "{said}");
+    // Its writer lives after all, and sends what it was about to send.
+    let late = OutgoingRecord {
+        topic: &letters.shop.orders,
+        partition: Some(1),
+        value: Some(b"letter"),
+        ..OutgoingRecord::default()
+    };
+    let written = letters.admin.write_once(first, &late).await.unwrap();
+    assert_eq!(written.offset, 0, "what was sent before");
+    assert_eq!(letters.ends().await, [0, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_means_another_record_is_refused() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 1).await;
+    // As on a cluster that dead letters were mirrored to, where the id is somebody else's.
+    let id = letters.claim(0, 2).await;
+    let other = OutgoingRecord {
+        topic: &letters.shop.orders,
+        partition: Some(2),
+        value: Some(b"another record"),
+        ..OutgoingRecord::default()
+    };
+    letters.admin.write_once(id, &other).await.unwrap();
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("does not hold the replay"), "{said}");
+    let (status, said) = ended(letters.replay(&[&letters.at(0), "--force"]));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(letters.ends().await, [0, 0, 2]);
+}
