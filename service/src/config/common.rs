@@ -43,6 +43,8 @@ pub struct KafkaConfig {
     pub group_instance_id: Option<String>,
     /// Without a heartbeat for this long, an instance's partitions go to others.
     pub session_timeout: Duration,
+    /// A record that is worked on for longer is named in an error.
+    pub max_processing_time: Duration,
     pub request_timeout: Duration,
     pub metadata_max_age: Duration,
     pub create_topics: bool,
@@ -161,6 +163,13 @@ pub fn common_options(
             KAFKA,
             "How long after its last heartbeat a dead instance's partitions go to others; within \
              the broker's bounds (group.min.session.timeout.ms, 6 s).",
+        ),
+        Opt::new(
+            "KAFKA_MAX_PROCESSING_TIME",
+            "5m",
+            KAFKA,
+            "How long one record may be worked on before an error in the log names it, with its \
+             topic, partition, offset and age; it is not given up.",
         ),
         Opt::new(
             "KAFKA_REQUEST_TIMEOUT",
@@ -369,6 +378,7 @@ impl KafkaConfig {
                     (Duration::from_secs(1)..=Duration::from_secs(30 * 60)).contains(timeout)
                 },
             ),
+            max_processing_time: positive(values, "KAFKA_MAX_PROCESSING_TIME"),
             request_timeout: values.checked(
                 "KAFKA_REQUEST_TIMEOUT",
                 "must be at least 1s, longer than a fetch waits for records",
@@ -561,6 +571,10 @@ mod tests {
             [Assignor::CooperativeSticky]
         );
         assert_eq!(common.kafka.buffer_memory, 32 << 20);
+        assert_eq!(
+            common.kafka.max_processing_time,
+            Duration::from_secs(5 * 60)
+        );
         #[cfg(feature = "embedded")]
         assert_eq!(read(&[]).unwrap().database.kind, DatabaseKind::Sqlite);
     }

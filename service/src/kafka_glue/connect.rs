@@ -11,6 +11,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Java's default of `heartbeat.interval.ms`.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Java's default of `max.poll.interval.ms`. Kept apart from the processing time: handlers do not hold
+/// up a rebalance.
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 impl KafkaConfig {
     /// A client named `client_id`, not connected yet.
     ///
@@ -34,7 +38,8 @@ impl KafkaConfig {
             .compression(self.compression)
     }
 
-    /// A consumer of `group` with the configured start, strategies, static membership and session.
+    /// A consumer of `group` with the configured start, strategies, static membership, session and
+    /// processing time.
     pub fn consumer(&self, client: &Client, group: &str) -> ConsumerBuilder {
         client
             .consumer(group)
@@ -42,6 +47,8 @@ impl KafkaConfig {
             .assignors(self.assignment_strategy.iter().copied())
             .group_instance_id(self.group_instance_id.as_deref())
             .session_timeout(self.session_timeout)
+            .max_processing_time(self.max_processing_time)
+            .rebalance_timeout(REBALANCE_TIMEOUT)
             // Java's advice: no more than a third of the session.
             .heartbeat_interval(HEARTBEAT_INTERVAL.min(self.session_timeout / 3))
     }

@@ -8,6 +8,9 @@ use crate::health::HealthPart;
 /// How often to look; the consumer itself refreshes its statistics four times a second.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// Held partitions that are named; the others are counted.
+const NAMED: usize = 3;
+
 /// Where a consumer's health is reported.
 #[derive(Clone, Debug)]
 pub struct ConsumerHealth {
@@ -62,20 +65,28 @@ fn standstill(stats: &ConsumerStats) -> Option<String> {
 
 /// What holds a part of it.
 fn hindrance(stats: &ConsumerStats) -> Option<String> {
-    if stats.stuck > 0 {
-        return Some(format!(
+    let stuck = (stats.stuck > 0).then(|| {
+        format!(
             "group {}: {} records are stuck in their handler",
             stats.group, stats.stuck
-        ));
-    }
-    held(stats)
+        )
+    });
+    let problems: Vec<_> = stuck.into_iter().chain(held(stats)).collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
 }
 
+/// Which partitions are held, and why.
 fn held(stats: &ConsumerStats) -> Option<String> {
-    stats.partitions.iter().find_map(|partition| {
+    let mut held = stats.partitions.iter().filter_map(|partition| {
         let problem = partition.problem.as_ref()?;
         Some(format!("{}: {problem}", partition.partition))
-    })
+    });
+    let mut named: Vec<_> = held.by_ref().take(NAMED).collect();
+    match held.count() {
+        0 => {}
+        more => named.push(format!("and {more} more")),
+    }
+    (!named.is_empty()).then(|| named.join("; "))
 }
 
 #[cfg(test)]
@@ -112,6 +123,11 @@ mod tests {
         assert_eq!(hindrance(&part).unwrap(), "t-1: letters wait");
         let whole = running(&[Some("no leader"), Some("letters wait")]);
         assert!(standstill(&whole).unwrap().contains("t-0: no leader"));
+        let many = hindrance(&running(&[Some("no leader"); 5])).unwrap();
+        assert_eq!(
+            many,
+            "t-0: no leader; t-1: no leader; t-2: no leader; and 2 more"
+        );
         let free = running(&[None]);
         assert_eq!((standstill(&free), hindrance(&free)), (None, None));
         let idle = running(&[]);
@@ -122,10 +138,12 @@ mod tests {
     fn a_stuck_record_is_no_standstill() {
         let stuck = ConsumerStats {
             stuck: 1,
-            ..running(&[None])
+            ..running(&[None, Some("letters wait")])
         };
         assert_eq!(standstill(&stuck), None);
-        assert!(hindrance(&stuck).unwrap().contains("1 records are stuck"));
+        let said = hindrance(&stuck).unwrap();
+        assert!(said.contains("1 records are stuck"), "{said}");
+        assert!(said.contains("t-1: letters wait"), "{said}");
     }
 
     #[test]
