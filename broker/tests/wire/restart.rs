@@ -156,7 +156,7 @@ impl Drop for Program {
 async fn a_killed_process_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
-    for round in 0..3 {
+    for (round, enough) in [1, 40, 200].into_iter().enumerate() {
         let program = Program::start(dir.path());
         let mut connection = Connection::open(&program.address).await;
         if round == 0 {
@@ -169,12 +169,13 @@ async fn a_killed_process_loses_nothing_acknowledged() {
             connection.call(&request, 5).await;
         }
         assert!(latest(&mut connection, "orders", 0).await >= acknowledged);
-        // Killed in the middle of a stream of requests.
+        // Killed in the middle of a stream of requests, which goes on meanwhile.
+        let (reached, at) = std::sync::mpsc::channel();
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(150));
+            at.recv().unwrap();
             drop(program);
         });
-        loop {
+        for number in 1.. {
             let batch = Batch::of(&["x".repeat(500).as_str()]).bytes();
             let request = produce_request("orders", 0, &batch, -1);
             match connection.try_call(&request, 9).await {
@@ -185,10 +186,13 @@ async fn a_killed_process_loses_nothing_acknowledged() {
                 }
                 Err(_) => break,
             }
+            if number == enough {
+                reached.send(()).unwrap();
+            }
         }
         killer.join().unwrap();
     }
-    assert!(acknowledged > 0);
+    assert!(acknowledged > 240);
     let program = Program::start(dir.path());
     let mut connection = Connection::open(&program.address).await;
     let end = latest(&mut connection, "orders", 0).await;

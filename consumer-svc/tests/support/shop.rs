@@ -1,7 +1,6 @@
 //! A consumer-svc in this process, with topics and a group of the test's own.
 
-// Each test binary uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

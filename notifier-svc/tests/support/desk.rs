@@ -1,7 +1,6 @@
 //! A notifier-svc in this process, with a topic, a group and a database of the test's own.
 
-// Each test binary uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! A running producer-svc for a test, with topics, group and database of its own.
 
-// Each test binary uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
 use std::path::Path;
