@@ -11,14 +11,17 @@
 //!    order being there twice or by a fault between the first copy and the last;
 //! 7. no commit was seen before everything below it was handled;
 //! 8. commits do not go back, and in the end they are at the log's end;
-//! 9. where a run holds intake to it: every request is answered in time, and one that is refused
-//!    is told by 503 to come again, when, and under which id.
+//! 9. a record of the status topic or that of notifications that is no event was put there by the
+//!    run itself, and has become a dead letter of the group that reads it;
+//! 10. where a run holds intake to it: every request is answered in time, and one that is refused
+//!     is told by 503 to come again, when, and under which id.
 
 mod answers;
 mod commits;
 mod duplicates;
 mod index;
 mod orders;
+mod strangers;
 mod verdict;
 
 pub use duplicates::Duplicates;
@@ -35,6 +38,7 @@ pub fn check(history: &History) -> Verdict {
     violations.extend(orders::outcomes(history, &index));
     violations.extend(orders::notifications(history, &index));
     violations.extend(orders::phantoms(history, &index));
+    violations.extend(strangers::put_aside(history, &index));
     violations.extend(commits::past_unhandled(history, &index));
     violations.extend(commits::backwards(history));
     violations.extend(commits::lag(history));

@@ -28,6 +28,8 @@ pub struct History {
     pub steps: Vec<Record<Step>>,
     /// Of the topic of notifications.
     pub results: Vec<Record<Outcome>>,
+    /// Of the status topic and that of notifications: what holds no event of ours.
+    pub strangers: Vec<Record<Stranger>>,
     /// Of the dead-letter topics.
     pub letters: Vec<Record<Letter>>,
     /// What notifier-svc lists in the end.
@@ -39,6 +41,8 @@ pub struct History {
     pub faults: Vec<Fault>,
     /// Copies of orders that the run itself put there.
     pub planted: Vec<Place>,
+    /// Records without an event of ours that the run itself put there.
+    pub poison: Vec<Place>,
     /// How long intake may take to answer, where the run holds it to that.
     pub answers_within: Option<Duration>,
 }
@@ -120,6 +124,13 @@ pub struct Step {
 pub struct Outcome {
     pub order: Arc<str>,
     pub end: FinalStatus,
+}
+
+/// A record that holds no event of ours.
+#[derive(Debug, Clone)]
+pub struct Stranger {
+    /// The group that reads its topic, and has to put it aside.
+    pub reader: Group,
 }
 
 /// A record that could not be handled.

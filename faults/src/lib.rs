@@ -10,6 +10,7 @@
 //! - [`gather`]: topics, commits and stored notifications, read into a [`history`];
 //! - [`checker`]: proves from a history that nothing was lost, invented or reordered, or names
 //!   the offender. Pure;
+//! - [`poison`]: records that are no events of ours;
 //! - [`ownership`]: the same for a group shared with other clients, from their [`journal`]s;
 //! - [`members`], [`producers`]: those clients, Java's and librdkafka's;
 //! - [`processor`]: a processor with a planted bug, which the checker must catch;
@@ -22,6 +23,7 @@ pub mod journal;
 pub mod load;
 pub mod members;
 pub mod ownership;
+pub mod poison;
 pub mod process;
 pub mod processor;
 pub mod producers;

@@ -35,6 +35,7 @@ pub struct Shop {
     watch: Option<CommitWatch>,
     faults: Vec<Fault>,
     planted: Vec<Place>,
+    poison: Vec<Place>,
     answers_within: Option<Duration>,
     database: Databases,
     folder: TempDir,
@@ -124,6 +125,7 @@ impl Shop {
             notifiers: Vec::new(),
             faults: Vec::new(),
             planted: Vec::new(),
+            poison: Vec::new(),
             answers_within: None,
             database,
             folder: TempDir::with_prefix("shop-").expect("a folder for a shop"),
@@ -231,6 +233,11 @@ impl Shop {
         self.planted.push(copy);
     }
 
+    /// Notes that the run itself put a record there that is no event.
+    pub fn poisoned(&mut self, place: Place) {
+        self.poison.push(place);
+    }
+
     /// Holds intake to answering every request within this, from now on back to the beginning.
     pub fn answers_within(&mut self, limit: Duration) {
         self.answers_within = Some(limit);
@@ -249,6 +256,7 @@ impl Shop {
             commits: watch.end().await,
             faults: std::mem::take(&mut self.faults),
             planted: std::mem::take(&mut self.planted),
+            poison: std::mem::take(&mut self.poison),
             answers_within: self.answers_within,
             ..History::default()
         };

@@ -76,6 +76,13 @@ fn notifications_handled<'a>(
         };
         note(&mut partitions, &record.place, at);
     }
+    for stranger in &history.strangers {
+        if stranger.event.reader == Group::Notification {
+            let letter = index.letters.get(&(Group::Notification, &stranger.place));
+            let at = letter.map(|letter| letter.time);
+            note(&mut partitions, &stranger.place, at);
+        }
+    }
     partitions
 }
 

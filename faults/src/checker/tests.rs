@@ -9,7 +9,7 @@ use proto::FinalStatus::{self, Confirmed, Rejected};
 use super::*;
 use crate::history::{
     Answer, Commit, Fault, Group, Letter, Outcome, Place, Placed, Record, Refusal, Request, Step,
-    Stored,
+    Stored, Stranger,
 };
 
 const ORDERS: &str = "order_topic";
@@ -447,6 +447,49 @@ fn a_dead_letter_is_handled_when_it_is_written() {
     check(&history).assert_clean();
     history.letters[0].time = 14;
     assert_eq!(check(&history).violations.len(), 1);
+}
+
+#[test]
+fn what_is_no_event_is_put_aside_before_it_is_committed() {
+    let mut history = sound(1);
+    let at = place(NOTIFICATIONS, 1);
+    let reader = Group::Notification;
+    let stranger = record(NOTIFICATIONS, 1, 8, Stranger { reader });
+    history.strangers.push(stranger);
+    history
+        .ends
+        .insert(TopicPartition::new(NOTIFICATIONS, 0), 2);
+    history.commits.push(Commit {
+        group: reader,
+        partition: TopicPartition::new(NOTIFICATIONS, 0),
+        offset: 2,
+        seen: 10,
+    });
+    let nobody = Violation::Stranger { place: at.clone() };
+    let not_aside = Violation::NotPutAside {
+        place: at.clone(),
+        reader,
+    };
+    let early = |handled| Violation::CommitPastUnhandled {
+        group: reader,
+        offset: 2,
+        seen: 10,
+        unhandled: at.clone(),
+        handled,
+    };
+    finds(&history, &[nobody, not_aside, early(None)]);
+
+    history.poison.push(at.clone());
+    let letter = Letter {
+        of: at.clone(),
+        group: reader,
+    };
+    history
+        .letters
+        .push(record("notifications-dlt", 0, 11, letter));
+    finds(&history, &[early(Some(11))]);
+    history.letters[0].time = 9;
+    check(&history).assert_clean();
 }
 
 #[test]

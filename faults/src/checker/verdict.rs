@@ -102,6 +102,10 @@ pub enum Violation {
     },
     /// An event of an order that is in no log.
     Phantom { order: String, place: Place },
+    /// No event of ours, and not put there by the run.
+    Stranger { place: Place },
+    /// No event, and no dead letter of who reads it.
+    NotPutAside { place: Place, reader: Group },
     /// More copies than anything explains.
     UnexplainedDuplicate { order: String, copies: Vec<Place> },
     /// A commit was seen before what lies below it was handled.
@@ -187,6 +191,15 @@ impl fmt::Display for Violation {
             }
             Self::Phantom { order, place } => {
                 write!(f, "{place} tells of order {order}, which is in no log")
+            }
+            Self::Stranger { place } => {
+                write!(f, "{place} holds no event, and no run put it there")
+            }
+            Self::NotPutAside { place, reader } => {
+                write!(
+                    f,
+                    "{place} holds no event, and {reader} has no dead letter of it"
+                )
             }
             Self::UnexplainedDuplicate { order, copies } => {
                 write!(f, "order {order} has copies that nothing explains:")?;

@@ -10,7 +10,9 @@ use proto::dead_letter;
 use proto::{Notification, Order, OrderStatusEvent, Spelling};
 use tokio::time::timeout;
 
-use crate::history::{History, Letter, Millis, Outcome, Place, Placed, Record, Step};
+use crate::history::{
+    Group, History, Letter, Millis, Outcome, Place, Placed, Record, Step, Stranger,
+};
 use crate::shop::Names;
 
 /// How long reading everything may take.
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Reads every topic of a shop from its beginning to its end, into `history`.
 ///
 /// # Panics
-/// When Kafka does not answer, or a record of ours cannot be read.
+/// When Kafka does not answer.
 pub async fn read_topics(client: &Client, names: &Names, history: &mut History) {
     let topics = names.topics();
     history.ends = each_record(client, &topics, |record| note(record, names, history)).await;
@@ -84,14 +86,20 @@ fn note(record: &ConsumerRecord, names: &Names, history: &mut History) {
     let topic = &*record.topic;
     let value = record.value.as_deref().unwrap_or_default();
     if topic == names.statuses {
-        let step = OrderStatusEvent::decode(value).unwrap_or_else(|error| strange(record, &error));
+        let Ok(step) = OrderStatusEvent::decode(value) else {
+            let reader = Group::View;
+            return history.strangers.push(noted(record, Stranger { reader }));
+        };
         let event = Step {
             order: (&*step.order_id).into(),
             end: step.status.outcome(),
         };
         history.steps.push(noted(record, event));
     } else if topic == names.notifications {
-        let told = Notification::decode(value).unwrap_or_else(|error| strange(record, &error));
+        let Ok(told) = Notification::decode(value) else {
+            let reader = Group::Notification;
+            return history.strangers.push(noted(record, Stranger { reader }));
+        };
         let event = Outcome {
             order: (&*told.order_id).into(),
             end: told.status,
@@ -152,8 +160,4 @@ fn letter(record: &ConsumerRecord, names: &Names) -> Option<(Millis, Letter)> {
         group: groups.find(|(_, name)| name == group)?.0,
     };
     Some((time.timestamp_millis(), letter))
-}
-
-fn strange(record: &ConsumerRecord, error: &dyn std::fmt::Display) -> ! {
-    panic!("{} holds no event of ours: {error}", place(record))
 }

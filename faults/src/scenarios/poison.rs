@@ -1,196 +1,265 @@
-//! Records that are no orders, among those that are: they become dead letters, and what is behind
-//! them is processed.
+//! Records that are no events of ours, in every topic that a service consumes: they become dead
+//! letters, and what is behind them is processed.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use kafka::{NewTopic, OutgoingRecord, Producer};
+use kafka::NewTopic;
 use proto::dead_letter;
-use testkit::{eventually, http};
+use serde_json::Value;
+use testkit::eventually;
+use testkit::http::{self, Events};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::checker::Verdict;
 use crate::gather;
 use crate::history::{Group, History, Place};
-use crate::load::{self, Load, LoadPlan};
+use crate::load::{Load, LoadPlan};
+use crate::poison::{Form, KEY, MUCH, Poison, STRANGE_HEADERS, Writer, id_beside, kinds};
 use crate::run::Run;
-use crate::shop::{Shop, Stage};
+use crate::shop::{Instance, Names, Shop, Stage};
 
 /// How long something may take that the shop does by itself, such as the longest wait before a
 /// dead letter is sent again (30 s).
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Largest value that a topic takes with a key and little else; with the headers of a dead letter
-/// it is larger than it takes (1 MiB).
-const MUCH: usize = 1024 * 1024 - 200;
+/// Partitions of every topic that the services make.
+const PARTITIONS: i32 = 3;
 
-type Headers = &'static [(&'static [u8], Option<&'static [u8]>)];
+/// What the ids begin with of the orders right behind poison.
+const BEHIND: &str = "behind-";
 
-/// What somebody puts into a topic of orders.
-struct Poison {
-    what: &'static str,
-    value: Option<Vec<u8>>,
-    headers: Headers,
+/// A topic that is consumed, what it holds, and who puts aside what it should not hold.
+struct Consumed<'a> {
+    topic: &'a str,
+    form: Form,
+    reader: Group,
 }
 
-/// Where it lies.
-struct Placed<'a> {
-    poison: &'a Poison,
-    place: Place,
-}
-
-fn kinds(random: &mut fastrand::Rng) -> Vec<Poison> {
-    let text = |what, value: &str| Poison {
-        what,
-        value: Some(value.as_bytes().to_vec()),
-        headers: &[
-            (b"x", Some(b"kept")),
-            (b"x", None),
-            (b"\xff\xfe", Some(b"\x00\xff")),
-        ],
-    };
-    let mut garbage = |what, bytes| Poison {
-        what,
-        value: Some((0..bytes).map(|_| random.u8(..)).collect()),
-        headers: &[],
-    };
-    let order = |product: &str, quantity: &str| {
-        format!(r#"{{"orderId":"poison","product":{product},"quantity":{quantity}}}"#)
-    };
-    vec![
-        garbage("1 MiB of garbage, too large for a letter", MUCH),
-        garbage("garbage", 900_000),
-        text("not JSON", "not json"),
-        text(
-            "JSON that ends early",
-            r#"{"orderId":"poison","product":"La"#,
-        ),
-        text("no object", "[1,2,3]"),
-        text("missing fields", "{}"),
-        text("wrong types", &order("{}", "[]")),
-        text(
-            "an id of the wrong type",
-            r#"{"orderId":[],"product":"Laptop","quantity":1}"#,
-        ),
-        text(
-            "both spellings, with different values",
-            r#"{"orderId":"a","order_id":"b","product":"Laptop","quantity":1}"#,
-        ),
-        text(
-            "a quantity that is no integer",
-            &order(r#""Laptop""#, "1.5"),
-        ),
-        text(
-            "a number larger than any",
-            &order(r#""Laptop""#, "1e999999"),
-        ),
-        text(
-            "a number of 100,000 digits",
-            &order(r#""Laptop""#, &"9".repeat(100_000)),
-        ),
-        text("deeply nested arrays", &"[".repeat(500_000)),
-        text(
-            "deeply nested objects",
-            &order(&r#"{"a":"#.repeat(100_000), "1"),
-        ),
-        text("an empty value", ""),
-        text("spaces", "   "),
-        Poison {
-            what: "a null value",
-            value: None,
-            headers: &[],
-        },
-        Poison {
-            what: "text that is no UTF-8",
-            value: Some(
-                b"{\"orderId\":\"\xff\xfe\",\"product\":\"Laptop\",\"quantity\":1}".to_vec(),
+impl<'a> Consumed<'a> {
+    fn all(names: &'a Names) -> [Self; 4] {
+        let of = |topic, form, reader| Self {
+            topic,
+            form,
+            reader,
+        };
+        [
+            of(&names.orders, Form::Order, Group::Processing),
+            of(&names.snake_orders, Form::Order, Group::Processing),
+            of(&names.statuses, Form::Status, Group::View),
+            of(
+                &names.notifications,
+                Form::Notification,
+                Group::Notification,
             ),
-            headers: &[],
-        },
-    ]
+        ]
+    }
+
+    fn letters(&self) -> String {
+        format!("{}{}", self.topic, proto::topics::DEAD_LETTER_SUFFIX)
+    }
 }
 
-/// Headers that are no UTF-8: no fault of the order.
-const STRANGE_HEADERS: Headers = &[
-    (b"traceparent", Some(b"\xff\xfe")),
-    (b"ce_id", Some(b"\xc3\x28")),
-    (b"ce_specversion", None),
-    (b"\xff", Some(b"\xff")),
-];
+/// Where poison lies, and whose it is.
+struct Placed {
+    poison: Poison,
+    place: Place,
+    reader: Group,
+}
 
-/// All kinds of poison, with good orders right behind.
+/// All kinds of poison in every topic, with a good order right behind each, whose events come right
+/// behind it in whichever topic it lies.
 pub async fn kinds_of_poison(run: Run) -> Verdict {
-    let shop = Shop::open(Stage::any().await).await;
+    let mut shop = Shop::open(Stage::any().await).await;
+    let names = shop.names.clone();
     let plan = run.steady_plan();
-    let poison = kinds(&mut run.random());
+    let mut random = run.random();
     let mut placed = Vec::new();
+    let mut behind = BTreeSet::new();
+    let told = [
+        Stream::open(shop.producers[0].address, "/api/orders/events").await,
+        Stream::open(shop.notifiers[0].address, "/api/notifications/events").await,
+    ];
     let mut load = shop.load(plan.clone());
     for (round, moment) in run.moments().into_iter().enumerate() {
         load.reached(moment).await;
         let writer = Writer::new(&shop, &plan);
-        let topics = [&shop.names.orders, &shop.names.snake_orders];
-        for (number, poison) in poison.iter().enumerate() {
-            let topic = topics[number % topics.len()];
-            let place = writer
-                .send(topic, poison.value.as_deref(), poison.headers)
-                .await;
-            let good = writer.order(&format!("behind-{round}-{number}"));
-            writer.send(topic, Some(&good), STRANGE_HEADERS).await;
-            placed.push(Placed { poison, place });
+        for consumed in Consumed::all(&names) {
+            for poison in kinds(consumed.form, &mut random) {
+                let Consumed {
+                    topic,
+                    form,
+                    reader,
+                } = consumed;
+                let place = writer
+                    .send(topic, poison.value.as_deref(), poison.headers)
+                    .await;
+                if form != Form::Order {
+                    shop.poisoned(place.clone());
+                }
+                placed.push(Placed {
+                    poison,
+                    place,
+                    reader,
+                });
+                let name = format!("{BEHIND}{round}-{}", behind.len());
+                let id = id_beside(&name, PARTITIONS);
+                let order = writer.order(&id);
+                writer
+                    .send(&names.orders, Some(&order), STRANGE_HEADERS)
+                    .await;
+                behind.insert(id);
+            }
         }
     }
+    for stream in told {
+        stream.tells_of(&behind).await;
+    }
+    viewed(&shop, &behind).await;
+    load.reached(run.orders).await;
     let (shop, history, verdict) = settled(shop, &plan, load).await;
     for placed in &placed {
-        expect_letters(&history, &placed.place, placed.poison.what);
+        expect_letters(&history, &placed.place, placed.reader, placed.poison.what);
     }
     as_they_were(&shop, &placed).await;
     verdict
 }
 
-/// The dead-letter topic has been deleted: the partition is held, and the service says so, until it
-/// is there again.
+/// The dead-letter topics have been deleted: the partitions are held, and the services say so, until
+/// they are there again.
 pub async fn without_a_place_for_letters(run: Run) -> Verdict {
-    let shop = Shop::open(Stage::any().await).await;
+    let mut shop = Shop::open(Stage::any().await).await;
+    let names = shop.names.clone();
     let admin = shop.client.admin();
-    let letters = format!("{}{}", shop.names.orders, proto::topics::DEAD_LETTER_SUFFIX);
+    // Of the topics of orders one: what has one key waits in one lane, whichever of them it is in.
+    let [orders, _, statuses, notifications] = Consumed::all(&names);
+    let consumed = [orders, statuses, notifications];
+    let letters = consumed.each_ref().map(Consumed::letters);
     admin
-        .delete_topics(&[&letters])
+        .delete_topics(&letters.each_ref().map(String::as_str))
         .await
-        .expect("it is deleted");
+        .expect("they are deleted");
     let plan = run.steady_plan();
     let mut load = shop.load(plan.clone());
     load.reached(run.orders / 4).await;
     let writer = Writer::new(&shop, &plan);
-    let place = writer
-        .send(&shop.names.orders, Some(b"not json"), &[])
+    let mut held = Vec::new();
+    for Consumed {
+        topic,
+        form,
+        reader,
+    } in &consumed
+    {
+        let place = writer.send(topic, Some(b"not json"), &[]).await;
+        if *form != Form::Order {
+            shop.poisoned(place.clone());
+        }
+        held.push((place, *reader));
+    }
+    for ((place, reader), letters) in held.iter().zip(&letters) {
+        let instance = reading(&shop, *reader);
+        eventually(PATIENCE, || async {
+            let answer = http::get(instance.address, "/readyz").await;
+            let said = answer.body.contains(letters)
+                && answer.body.contains(&format!("offset {}", place.offset));
+            said.then_some(())
+        })
         .await;
-    let consumer = shop.consumers[0].address;
-    eventually(PATIENCE, || async {
-        let answer = http::get(consumer, "/readyz").await;
-        let said = answer.body.contains(&letters)
-            && answer.body.contains(&format!("offset {}", place.offset));
-        said.then_some(())
-    })
-    .await;
+    }
     // The others go on.
     let accepted = load.accepted();
     load.reached(accepted + run.orders / 4).await;
-    let output = shop.consumers[0].process.output();
-    assert!(output.contains("its record is held"), "{output}");
-    let committed = admin.committed_offsets(&shop.names.processing).await;
-    let committed = committed.expect("committed offsets");
-    let held = committed
-        .iter()
-        .find(|(of, _)| *of.topic == *place.topic && of.partition == place.partition);
-    let held = held.map(|(_, commit)| commit.offset);
-    assert!(held <= Some(place.offset), "{place} is passed: {held:?}");
-
-    let topic = NewTopic::new(&letters, 3, shop.stage.replicas() as i16);
-    admin
-        .create_topics(&[topic])
-        .await
-        .expect("a topic is made");
+    for (place, reader) in &held {
+        let output = reading(&shop, *reader).process.output();
+        assert!(output.contains("its record is held"), "{output}");
+        let committed = admin.committed_offsets(names.group(*reader)).await;
+        let committed = committed.expect("committed offsets");
+        let of = committed
+            .iter()
+            .find(|(of, _)| *of.topic == *place.topic && of.partition == place.partition);
+        let offset = of.map(|(_, commit)| commit.offset);
+        assert!(
+            offset <= Some(place.offset),
+            "{place} is passed: {offset:?}"
+        );
+    }
+    let replicas = shop.stage.replicas() as i16;
+    let topics = letters.map(|letters| NewTopic::new(letters, PARTITIONS, replicas));
+    admin.create_topics(&topics).await.expect("topics are made");
     let (_, history, verdict) = settled(shop, &plan, load).await;
-    expect_letters(&history, &place, "not JSON");
+    for (place, reader) in &held {
+        expect_letters(&history, place, *reader, "not JSON");
+    }
     verdict
+}
+
+/// The service that a group belongs to.
+fn reading(shop: &Shop, group: Group) -> &Instance {
+    match group {
+        Group::Processing => &shop.consumers[0],
+        Group::View => &shop.producers[0],
+        Group::Notification => &shop.notifiers[0],
+    }
+}
+
+/// Server-sent events of all orders, followed as a browser does.
+struct Stream {
+    /// Orders behind poison that it has told to be confirmed.
+    told: watch::Receiver<BTreeSet<String>>,
+    task: JoinHandle<()>,
+}
+
+impl Stream {
+    async fn open(address: SocketAddr, path: &'static str) -> Self {
+        let mut events = Events::open(address, path, None).await;
+        events.positioned().await;
+        let (sender, told) = watch::channel(BTreeSet::new());
+        let task = tokio::spawn(async move {
+            loop {
+                let Some(event) = events.next().await else {
+                    let last = events.last_id().map(str::to_owned);
+                    events = Events::open(address, path, last.as_deref()).await;
+                    continue;
+                };
+                let data: Value = serde_json::from_str(&event.data).expect("an event in JSON");
+                let id = data["orderId"].as_str().or(data["order_id"].as_str());
+                if let Some(id) = id.filter(|id| id.starts_with(BEHIND))
+                    && data["status"] == "CONFIRMED"
+                {
+                    sender.send_modify(|told| {
+                        told.insert(id.to_owned());
+                    });
+                }
+            }
+        });
+        Self { told, task }
+    }
+
+    /// Waits until it has told of all these orders, and ends.
+    async fn tells_of(mut self, orders: &BTreeSet<String>) {
+        let all = self.told.wait_for(|told| told.is_superset(orders));
+        let told = timeout(PATIENCE, all).await;
+        let told = told.expect("told in time").expect("events come").len();
+        assert_eq!(told, orders.len());
+        self.task.abort();
+    }
+}
+
+/// Waits until the order view has these orders confirmed.
+async fn viewed(shop: &Shop, orders: &BTreeSet<String>) {
+    let address = shop.producers[0].address;
+    for id in orders {
+        let path = format!("/api/orders/{id}");
+        eventually(PATIENCE, || async {
+            let answer = http::get(address, &path).await;
+            let confirmed = answer.body.contains(r#""status":"CONFIRMED""#);
+            (answer.status == 200 && confirmed).then_some(())
+        })
+        .await;
+    }
 }
 
 async fn settled(mut shop: Shop, plan: &LoadPlan, load: Load) -> (Shop, History, Verdict) {
@@ -200,19 +269,19 @@ async fn settled(mut shop: Shop, plan: &LoadPlan, load: Load) -> (Shop, History,
     (shop, history, verdict)
 }
 
-/// There is one dead letter of a record, of the group that owns the orders' letters.
+/// There is one dead letter of a record, of the group that owns its topic's letters.
 #[track_caller]
-fn expect_letters(history: &History, place: &Place, what: &str) {
+fn expect_letters(history: &History, place: &Place, reader: Group, what: &str) {
     let letters = history.letters.iter();
     let groups: Vec<_> = letters
         .filter(|letter| letter.event.of == *place)
         .map(|letter| letter.event.group)
         .collect();
-    assert_eq!(groups, [Group::Processing], "{what} at {place}");
+    assert_eq!(groups, [reader], "{what} at {place}");
 }
 
 /// Every letter has its record's key, value and headers and says a reason, or what it has not.
-async fn as_they_were(shop: &Shop, placed: &[Placed<'_>]) {
+async fn as_they_were(shop: &Shop, placed: &[Placed]) {
     let topics: Vec<_> = shop.names.topics();
     let mut looked_at = 0;
     gather::each_record(&shop.client, &topics, |record| {
@@ -230,7 +299,7 @@ async fn as_they_were(shop: &Shop, placed: &[Placed<'_>]) {
                     Some(place.offset),
                 )
         });
-        let Some(Placed { poison, place }) = of else {
+        let Some(Placed { poison, place, .. }) = of else {
             return;
         };
         looked_at += 1;
@@ -256,50 +325,4 @@ async fn as_they_were(shop: &Shop, placed: &[Placed<'_>]) {
     })
     .await;
     assert_eq!(looked_at, placed.len());
-}
-
-/// Of all that is written past the services: one key, so that what comes behind comes behind.
-const KEY: &str = "poison";
-
-/// Writes to Kafka past the services.
-struct Writer {
-    producer: Producer,
-    user: String,
-}
-
-impl Writer {
-    fn new(shop: &Shop, plan: &LoadPlan) -> Self {
-        let user = load::users(&plan.prefix, 1).next();
-        Self {
-            producer: shop.client.producer().build().expect("a producer"),
-            user: user.expect("a user of the plan"),
-        }
-    }
-
-    /// An order in JSON, of the plan's first user, whose notifications are looked at.
-    fn order(&self, id: &str) -> Vec<u8> {
-        let user = &self.user;
-        format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1,"userId":"{user}"}}"#).into()
-    }
-
-    async fn send(
-        &self,
-        topic: &str,
-        value: Option<&[u8]>,
-        headers: &[(&[u8], Option<&[u8]>)],
-    ) -> Place {
-        let record = OutgoingRecord {
-            topic,
-            key: Some(KEY.as_bytes()),
-            value,
-            headers,
-            ..OutgoingRecord::default()
-        };
-        let written = self.producer.send(&record).await.expect("it is taken");
-        Place {
-            topic: topic.into(),
-            partition: written.partition,
-            offset: written.offset,
-        }
-    }
 }

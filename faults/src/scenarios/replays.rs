@@ -1,4 +1,4 @@
-//! Dead letters replayed by an operator whose command is killed, again and again.
+//! Dead letters replayed by operators whose commands are killed, stand still and compete.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -20,25 +20,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest life of a command that is killed: most die within the replay, some before.
 const LIFE_MILLIS: u64 = 1_500;
 
-/// Orders a second meanwhile.
-const RATE: u64 = 50;
+/// Longest time between two disturbances of commands that compete, and of standing still.
+const PAUSE_MILLIS: u64 = 500;
 
-/// Commands killed for each round of the run.
+/// Orders a second meanwhile.
+const RATE: u64 = 250;
+
+/// Commands killed, or disturbed, for each round of the run.
 const KILLS_A_ROUND: u64 = 4;
+const DISTURBANCES_A_ROUND: u64 = 6;
 
 /// Orders that an earlier version could not read, and records that nobody can.
 const GOOD_LETTERS: u64 = 200;
 const BAD_LETTERS: usize = 10;
 
+/// Letters that operators compete for, in each round.
+const LETTERS_A_ROUND: u64 = 100;
+
 /// `dlt replay --all` is killed at any point and started again: every letter is replayed once, what
 /// fails again is a letter again, and its replay a replay of a replay.
 pub async fn killed(run: Run) -> Verdict {
-    let mut shop = Shop::open(Stage::any().await).await;
-    let plan = LoadPlan {
-        rate: Some(RATE),
-        ..run.steady_plan()
-    };
-    let load = shop.load(plan.clone());
+    let shop = Shop::open(Stage::any().await).await;
+    let plan = plan(&run);
+    let mut load = shop.load(plan.clone());
     let desk = Desk::new(&shop, &plan);
     for number in 0..BAD_LETTERS {
         desk.send(&shop.names.orders, &format!("{number} is no order"), &[])
@@ -65,59 +69,96 @@ pub async fn killed(run: Run) -> Verdict {
     expect_success(&mut command).await;
 
     let records = desk.records().await;
-    let replays = replays(&records);
-    let once = replays.values().all(|places| places.len() == 1);
-    assert!(once, "replayed more than once: {replays:?}");
+    let replays = replayed_once(&records);
+    each_is_one_order(&desk, &records, GOOD_LETTERS);
     let letters: Vec<_> = records.iter().filter_map(letter).collect();
-    for number in 0..GOOD_LETTERS {
-        let key = format!("letter-{number}");
-        let of = records
-            .iter()
-            .filter(|r| r.key.as_deref() == Some(key.as_bytes()) && *r.topic == shop.names.orders);
-        assert_eq!(of.count(), 1, "{key} is one order");
-    }
-    let replayed: HashSet<_> = replays.values().flatten().collect();
+    let replayed: HashSet<_> = replays.values().collect();
     let again = letters
         .iter()
         .filter(|(place, source)| replayed.contains(source) && replays.contains_key(place));
     assert!(again.count() >= BAD_LETTERS, "replays of replays");
+    load.reached(run.orders).await;
+    settled(shop, &plan, load).await
+}
 
+/// Two operators replay the same letters at the same moment, while one command or the other is
+/// killed and started again, or stands still for a while: every letter is replayed once.
+pub async fn competing(run: Run) -> Verdict {
+    let shop = Shop::open(Stage::any().await).await;
+    let plan = plan(&run);
+    let mut load = shop.load(plan.clone());
+    let desk = Desk::new(&shop, &plan);
+    let mut random = run.random();
+    let mut letters = 0;
+    for (round, moment) in run.moments().into_iter().enumerate() {
+        load.reached(moment).await;
+        for _ in 0..LETTERS_A_ROUND {
+            desk.good_letter(letters).await;
+            letters += 1;
+        }
+        let mut operators = ["one", "another"].map(|name| desk.replay(&format!("{name}-{round}")));
+        for _ in 0..DISTURBANCES_A_ROUND {
+            let operator = &mut operators[random.usize(..2)];
+            pause(&mut random).await;
+            if random.bool() {
+                operator.kill();
+                operator.start_again();
+            } else {
+                operator.freeze();
+                pause(&mut random).await;
+                operator.thaw();
+            }
+        }
+        for operator in &mut operators {
+            expect_success(operator).await;
+        }
+    }
+    let records = desk.records().await;
+    assert_eq!(replayed_once(&records).len() as u64, letters);
+    each_is_one_order(&desk, &records, letters);
+    load.reached(run.orders).await;
+    settled(shop, &plan, load).await
+}
+
+fn plan(run: &Run) -> LoadPlan {
+    LoadPlan {
+        rate: Some(RATE),
+        ..run.steady_plan()
+    }
+}
+
+async fn pause(random: &mut fastrand::Rng) {
+    tokio::time::sleep(Duration::from_millis(random.u64(..PAUSE_MILLIS))).await;
+}
+
+async fn settled(mut shop: Shop, plan: &LoadPlan, load: load::Load) -> Verdict {
     load.enough();
-    let (_, verdict) = shop.settle(&plan, load).await;
+    let (_, verdict) = shop.settle(plan, load).await;
     verdict.assert_clean();
     verdict
 }
 
-/// Two operators replay the same letters at the same moment. Nothing keeps them apart, so a letter
-/// may be replayed by each of them, and no more; its order has one outcome all the same.
-pub async fn two_at_once(run: Run) -> Verdict {
-    let mut shop = Shop::open(Stage::any().await).await;
-    let plan = LoadPlan {
-        rate: Some(RATE),
-        ..run.steady_plan()
-    };
-    let load = shop.load(plan.clone());
-    let desk = Desk::new(&shop, &plan);
-    for number in 0..GOOD_LETTERS {
-        desk.good_letter(number).await;
-    }
-    let mut operators = [desk.replay("one"), desk.replay("another")];
-    for operator in &mut operators {
-        expect_success(operator).await;
-    }
-    let replays = replays(&desk.records().await);
-    assert_eq!(replays.len() as u64, GOOD_LETTERS);
-    assert!(
-        replays.values().all(|places| places.len() <= 2),
-        "{replays:?}"
-    );
-    let twice = replays.values().filter(|places| places.len() == 2).count();
-    println!("{twice} of {GOOD_LETTERS} letters were replayed by both");
+/// Where each letter's replay lies, of which there is one.
+#[track_caller]
+fn replayed_once(records: &[ConsumerRecord]) -> HashMap<Place, Place> {
+    let replays = replays(records);
+    let twice: Vec<_> = replays.iter().filter(|(_, at)| at.len() > 1).collect();
+    assert!(twice.is_empty(), "replayed more than once: {twice:?}");
+    let one = |(letter, mut at): (_, Vec<_>)| at.pop().map(|at| (letter, at));
+    replays.into_iter().filter_map(one).collect()
+}
 
-    load.enough();
-    let (_, verdict) = shop.settle(&plan, load).await;
-    verdict.assert_clean();
-    verdict
+/// Each good letter's order lies in its topic once.
+#[track_caller]
+fn each_is_one_order(desk: &Desk<'_>, records: &[ConsumerRecord], letters: u64) {
+    let orders = &desk.shop.names.orders;
+    for number in 0..letters {
+        let key = format!("letter-{number}");
+        let of = records
+            .iter()
+            .filter(|r| r.key.as_deref() == Some(key.as_bytes()) && *r.topic == **orders);
+        assert_eq!(of.count(), 1, "{key} is one order");
+    }
 }
 
 async fn expect_success(command: &mut Process) {

@@ -2,20 +2,32 @@
 //! committed, the exit status is 0, and after the restart nothing is done twice. No fault is noted
 //! here, so that the checker finds every duplicate.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use broker::{ApiKey, ResponseError};
+use kafka::{NewTopic, partition_for_key};
 use testkit::eventually;
 
 use crate::checker::Verdict;
 use crate::gather;
-use crate::history::{Answer, History};
+use crate::history::{Answer, Group, History};
 use crate::load::LoadPlan;
+use crate::poison::Writer;
 use crate::processor::{Processor, Trouble};
 use crate::run::Run;
 use crate::shop::{Instance, Service, Shop, Stage};
 
-/// How long a processor may take with all orders but one.
+/// How long a processor may take with all orders but a few.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Partitions of the status topic of a shop where the events of one partition's orders go nowhere:
+/// so many that these orders are few.
+const STATUSES: i32 = 100;
+
+/// Orders placed from then on, at most: they are worked off before an order is out of attempts
+/// (about 33 s).
+const BEHIND: u64 = 3_000;
 
 /// Every service in turn, again and again.
 pub async fn every_service(run: Run) -> Verdict {
@@ -31,6 +43,7 @@ pub async fn every_service(run: Run) -> Verdict {
             instance.ready().await;
         }
     }
+    load.reached(run.orders).await;
     load.enough();
     let (history, verdict) = shop.settle(&plan, load).await;
     nothing_twice(&history, &verdict);
@@ -61,11 +74,20 @@ pub async fn behind_a_stuck_handler(run: Run) -> Verdict {
     behind_one(run, Trouble::Stuck).await
 }
 
-/// Whether an error says which record a handler has had for how long.
-fn names_the_stuck(output: &str) -> bool {
-    let words = ["ERROR", "topic=", "partition=", "offset=", "age_ms="];
-    let named = |line: &str| words.iter().all(|word| line.contains(word));
-    output.lines().any(named)
+/// Records that errors say a handler has had for how long, as the report at the end names them.
+fn stuck(output: &str) -> impl Iterator<Item = String> {
+    output.lines().filter_map(|line| {
+        let field = |name: &str| {
+            let value = line.split_once(&format!(" {name}="))?.1;
+            Some(value.split(' ').next()?.trim_matches('"'))
+        };
+        if !line.contains("ERROR") {
+            return None;
+        }
+        field("age_ms")?;
+        let (topic, partition) = (field("topic")?, field("partition")?);
+        Some(format!("{topic}-{partition} offset {}", field("offset")?))
+    })
 }
 
 async fn behind_one(run: Run, trouble: Trouble) -> Verdict {
@@ -79,9 +101,9 @@ async fn behind_one(run: Run, trouble: Trouble) -> Verdict {
     let mut processor = Processor::with_trouble(&shop, trouble, &plan.order(0));
     let mut load = shop.load(plan.clone());
     load.reached(run.orders).await;
-    all_but_one(&shop, run.orders).await;
+    told_of(&shop, run.orders - 1).await;
     if trouble == Trouble::Stuck {
-        let named = |output: &str| names_the_stuck(output).then_some(());
+        let named = |output: &str| stuck(output).next().map(drop);
         processor.process.eventually(PATIENCE, named).await;
     }
     let status = processor.process.end().await;
@@ -94,14 +116,161 @@ async fn behind_one(run: Run, trouble: Trouble) -> Verdict {
     verdict
 }
 
-/// Waits until all orders but one are told of.
-async fn all_but_one(shop: &Shop, orders: u64) {
+/// Waits until so many orders are told of.
+async fn told_of(shop: &Shop, orders: u64) {
     let topic = [shop.names.notifications.clone()];
     eventually(PATIENCE, || async {
         let ends = gather::ends(&shop.client, &topic).await;
-        (ends.values().sum::<i64>() as u64 == orders - 1).then_some(())
+        (ends.values().sum::<i64>() as u64 == orders).then_some(())
     })
     .await;
+}
+
+/// The real consumer-svc holds a record whose dead letter nobody takes, with thousands done behind
+/// it: these are passed over after the restart, and the letter is written once there is a topic.
+pub async fn behind_a_held_letter(run: Run) -> Verdict {
+    let mut shop = Shop::open(Stage::any().await).await;
+    let admin = shop.client.admin();
+    let letters = format!("{}{}", shop.names.orders, proto::topics::DEAD_LETTER_SUFFIX);
+    admin
+        .delete_topics(&[&letters])
+        .await
+        .expect("it is deleted");
+    let plan = LoadPlan {
+        orders: run.orders,
+        ..run.steady_plan()
+    };
+    let writer = Writer::new(&shop, &plan);
+    let orders = shop.names.orders.clone();
+    let held = writer.send(&orders, Some(b"no order"), &[]).await;
+    let mut load = shop.load(plan.clone());
+    load.reached(run.orders).await;
+    told_of(&shop, run.orders).await;
+    let consumer = &mut shop.consumers[0];
+    let said = |output: &str| output.contains("its record is held").then_some(());
+    consumer.process.eventually(PATIENCE, said).await;
+    end_well(consumer).await;
+    let committed = admin.committed_offsets(&shop.names.processing).await;
+    let committed = committed.expect("committed offsets");
+    let of_held =
+        |of: &kafka::TopicPartition| *of.topic == *held.topic && of.partition == held.partition;
+    let commit = committed.iter().find(|(of, _)| of_held(of));
+    let offset = commit.map(|(_, commit)| commit.offset);
+    assert_eq!(offset, Some(held.offset), "the commit of {held}");
+
+    let topic = NewTopic::new(&letters, 3, shop.stage.replicas() as i16);
+    admin
+        .create_topics(&[topic])
+        .await
+        .expect("a topic is made");
+    let consumer = &mut shop.consumers[0];
+    consumer.start_again().await;
+    consumer.ready().await;
+    let (history, verdict) = shop.settle(&plan, load).await;
+    verdict.assert_clean();
+    assert_eq!(verdict.duplicates.total(), 0, "{verdict}");
+    let letters: Vec<_> = history.letters.iter().map(|l| &l.event).collect();
+    let [letter] = letters[..] else {
+        panic!("one letter is expected: {letters:?}");
+    };
+    assert_eq!((&letter.of, letter.group), (&held, Group::Processing));
+    verdict
+}
+
+/// The broker refuses the events of a few orders, which wait in back-off in the real consumer-svc,
+/// with thousands done behind them.
+pub async fn behind_refused_events(run: Run) -> Verdict {
+    behind_a_few(run, ResponseError::InvalidRecord, async |consumer| {
+        end_well(consumer).await;
+        let output = consumer.process.output();
+        let given_up = "records given up while queued or waiting for a retry";
+        assert!(output.contains(given_up), "{output}");
+    })
+    .await
+}
+
+/// A partition of the status topic has no leader, so that the real consumer-svc is stuck with a few
+/// orders. They are named, the others go on. When it is to end it waits for them as long as it may,
+/// and says at its end which they were.
+pub async fn without_a_leader(run: Run) -> Verdict {
+    behind_a_few(run, ResponseError::NotLeaderOrFollower, async |consumer| {
+        let named = |output: &str| stuck(output).next().map(drop);
+        consumer.process.eventually(PATIENCE, named).await;
+        let status = consumer.end().await;
+        let output = consumer.process.output();
+        assert_eq!(status.code(), Some(1), "{output}");
+        // On a busy machine others may be named that were done after all.
+        let left = |place: &str| output.contains(&format!("{place} still in the handler's hands"));
+        assert!(stuck(&output).any(|place| left(&place)), "{output}");
+    })
+    .await
+}
+
+/// From some moment on the broker answers the events of some orders, those of one partition, with
+/// `error`, until consumer-svc has been ended by `end`. No other order's events are made twice.
+async fn behind_a_few(
+    run: Run,
+    error: ResponseError,
+    end: impl AsyncFnOnce(&mut Instance),
+) -> Verdict {
+    let mut shop = Shop::empty(Stage::in_process().await).await;
+    let statuses = shop.names.statuses.clone();
+    let topic = NewTopic::new(&statuses, STATUSES, 1);
+    let made = shop.client.admin().create_topics(&[topic]).await;
+    made.expect("a topic is made");
+    let flags = [
+        ("kafka-max-processing-time", "1s"),
+        ("shutdown-timeout", "3s"),
+    ];
+    for service in [Service::Producer, Service::Consumer, Service::Notifier] {
+        shop.add(service, &flags).await;
+    }
+    let plan = LoadPlan {
+        orders: run.orders,
+        ..run.steady_plan()
+    };
+    let mut load = shop.load(plan.clone());
+    let before = run.orders - BEHIND.min(run.orders / 2);
+    load.reached(before).await;
+    // One that is placed later than all that are on their way.
+    let first = plan.order(before + 2 * plan.connections as u64);
+    let partition = |order: &str| partition_for_key(order.as_bytes(), STATUSES);
+    let unlucky = partition(&first);
+    shop.fault("the broker refused events");
+    let produces = shop.stage.broker().faults().on(ApiKey::Produce);
+    let produces = produces.topic(&statuses).partition(unlucky);
+    let refused = produces.always().error(error);
+    refused.hit().await;
+    load.reached(run.orders).await;
+    let lucky = (0..run.orders)
+        .filter(|number| partition(&plan.order(*number)) != unlucky)
+        .count() as i64;
+    eventually(PATIENCE, || async {
+        let mut ends = gather::ends(&shop.client, std::slice::from_ref(&statuses)).await;
+        ends.retain(|of, _| of.partition != unlucky);
+        // CREATED and the outcome.
+        (ends.values().sum::<i64>() == 2 * lucky).then_some(())
+    })
+    .await;
+    end(&mut shop.consumers[0]).await;
+    refused.clear();
+    shop.fault_over();
+
+    let consumer = &mut shop.consumers[0];
+    consumer.start_again().await;
+    consumer.ready().await;
+    let (history, verdict) = shop.settle(&plan, load).await;
+    verdict.assert_clean();
+    assert_eq!(verdict.accepted as u64, run.orders);
+    let mut events: HashMap<&str, u32> = HashMap::new();
+    let steps = history.steps.iter().map(|step| &*step.event.order);
+    let results = history.results.iter().map(|result| &*result.event.order);
+    for order in steps.chain(results) {
+        *events.entry(order).or_default() += 1;
+    }
+    events.retain(|order, number| partition(order) != unlucky && *number != 3);
+    assert!(events.is_empty(), "not three events: {events:?}");
+    verdict
 }
 
 #[track_caller]

@@ -1,0 +1,184 @@
+//! Records that are no events of ours, as somebody may put them into a topic.
+
+use kafka::{OutgoingRecord, Producer, partition_for_key};
+
+use crate::history::Place;
+use crate::load::{self, LoadPlan};
+use crate::shop::Shop;
+
+/// Largest value that a topic takes with a key and little else; with the headers of a dead letter
+/// it is larger than it takes (1 MiB).
+pub const MUCH: usize = 1024 * 1024 - 200;
+
+/// Of all that is written past the services: one key, so that what comes behind comes behind.
+pub const KEY: &str = "poison";
+
+pub type Headers = &'static [(&'static [u8], Option<&'static [u8]>)];
+
+/// Headers that are no UTF-8: no fault of the record.
+pub const STRANGE_HEADERS: Headers = &[
+    (b"traceparent", Some(b"\xff\xfe")),
+    (b"ce_id", Some(b"\xc3\x28")),
+    (b"ce_specversion", None),
+    (b"\xff", Some(b"\xff")),
+];
+
+/// Which events a topic holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Order,
+    Status,
+    Notification,
+}
+
+impl Form {
+    /// An event with this for its quantity or status.
+    fn with(self, what: &str) -> String {
+        match self {
+            Self::Order => {
+                format!(r#"{{"orderId":"poison","product":"Laptop","quantity":{what}}}"#)
+            }
+            Self::Status => format!(r#"{{"orderId":"poison","status":{what}}}"#),
+            Self::Notification => format!(r#"{{"order_id":"poison","status":{what}}}"#),
+        }
+    }
+
+    /// All of an event but its id.
+    fn rest(self) -> &'static str {
+        match self {
+            Self::Order => r#""product":"Laptop","quantity":1"#,
+            Self::Status | Self::Notification => r#""status":"CONFIRMED""#,
+        }
+    }
+}
+
+/// What somebody puts into a topic.
+#[derive(Debug, Clone)]
+pub struct Poison {
+    pub what: &'static str,
+    pub value: Option<Vec<u8>>,
+    pub headers: Headers,
+}
+
+/// Every kind of it.
+pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
+    let text = |what, value: &str| Poison {
+        what,
+        value: Some(value.as_bytes().to_vec()),
+        headers: &[
+            (b"x", Some(b"kept")),
+            (b"x", None),
+            (b"\xff\xfe", Some(b"\x00\xff")),
+        ],
+    };
+    let mut garbage = |what, bytes| Poison {
+        what,
+        value: Some((0..bytes).map(|_| random.u8(..)).collect()),
+        headers: &[],
+    };
+    let rest = form.rest();
+    vec![
+        garbage("1 MiB of garbage, too large for a letter", MUCH),
+        garbage("garbage", 900_000),
+        text("not JSON", "not json"),
+        text(
+            "JSON that ends early",
+            r#"{"orderId":"poison","product":"La"#,
+        ),
+        text("no object", "[1,2,3]"),
+        text("missing fields", "{}"),
+        text("wrong types", &form.with("[]")),
+        text(
+            "an id of the wrong type",
+            &format!(r#"{{"orderId":[],{rest}}}"#),
+        ),
+        text(
+            "both spellings, with different values",
+            &format!(r#"{{"orderId":"a","order_id":"b",{rest}}}"#),
+        ),
+        text("neither an integer nor a status", &form.with("1.5")),
+        text("a number larger than any", &form.with("1e999999")),
+        text(
+            "a number of 100,000 digits",
+            &form.with(&"9".repeat(100_000)),
+        ),
+        text("deeply nested arrays", &"[".repeat(500_000)),
+        text(
+            "deeply nested objects",
+            &form.with(&r#"{"a":"#.repeat(100_000)),
+        ),
+        text("a status that there is not", &form.with(r#""SHIPPED""#)),
+        text("an empty value", ""),
+        text("spaces", "   "),
+        Poison {
+            what: "a null value",
+            value: None,
+            headers: &[],
+        },
+        Poison {
+            what: "text that is no UTF-8",
+            value: Some([b"{\"orderId\":\"\xff\xfe\",", rest.as_bytes(), b"}"].concat()),
+            headers: &[],
+        },
+    ]
+}
+
+/// Writes to Kafka past the services.
+pub struct Writer {
+    producer: Producer,
+    user: String,
+}
+
+impl Writer {
+    /// # Panics
+    /// Never: the producer's settings are its defaults.
+    pub fn new(shop: &Shop, plan: &LoadPlan) -> Self {
+        let user = load::users(&plan.prefix, 1).next();
+        Self {
+            producer: shop.client.producer().build().expect("a producer"),
+            user: user.expect("a user of the plan"),
+        }
+    }
+
+    /// An order in JSON, of the plan's first user, whose notifications are looked at.
+    pub fn order(&self, id: &str) -> Vec<u8> {
+        let user = &self.user;
+        format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1,"userId":"{user}"}}"#).into()
+    }
+
+    /// Writes a record under [`KEY`], and tells where it lies.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub async fn send(
+        &self,
+        topic: &str,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> Place {
+        let record = OutgoingRecord {
+            topic,
+            key: Some(KEY.as_bytes()),
+            value,
+            headers,
+            ..OutgoingRecord::default()
+        };
+        let written = self.producer.send(&record).await.expect("it is taken");
+        Place {
+            topic: topic.into(),
+            partition: written.partition,
+            offset: written.offset,
+        }
+    }
+}
+
+/// The first id of this name whose events lie in the partition of [`KEY`], of a topic with so many.
+///
+/// # Panics
+/// Never: some number leads there.
+pub fn id_beside(name: &str, partitions: i32) -> String {
+    let partition = |id: &str| partition_for_key(id.as_bytes(), partitions);
+    let mut ids = (0..).map(|number| format!("{name}-{number}"));
+    let beside = ids.find(|id| partition(id) == partition(KEY));
+    beside.expect("an id of every partition")
+}
