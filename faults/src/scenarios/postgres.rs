@@ -230,6 +230,7 @@ struct Distant {
 
 impl Drag for Distant {
     const WHAT: &'static str = "PostgreSQL answers late";
+    const WELL: Duration = Duration::from_secs(1);
 
     async fn begin(&mut self, late: Duration) {
         self.proxy.slow(late / 2);

@@ -21,9 +21,6 @@ const LATE: [Duration; 3] = [
     Duration::from_millis(200),
 ];
 
-/// Until this late nothing is to be said of it.
-const STILL_WELL: Duration = Duration::from_secs(1);
-
 /// How long an order may take through a slow database. The slowest takes half a minute for a
 /// transaction, and what was ordered before waits in front.
 const THROUGH: Duration = Duration::from_secs(240);
@@ -31,6 +28,9 @@ const THROUGH: Duration = Duration::from_secs(240);
 /// Something that makes the databases of producer-svc and notifier-svc slow.
 pub trait Drag {
     const WHAT: &'static str;
+
+    /// Until this late nothing is to be said of it.
+    const WELL: Duration;
 
     fn begin(&mut self, late: Duration) -> impl Future<Output = ()> + Send;
     fn end(&mut self) -> impl Future<Output = ()> + Send;
@@ -58,7 +58,7 @@ pub async fn keeps_up<D: Drag>(run: Run, databases: Databases, mut drag: D) -> V
         confirmed(shop.producers[0].address, &order).await;
         told(shop.notifiers[0].address, &user, &order).await;
         for instance in [&shop.producers[0], &shop.notifiers[0]] {
-            let path = if late <= STILL_WELL {
+            let path = if late <= D::WELL {
                 "/readyz?strict"
             } else {
                 "/readyz"

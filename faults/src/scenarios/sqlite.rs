@@ -148,6 +148,8 @@ impl Shared {
 
 impl Drag for Shared {
     const WHAT: &'static str = "another writer holds the lock of the SQLite files most of the time";
+    // SQLite gives the lock to whoever happens to ask: the others may get none for long.
+    const WELL: Duration = Duration::ZERO;
 
     async fn begin(&mut self, late: Duration) {
         self.busy.send_replace(true);

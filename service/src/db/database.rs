@@ -58,7 +58,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a statement waits for SQLite's write lock before it fails as busy.
-const BUSY_TIMEOUT_MS: u32 = 3_000;
+const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// Longest time for what is read: shorter than `REQUEST_TIMEOUT`'s default, so that a request can
 /// still be answered.
