@@ -160,7 +160,7 @@ async fn accepted_and_not_yet_seen(address: SocketAddr, user: &str) -> String {
 }
 
 /// The view has what became of them.
-async fn seen(address: SocketAddr, orders: &[String]) {
+pub(super) async fn seen(address: SocketAddr, orders: &[String]) {
     for id in orders {
         let answer = http::get(address, &format!("/api/orders/{id}")).await;
         assert_eq!(answer.status, 200, "{answer:?}");
