@@ -5,22 +5,28 @@
 //! into [`Values`], whose getters parse and collect mistakes; [`Values::finish`] gives the
 //! finished configuration or all [`Mistakes`].
 
+mod byte_size;
 mod common;
+mod database;
 mod help;
+mod http;
+mod kafka;
 mod option;
 mod program;
 mod security;
+mod shutdown;
 mod source;
 mod topic_name;
 mod value;
 mod values;
 
-pub use common::{
-    Common, DatabaseConfig, HttpConfig, KafkaConfig, ShutdownConfig, common_options,
-    common_options_without_database,
-};
+pub use self::kafka::KafkaConfig;
+pub use common::{Common, common_options, common_options_without_database};
+pub use database::DatabaseConfig;
+pub use http::HttpConfig;
 pub use option::{Opt, group};
 pub use program::{Command, Invocation, Parsed, Program};
+pub use shutdown::ShutdownConfig;
 pub use topic_name::TopicName;
 pub use value::{Secret, Value, parse_duration};
 pub use values::{Mistakes, Values};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use super::option::{Opt, flag_of};
 use super::program::Program;
@@ -110,6 +111,16 @@ impl Values {
             self.mistaken(variable, expected);
         }
         value
+    }
+
+    /// A time longer than none.
+    ///
+    /// # Panics
+    /// Like [`Values::get`].
+    pub fn positive(&mut self, variable: &str) -> Duration {
+        self.checked(variable, "must be longer than 0", |time: &Duration| {
+            !time.is_zero()
+        })
     }
 
     /// Whether the program has this option.

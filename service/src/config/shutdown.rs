@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use super::option::{Opt, group::LOGS};
+use super::values::Values;
+
+/// How long leaving may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownConfig {
+    /// Not ready, but still serving, so that load balancers notice.
+    pub drain_delay: Duration,
+    /// From the end of the drain delay to exit 1.
+    pub timeout: Duration,
+}
+
+impl ShutdownConfig {
+    /// How long a consumer may spend on records in its handler's hands: most of the time, with some
+    /// left for the last commit and for the producer.
+    pub fn drain(&self) -> Duration {
+        self.timeout.mul_f64(0.7)
+    }
+
+    /// How long a database may take for what is being written: consumers are told in time that it
+    /// was not, and end in order.
+    pub fn writes(&self) -> Duration {
+        self.timeout.mul_f64(0.5)
+    }
+}
+
+pub(super) fn shutdown_options() -> Vec<Opt> {
+    vec![
+        Opt::new(
+            "SHUTDOWN_TIMEOUT",
+            "10s",
+            LOGS,
+            "Longest orderly shutdown; then exit status 1 and a line saying what was left.",
+        ),
+        Opt::new(
+            "SHUTDOWN_DRAIN_DELAY",
+            "0s",
+            LOGS,
+            "How long to serve on while already not ready, so that load balancers notice.",
+        ),
+    ]
+}
+
+impl ShutdownConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        Self {
+            drain_delay: values.get("SHUTDOWN_DRAIN_DELAY"),
+            timeout: values.positive("SHUTDOWN_TIMEOUT"),
+        }
+    }
+}
