@@ -5,24 +5,9 @@
 
 use std::collections::BTreeMap;
 
-/// What a member says of its partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Added to what it owns.
-    Assigned {
-        generation: i32,
-        partitions: Vec<i32>,
-    },
-    /// Let go of in order; the generation is the one it was still in.
-    Revoked {
-        generation: i32,
-        partitions: Vec<i32>,
-    },
-    /// Told that they are no longer its own.
-    Lost { partitions: Vec<i32> },
-    /// Left, or was killed.
-    Gone,
-}
+mod change;
+
+pub use self::change::Change;
 
 /// The ownership of one group's partitions, as far as it is told.
 #[derive(Debug, Default)]

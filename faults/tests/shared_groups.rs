@@ -1,5 +1,6 @@
-//! One group of our consumers, Java's and librdkafka's, some of each killed: each partition has one
-//! owner at a time, and nothing is lost.
+//! One group of our consumers, Java's and librdkafka's, each a process of its own, one of each killed:
+//! each partition has one owner at a time, nothing is lost, and of what ours handled only what they
+//! had not committed when they were killed is handled again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,16 +71,17 @@ async fn members_of_every_kind_come_and_are_killed(
         a_member_without_a_common_strategy_is_told_what_to_set(&group).await;
     }
 
-    kcat.kill();
+    group.kill(kcat, &admin).await;
     let second = group.ours(&name("second of ours"));
     shared(&["java", "ours", "second of ours"]).await;
 
-    ours.drop_it().await;
+    group.kill(ours, &admin).await;
+    let ours = group.ours(&name("ours again"));
     let kcat = group.kcat(&name("second kcat"));
-    shared(&["java", "second kcat", "second of ours"]).await;
+    shared(&["java", "second kcat", "second of ours", "ours again"]).await;
 
-    java.kill();
-    shared(&["second kcat", "second of ours"]).await;
+    group.kill(java, &admin).await;
+    shared(&["second kcat", "second of ours", "ours again"]).await;
 
     let ends = load.stop().await;
     group
@@ -92,22 +94,23 @@ async fn members_of_every_kind_come_and_are_killed(
         })
         .await;
     eventually(Duration::from_secs(60), async || {
-        let committed = admin.committed_offsets(group.name()).await.ok()?;
-        let committed: BTreeMap<i32, i64> = committed
-            .into_iter()
-            .map(|(place, committed)| (place.partition, committed.offset))
-            .collect();
-        (committed == ends).then_some(())
+        (group.commits(&admin).await? == ends).then_some(())
     })
     .await;
     kcat.leave().await;
-    second.leave().await;
+    for member in [ours, second] {
+        let status = member.leave().await;
+        assert!(status.success(), "it left something undone: {status}");
+    }
     group.journal.check();
+    for kind in ["ours", "second of ours", "ours again"] {
+        group.journal.check_repeats_after(&name(kind));
+    }
 }
 
 async fn a_member_without_a_common_strategy_is_told_what_to_set(group: &Group) {
     let consumer = group
-        .consumer([Assignor::CooperativeSticky])
+        .consumer(Assignor::CooperativeSticky)
         .build(Nothing)
         .expect("a good configuration");
     let error = consumer
