@@ -70,9 +70,10 @@ impl Finished {
         self.result.is_err()
     }
 
-    /// False if the records had a result before.
-    pub(super) fn deliver(self) -> bool {
-        self.part.state.finish(self.part.first, self.result)
+    /// Calls `note` before anybody sees the result; neither happens if the records had a result
+    /// before, which is false.
+    pub(super) fn deliver(self, note: impl FnOnce()) -> bool {
+        self.part.state.finish(self.part.first, self.result, note)
     }
 }
 

@@ -136,17 +136,6 @@ impl Core {
 
     /// Delivers what a queue brought about. The queue must not be locked.
     pub(super) fn conclude(&self, outcome: Outcome) {
-        for finished in outcome.finished {
-            let (count, failed) = (finished.count as u64, finished.is_failure());
-            if finished.deliver() {
-                let counter = if failed {
-                    &self.counters.failed
-                } else {
-                    &self.counters.acknowledged
-                };
-                counter.fetch_add(count, Ordering::Relaxed);
-            }
-        }
         if outcome.retried > 0 {
             self.counters
                 .retried
@@ -159,6 +148,18 @@ impl Core {
             self.pool.put(buffer);
         }
         self.release(outcome.released);
+        // Last: whoever is woken finds the counters and the memory as they are then.
+        for finished in outcome.finished {
+            let count = finished.count as u64;
+            let counter = if finished.is_failure() {
+                &self.counters.failed
+            } else {
+                &self.counters.acknowledged
+            };
+            finished.deliver(|| {
+                counter.fetch_add(count, Ordering::Relaxed);
+            });
+        }
     }
 
     fn release(&self, bytes: usize) {
@@ -171,12 +172,13 @@ impl Core {
         }
     }
 
-    /// Takes in the cluster's picture: partitions that became known or were added, new leaders.
+    /// Takes in the cluster's picture: partitions that became known or were added, topics made anew with
+    /// fewer of them, new leaders.
     pub(super) fn adopt(self: &Arc<Self>, view: &ClusterView) {
         let topics: Vec<_> = self.topics.read().values().cloned().collect();
         for topic in topics {
             if let Some(seen) = view.topics.get(&topic.name) {
-                self.grow(&topic, seen.partitions.len());
+                self.resize(&topic, seen.partitions.len());
             }
         }
         let mut orphans = std::mem::take(&mut *self.orphans.lock());

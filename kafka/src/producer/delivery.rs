@@ -151,13 +151,20 @@ impl BatchState {
         self.open.lock().unfinished += parts - 1;
     }
 
-    /// Sets the result of the part that begins at record `first`; false if it had one.
-    pub(super) fn finish(&self, first: u32, result: Result<Acked, ProduceError>) -> bool {
+    /// Sets the result of the part that begins at record `first`; false if it had one, otherwise
+    /// `note` is called before anybody sees it.
+    pub(super) fn finish(
+        &self,
+        first: u32,
+        result: Result<Acked, ProduceError>,
+        note: impl FnOnce(),
+    ) -> bool {
         let wakers = {
             let mut open = self.open.lock();
             if self.parts.get().is_some() || open.finished.iter().any(|part| part.first == first) {
                 return false;
             }
+            note();
             open.finished.push(Part { first, result });
             open.unfinished -= 1;
             if open.unfinished > 0 {
@@ -331,8 +338,11 @@ mod tests {
         let mut first = Delivery::new(batch.clone(), 0, 10);
         let second = Delivery::new(batch.clone(), 1, 20);
         assert!((&mut first).now_or_never().is_none());
-        assert!(batch.finish(0, acked(100)));
-        assert!(!batch.finish(0, acked(200)), "the first result stays");
+        assert!(batch.finish(0, acked(100), || {}));
+        assert!(
+            !batch.finish(0, acked(200), || {}),
+            "the first result stays"
+        );
         let metadata = block_on(first).unwrap();
         assert_eq!(
             (metadata.offset, metadata.timestamp, metadata.partition),
@@ -345,7 +355,7 @@ mod tests {
     fn an_offset_that_cannot_be_overflows_nothing() {
         let batch = BatchState::new("t".into(), 2);
         let second = Delivery::new(batch.clone(), 1, 20);
-        batch.finish(0, acked(i64::MAX));
+        batch.finish(0, acked(i64::MAX), || {});
         assert_eq!(block_on(second).unwrap().offset, i64::MAX);
     }
 
@@ -359,6 +369,7 @@ mod tests {
                 base_offset: -1,
                 append_time: 99,
             }),
+            || {},
         );
         let metadata = block_on(delivery).unwrap();
         assert_eq!((metadata.offset, metadata.timestamp), (-1, 99));
@@ -371,9 +382,9 @@ mod tests {
             .map(|index| Delivery::new(batch.clone(), index, 0))
             .collect();
         batch.split(2);
-        assert!(batch.finish(2, acked(50)));
+        assert!(batch.finish(2, acked(50), || {}));
         assert!((&mut deliveries[3]).now_or_never().is_none());
-        assert!(batch.finish(0, Err(ProduceError::Closed { topic: "t".into() })));
+        assert!(batch.finish(0, Err(ProduceError::Closed { topic: "t".into() }), || {}));
         let results: Vec<_> = deliveries
             .into_iter()
             .map(|delivery| block_on(delivery).map(|m| m.offset).ok())
@@ -410,7 +421,7 @@ mod tests {
         }));
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!((&mut delivery).now_or_never().is_none());
-        batch.finish(0, acked(7));
+        batch.finish(0, acked(7), || {});
         assert_eq!(block_on(delivery).unwrap().offset, 8);
     }
 }

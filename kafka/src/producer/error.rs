@@ -59,6 +59,21 @@ pub enum ProduceError {
         count: i32,
     },
 
+    /// Placed in a partition that is gone: the topic was deleted, and created again with fewer. It is not in
+    /// the topic of now; sent again it is placed anew, behind what was sent meanwhile.
+    #[error(
+        "a record was on its way to {topic}-{partition}, but the topic was created anew with {count} partitions; \
+         send it again"
+    )]
+    PartitionGone {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition it was placed in.
+        partition: i32,
+        /// How many the topic has now.
+        count: i32,
+    },
+
     /// Not acknowledged within `delivery_timeout`.
     #[error(
         "a record for {} was not acknowledged within {} (delivery_timeout){}{}",
@@ -127,7 +142,10 @@ impl ProduceError {
     /// Whether sending the same record again later can succeed. After [`ProduceError::Timeout`] with
     /// `may_be_written` it can also duplicate the record.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::BufferFull { .. } | Self::Timeout { .. })
+        matches!(
+            self,
+            Self::BufferFull { .. } | Self::Timeout { .. } | Self::PartitionGone { .. }
+        )
     }
 
     /// Whether it is the record that is refused: another one would be taken. Otherwise the broker, the
@@ -159,6 +177,7 @@ impl ProduceError {
             | Self::RecordTooLarge { .. }
             | Self::TooLargeForTopic { .. }
             | Self::UnknownPartition { .. }
+            | Self::PartitionGone { .. }
             | Self::NoProducerId { .. } => false,
         }
     }

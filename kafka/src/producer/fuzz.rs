@@ -89,7 +89,7 @@ pub(crate) fn answered(response: ProduceResponse) {
 /// Tells the records what became of them; returns the memory given back.
 fn conclude(outcome: Outcome) -> usize {
     for finished in outcome.finished {
-        finished.deliver();
+        finished.deliver(|| {});
     }
     outcome.released
 }

@@ -343,11 +343,37 @@ impl Core {
         &partitions[chosen]
     }
 
-    /// The topic has `count` partitions now; those who waited for them are placed.
-    pub(super) fn grow(self: &Arc<Self>, topic: &Topic, count: usize) {
-        if topic.partitions.read().len() >= count {
-            return;
+    /// The topic has `count` partitions now. Records that waited for them are placed; those of partitions
+    /// that are gone, as the topic was deleted and created again, fail: placed again they would come
+    /// behind later ones of their keys, which their callers can tell and nobody here.
+    pub(super) fn resize(self: &Arc<Self>, topic: &Topic, count: usize) {
+        let known = topic.partitions.read().len();
+        if known > count && count > 0 {
+            self.shrink(topic, count);
+        } else if known < count {
+            self.grow(topic, count);
         }
+    }
+
+    fn shrink(&self, topic: &Topic, count: usize) {
+        // Nothing is appended to them any more once the lock is free.
+        let gone = topic.partitions.write().split_off(count);
+        tracing::warn!(
+            topic = %topic.name, partitions = count, before = count + gone.len(),
+            "the topic was created anew with fewer partitions"
+        );
+        for partition in gone {
+            let error = ProduceError::PartitionGone {
+                topic: topic.name.clone(),
+                partition: partition.index,
+                count: count as i32,
+            };
+            let outcome = partition.queue.lock().fail_all(&error);
+            self.conclude(outcome);
+        }
+    }
+
+    fn grow(self: &Arc<Self>, topic: &Topic, count: usize) {
         let mut waiting = topic.waiting.lock();
         let mut partitions = topic.partitions.read().clone();
         let wire_topic = TopicName(StrBytes::from_string(topic.name.to_string()));

@@ -20,6 +20,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
+    backoff::Backoff,
     error::{Error, ResponseError},
     records::{
         Compression,
@@ -352,12 +353,8 @@ impl Queue {
     /// Puts a batch in front of all others, to be sent after a pause.
     fn again(&mut self, now: Instant, shipment: Shipment, rules: &Rules, outcome: &mut Outcome) {
         outcome.retried += shipment.count as u64;
-        let pause = crate::cluster::backoff(
-            rules.retry_backoff,
-            rules.retry_backoff_max,
-            shipment.attempts,
-        );
-        self.not_before = Some(now + pause);
+        let backoff = Backoff::new(rules.retry_backoff, rules.retry_backoff_max);
+        self.not_before = Some(now + backoff.random_delay(shipment.attempts));
         self.retry = Some(shipment);
     }
 

@@ -13,7 +13,7 @@ use crate::records::Headers;
 
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
-    /// Empty until known; only grows.
+    /// Empty until known. Fewer only when the topic was deleted and created again.
     pub(super) partitions: RwLock<Vec<Arc<Partition>>>,
     /// Where records without a key go for now (KIP-480).
     pub(super) sticky: AtomicU32,

@@ -73,7 +73,7 @@ fn answer(code: Option<ResponseError>, base_offset: i64) -> Answer {
 fn conclude(outcome: Outcome) -> usize {
     let released = outcome.released;
     for finished in outcome.finished {
-        finished.deliver();
+        finished.deliver(|| {});
     }
     released
 }

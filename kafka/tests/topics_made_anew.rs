@@ -1,0 +1,117 @@
+//! Topics that are deleted and created again while a producer and a consumer use them.
+
+#[path = "support/consumer.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use kafka::{Admin, NewTopic, OutgoingRecord, ProduceError};
+use support::{PATIENCE, Running, Scripted, World};
+
+const BEFORE: i32 = 6;
+const AFTER: i32 = 2;
+
+fn record<'a>(topic: &'a str, key: &'a str) -> OutgoingRecord<'a> {
+    OutgoingRecord {
+        topic,
+        key: Some(key.as_bytes()),
+        value: Some(b"value"),
+        ..Default::default()
+    }
+}
+
+/// Deletes it and returns once no broker knows it any more.
+async fn delete(admin: &Admin, topic: &str) {
+    admin.delete_topics(&[topic]).await.expect("it is deleted");
+    testkit::eventually(PATIENCE, async || {
+        let described = admin.describe_topics(&[topic]).await;
+        described.is_ok_and(|found| found.is_empty()).then_some(())
+    })
+    .await;
+}
+
+async fn create(admin: &Admin, topic: &str, partitions: i32) {
+    let wanted = NewTopic::new(topic, partitions, 1);
+    admin.create_topics(&[wanted]).await.expect("it is created");
+}
+
+#[tokio::test]
+async fn with_fewer_partitions_records_are_placed_among_those_that_there_are() {
+    let world = World::new(BEFORE).await;
+    let admin = world.client.admin();
+    for partition in 0..BEFORE {
+        world.send(partition, "key", "before").await;
+    }
+    delete(&admin, &world.topic).await;
+    // Placed by what is known: the one in a partition that will be gone, the other in one that stays.
+    let on = |partition| OutgoingRecord {
+        partition: Some(partition),
+        ..record(&world.topic, "key")
+    };
+    let lost = world.producer.enqueue(&on(BEFORE - 1)).expect("room");
+    let kept = world.producer.enqueue(&on(0)).expect("room");
+    create(&admin, &world.topic, AFTER).await;
+
+    let error = tokio::time::timeout(PATIENCE, lost).await;
+    let error = error.expect("long before its deadline").unwrap_err();
+    match &error {
+        ProduceError::PartitionGone {
+            topic,
+            partition,
+            count,
+        } => assert_eq!((&**topic, *partition, *count), (&*world.topic, 5, AFTER)),
+        other => panic!("{other:?}"),
+    }
+    assert!(error.is_retriable() && !error.may_be_written());
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}-5", world.topic)), "{text}");
+    assert_eq!(kept.await.expect("it is taken").offset, 0);
+
+    let mut partitions = HashSet::new();
+    for number in 0..20 {
+        let key = number.to_string();
+        let sent = world.producer.send(&record(&world.topic, &key)).await;
+        partitions.insert(sent.expect("it is taken").partition);
+    }
+    assert_eq!(partitions, HashSet::from([0, 1]));
+    match world.producer.send(&on(AFTER)).await {
+        Err(ProduceError::UnknownPartition { count: AFTER, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    let stats = world.producer.stats();
+    assert_eq!((stats.failed, stats.acknowledged), (1, 6 + 1 + 20));
+}
+
+#[tokio::test]
+async fn a_consumer_reads_the_new_one_from_its_start() {
+    let world = World::new(1).await;
+    let admin = world.client.admin();
+    let handler = Scripted::done();
+    let running = Running::start(world.consumer(), handler.clone());
+    for number in 0..5 {
+        world.send(0, &number.to_string(), "before").await;
+    }
+    handler.until_calls(5).await;
+    running
+        .until("the commit", |stats| {
+            stats.partitions.iter().any(|of| of.committed == Some(5))
+        })
+        .await;
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    for number in 0..3 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    let calls = handler
+        .until("the new records", |calls| {
+            calls.iter().filter(|call| call.value() == "anew").count() == 3
+        })
+        .await;
+    let anew = calls.iter().filter(|call| call.value() == "anew");
+    let offsets: Vec<_> = anew.map(|call| call.offset).collect();
+    assert_eq!(offsets, [0, 1, 2]);
+    tokio::time::timeout(Duration::from_secs(60), running.stop())
+        .await
+        .expect("it ends");
+}
