@@ -8,7 +8,7 @@ use crate::records::Headers;
 use crate::records::walker::WalkedRecord;
 
 /// A fetched record. Key, value and headers are slices of the answer it came in; a clone shares
-/// them. Keep one for long only after copying what is needed: it keeps the whole answer in memory.
+/// them. One that is kept keeps the whole answer in memory, unless it is detached.
 #[derive(Clone, Debug)]
 pub struct ConsumerRecord {
     /// The topic it lies in.
@@ -49,7 +49,7 @@ impl ConsumerRecord {
     }
 
     /// Bytes of key, value and headers.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let headers: usize = self
             .headers
             .iter()
@@ -61,7 +61,7 @@ impl ConsumerRecord {
     }
 
     /// Copies what it refers to, so that it no longer keeps the answer in memory that it came in.
-    pub(crate) fn detach(&mut self) {
+    pub fn detach(&mut self) {
         let key = self.key.as_ref().map_or(0, Bytes::len);
         let mut copy = BytesMut::with_capacity(key + self.value.as_ref().map_or(0, Bytes::len));
         for part in [&self.key, &self.value].into_iter().flatten() {

@@ -34,22 +34,24 @@ impl Ring {
     pub(super) fn begin(&mut self, topic: usize, partition: i32, next: i64) {
         self.entries
             .retain(|e| (e.topic, e.record.partition) != (topic, partition));
-        self.bytes = self.entries.iter().map(|e| size(&e.record)).sum();
+        self.bytes = self.entries.iter().map(|e| e.record.size()).sum();
         self.floor.set(topic, partition, next);
     }
 
-    pub(super) fn push(&mut self, topic: usize, record: ConsumerRecord) {
+    pub(super) fn push(&mut self, topic: usize, mut record: ConsumerRecord) {
+        // A slice would keep the whole answer in memory that it came in.
+        record.detach();
         if self.floor.get(topic, record.partition).is_none() {
             // A partition that has just appeared.
             self.floor.set(topic, record.partition, record.offset);
         }
-        self.bytes += size(&record);
+        self.bytes += record.size();
         self.entries.push_back(Entry { topic, record });
         while self.entries.len() > self.max_entries || self.bytes > self.max_bytes {
             let Some(old) = self.entries.pop_front() else {
                 break;
             };
-            self.bytes -= size(&old.record);
+            self.bytes -= old.record.size();
             self.floor
                 .advance(old.topic, old.record.partition, old.record.offset + 1);
         }
@@ -69,9 +71,4 @@ impl Ring {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
-}
-
-fn size(record: &ConsumerRecord) -> usize {
-    record.key.as_ref().map_or(0, bytes::Bytes::len)
-        + record.value.as_ref().map_or(0, bytes::Bytes::len)
 }
