@@ -21,8 +21,9 @@ use futures::future::{BoxFuture, try_join_all};
 use kafka_protocol::{messages::TopicName, protocol::StrBytes};
 
 use crate::{
+    backoff::Backoff,
     client::Client,
-    cluster::{Cluster, ClusterView, Purpose, backoff},
+    cluster::{Cluster, ClusterView, Purpose},
     connection::Connection,
     error::Error,
     security::Refusal,
@@ -57,7 +58,7 @@ impl Client {
 }
 
 /// First pause between tries (Java `retry.backoff.ms`), and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 impl Admin {
     /// The same with another bound for each call.
@@ -96,7 +97,7 @@ impl Admin {
                 Err(_) => break,
             }
             failures += 1;
-            let pause = backoff(RETRY.0, RETRY.1, failures);
+            let pause = RETRY.random_delay(failures);
             if Instant::now() + pause >= deadline {
                 break;
             }

@@ -328,18 +328,6 @@ pub(crate) fn random() -> u64 {
     std::collections::hash_map::RandomState::new().hash_one(Instant::now())
 }
 
-/// `base` doubled for each failure after the first, at most `max`, with 20 % jitter either way so that
-/// many clients do not come back at once (Java's `ExponentialBackoff`).
-pub(crate) fn backoff(base: Duration, max: Duration, failures: u32) -> Duration {
-    let doubled = base.saturating_mul(
-        1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX),
-    );
-    let jitter = 0.8 + 0.4 * ((random() >> 11) as f64 / (1_u64 << 53) as f64);
-    doubled.min(max).mul_f64(jitter)
-}
-
 fn shuffle<T>(items: &mut [T]) {
     for at in (1..items.len()).rev() {
         items.swap(at, (random() % (at as u64 + 1)) as usize);
@@ -349,26 +337,6 @@ fn shuffle<T>(items: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_limit() {
-        let base = Duration::from_millis(50);
-        let max = Duration::from_secs(1);
-        for (failures, expected) in [
-            (0, 50.0),
-            (1, 50.0),
-            (2, 100.0),
-            (4, 400.0),
-            (6, 1000.0),
-            (60, 1000.0),
-        ] {
-            let pause = backoff(base, max, failures).as_secs_f64() * 1000.0;
-            assert!(
-                (expected * 0.79..=expected * 1.21).contains(&pause),
-                "{failures}: {pause}"
-            );
-        }
-    }
 
     #[test]
     fn shuffling_keeps_every_item() {

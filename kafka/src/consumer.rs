@@ -6,13 +6,12 @@
 //! - a record's way: `fetcher` → `runner` (`hand_out`, `start`, `settle`) → `lanes`, `flights` →
 //!   `tracker` → commit; or `dead_letter`;
 //! - a partition's way: `group` (`GroupEvent`) → `runner/assignment` → `positions` → `fetcher`;
-//! - pure parts, tested as models: `lanes`, `backoff`, `tracker`, `assignor`, `protocol`.
+//! - pure parts, tested as models: `lanes`, `lineage`, `tracker`, `assignor`, `protocol`.
 
 use std::future::Future;
 use std::sync::Arc;
 
 pub(crate) mod assignor;
-pub(crate) mod backoff;
 mod builder;
 pub(crate) mod committer;
 pub(crate) mod coordinator;
@@ -24,6 +23,7 @@ pub(crate) mod group;
 pub(crate) mod group_error;
 mod handler;
 pub(crate) mod lanes;
+pub(crate) mod lineage;
 pub(crate) mod membership;
 pub(crate) mod positions;
 pub(crate) mod protocol;

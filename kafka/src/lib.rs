@@ -12,6 +12,7 @@
 //! - `admin`: topics, offsets, groups, configuration, single records.
 
 mod admin;
+mod backoff;
 mod client;
 mod cluster;
 mod connection;

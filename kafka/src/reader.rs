@@ -4,6 +4,8 @@
 //! For event streams to browsers, where each instance follows the topic by itself, and for looking
 //! at what lies in a topic.
 
+mod builder;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +15,19 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 
-use crate::client::Client;
+use crate::backoff::{Backoff, Jitter};
 use crate::cluster::{Cluster, ClusterView};
-use crate::consumer::backoff::{Backoff, Jitter};
-use crate::consumer::fetcher::{Chunk, FetchConfig, Fetched, Fetcher, Reservation, Ticket, What};
+use crate::consumer::fetcher::{Chunk, Divergence, Fetched, Fetcher, Reservation, Ticket, What};
+use crate::consumer::lineage::Lineage;
 use crate::consumer::positions::{End, positions};
 use crate::consumer::{ConsumerRecord, TopicPartition};
-use crate::error::{ConfigError, Error};
+use crate::error::Error;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker};
+
+pub use self::builder::{ReaderBuilder, Start};
 
 /// First and longest wait before something that failed is tried again.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-
-/// Where a [`Reader`] starts. Partitions that appear later are read from their first record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Start {
-    /// At the first record that is still there.
-    #[default]
-    Earliest,
-    /// Behind the last record.
-    Latest,
-    /// At these offsets; a partition that is not named starts at its first record.
-    Offsets(HashMap<TopicPartition, i64>),
-}
 
 /// What a [`Reader`] comes across.
 #[derive(Clone, Debug)]
@@ -43,7 +35,8 @@ pub enum ReaderEvent {
     /// Records of one partition, in order, at least one.
     Records(Vec<ConsumerRecord>),
     /// The log does not hold the offset that was due (retention passed it, or the log was cut
-    /// back): reading goes on at its first record, and what lay between is not to be had.
+    /// back): reading goes on at its first record, and what lay between is not to be had. Or it
+    /// was cut back and written anew since: reading goes on at the first offset known to differ.
     Reset {
         /// Where.
         partition: TopicPartition,
@@ -54,96 +47,7 @@ pub enum ReaderEvent {
     },
 }
 
-/// Builds a [`Reader`].
-#[derive(Clone)]
-pub struct ReaderBuilder {
-    cluster: Arc<Cluster>,
-    topics: Vec<Arc<str>>,
-    start: Start,
-    fetch: FetchConfig,
-}
-
-impl Client {
-    /// A reader of whole topics, without a group.
-    pub fn reader(&self) -> ReaderBuilder {
-        ReaderBuilder {
-            cluster: self.cluster().clone(),
-            topics: Vec::new(),
-            start: Start::default(),
-            fetch: FetchConfig::default(),
-        }
-    }
-}
-
-impl ReaderBuilder {
-    /// The topics to read. At least one; one that does not exist yet is read once it does.
-    pub fn topics<T: AsRef<str>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
-        self.topics = topics
-            .into_iter()
-            .map(|topic| topic.as_ref().into())
-            .collect();
-        self.topics.sort();
-        self.topics.dedup();
-        self
-    }
-
-    /// Where to start. Default earliest.
-    pub fn from(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Whether records of open and aborted transactions are seen. Default read committed.
-    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
-        self.fetch.isolation = isolation;
-        self
-    }
-
-    /// Most bytes of one answer. Default 50 MiB. While 8 MiB wait to be taken, no more are asked for.
-    pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
-        self.fetch.max_bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-        self
-    }
-
-    /// A reader; its fetching runs as tasks until it is dropped.
-    ///
-    /// # Errors
-    /// No topics.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn build(self) -> Result<Reader, ConfigError> {
-        if self.topics.is_empty() {
-            return Err(ConfigError::new("topics", "name at least one topic"));
-        }
-        let (fetcher, fetched) = Fetcher::new(self.cluster.clone(), self.fetch.clone());
-        let mut views = self.cluster.watch();
-        views.mark_changed();
-        let mut reader = Reader {
-            views,
-            cluster: self.cluster,
-            isolation: self.fetch.isolation,
-            topics: self
-                .topics
-                .into_iter()
-                .map(|name| (name, Sight::Unknown))
-                .collect(),
-            start: self.start,
-            fetcher,
-            fetched,
-            partitions: Vec::new(),
-            chunks: VecDeque::new(),
-            reading: None,
-            events: VecDeque::new(),
-            operations: FuturesUnordered::new(),
-            jitter: Jitter::new(),
-        };
-        reader.look_for_topics(0);
-        Ok(reader)
-    }
-}
-
-/// Follows whole topics. See the [module](self) and [`Client::reader`].
+/// Follows whole topics. See the [module](self) and [`Client::reader`](crate::Client::reader).
 pub struct Reader {
     cluster: Arc<Cluster>,
     views: watch::Receiver<Arc<ClusterView>>,
@@ -190,6 +94,8 @@ struct Followed {
     /// The next offset to be returned; `None` until it is known.
     position: Option<i64>,
     ticket: Option<Ticket>,
+    /// Of what was read.
+    lineage: Lineage,
     high_watermark: Option<i64>,
     failures: u32,
 }
@@ -326,6 +232,7 @@ impl Reader {
                     name,
                     position: None,
                     ticket: None,
+                    lineage: Lineage::default(),
                     high_watermark: None,
                     failures: 0,
                 };
@@ -336,7 +243,7 @@ impl Reader {
                         let position = offsets[&followed.name];
                         followed.position = Some(position);
                         followed.ticket =
-                            Some(self.fetcher.start(slot, topic, partition, position));
+                            Some(self.fetcher.start(slot, topic, partition, position, -1));
                     }
                     start => wanted
                         .entry(first_sight && *start == Start::Latest)
@@ -421,6 +328,7 @@ impl Reader {
     fn begin(&mut self, slot: usize, asked: Option<i64>, offset: i64) {
         let followed = &mut self.partitions[slot];
         followed.position = Some(offset);
+        followed.lineage = Lineage::default();
         if let Some(asked) = asked {
             let partition = followed.name.clone();
             tracing::warn!(%partition, offset = asked, resumed = offset, "offset out of range, reading goes on at the first record");
@@ -441,6 +349,7 @@ impl Reader {
                 &followed.name.topic,
                 followed.name.partition,
                 position,
+                followed.lineage.before(position),
             );
             followed.ticket = Some(ticket);
         }
@@ -463,6 +372,7 @@ impl Reader {
                     followed.ticket = None;
                     self.locate(vec![(slot, Some(position))], End::Earliest, 0);
                 }
+                What::Diverged(divergence) => self.diverged(slot, divergence),
                 What::Failed { error, times } => {
                     if times.is_power_of_two() {
                         tracing::warn!(partition = %followed.name, times, %error, "fetching failed, trying again");
@@ -472,8 +382,37 @@ impl Reader {
         }
     }
 
-    fn open(&self, slot: usize, chunk: Chunk) -> Reading {
-        let name = &self.partitions[slot].name;
+    /// The log was cut back and written anew: reading goes on where it is known to differ (KIP-320).
+    fn diverged(&mut self, slot: usize, divergence: Divergence) {
+        let followed = &mut self.partitions[slot];
+        self.fetcher.stop(slot);
+        followed.ticket = None;
+        let asked = followed.position.unwrap_or(divergence.position);
+        // What was fetched ahead is dropped; whether what was returned is still there is asked next.
+        self.chunks.retain(|(of, _)| *of != slot);
+        self.reading.take_if(|reading| reading.slot == slot);
+        if asked >= divergence.position {
+            let (epoch, end) = (divergence.leader_epoch, divergence.leader_end);
+            let resumed = followed.lineage.diverged(asked, epoch, end);
+            followed.position = Some(resumed);
+            let partition = followed.name.clone();
+            tracing::warn!(
+                %partition, offset = asked, epoch = divergence.epoch, leader_epoch = epoch, resumed,
+                "the log was truncated: what was read up to this offset is not what it holds, reading goes on where it differs"
+            );
+            self.events.push_back(ReaderEvent::Reset {
+                partition,
+                asked,
+                resumed,
+            });
+        }
+        self.fetch(slot);
+    }
+
+    fn open(&mut self, slot: usize, chunk: Chunk) -> Reading {
+        let followed = &mut self.partitions[slot];
+        followed.lineage.extend(&chunk.lineage);
+        let name = &followed.name;
         let options = WalkOptions {
             topic: name.topic.clone(),
             partition: name.partition,

@@ -14,8 +14,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -153,6 +154,52 @@ impl ApacheKafka {
     /// # Panics
     /// When no node runs, or it does not come to that.
     pub async fn until_in_sync(&self, topic: &str) {
+        self.until_partitions(topic, |partition| {
+            partition.isr_nodes.len() == partition.replica_nodes.len()
+                && partition.replica_nodes.first() == Some(&partition.leader_id)
+        })
+        .await;
+    }
+
+    /// Waits until this node alone leads and is in sync, in every partition of a topic.
+    ///
+    /// # Panics
+    /// When no node runs, or it does not come to that.
+    pub async fn until_alone(&self, topic: &str, id: usize) {
+        self.until_partitions(topic, |partition| {
+            let in_sync: Vec<_> = partition.isr_nodes.iter().map(|node| node.0).collect();
+            in_sync == [id as i32] && *partition.leader_id == id as i32
+        })
+        .await;
+    }
+
+    /// The nodes that have a topic's first partition, the one to lead it first.
+    ///
+    /// # Panics
+    /// When no node runs, or it does not answer.
+    pub async fn replicas(&self, topic: &str) -> Vec<usize> {
+        let response = self.describe(topic).await.expect("a topic that exists");
+        let replicas = response.topics[0].partitions[0].replica_nodes.iter();
+        replicas.map(|node| node.0 as usize).collect()
+    }
+
+    async fn until_partitions(
+        &self,
+        topic: &str,
+        check: impl Fn(&MetadataResponsePartition) -> bool,
+    ) {
+        eventually(PATIENCE, async || {
+            let response = self.describe(topic).await?;
+            let settled = response
+                .topics
+                .iter()
+                .all(|topic| topic.error_code == 0 && topic.partitions.iter().all(&check));
+            settled.then_some(())
+        })
+        .await;
+    }
+
+    async fn describe(&self, topic: &str) -> Option<MetadataResponse> {
         let running = self.nodes.iter().find(|node| node.process.is_some());
         let address = running.expect("a running node").address("PLAINTEXT");
         let name = StrBytes::from_string(topic.to_owned()).into();
@@ -160,19 +207,8 @@ impl ApacheKafka {
         let request = MetadataRequest::default()
             .with_topics(Some(vec![asked]))
             .with_allow_auto_topic_creation(false);
-        eventually(PATIENCE, async || {
-            let mut connection = Connection::open(&address.to_string()).await;
-            let response = connection.try_call(&request, 5).await.ok()?;
-            let settled = response.topics.iter().all(|topic| {
-                topic.error_code == 0
-                    && topic.partitions.iter().all(|partition| {
-                        partition.isr_nodes.len() == partition.replica_nodes.len()
-                            && partition.replica_nodes.first() == Some(&partition.leader_id)
-                    })
-            });
-            settled.then_some(())
-        })
-        .await;
+        let mut connection = Connection::open(&address.to_string()).await;
+        connection.try_call(&request, 5).await.ok()
     }
 
     /// Runs a class of Kafka's tools and returns what it printed.

@@ -1,5 +1,6 @@
 //! A Kafka for a test: Apache Kafka by environment, or an embedded broker.
 
+use std::fs;
 use std::time::Duration;
 
 use broker::{Broker, Config};
@@ -128,6 +129,36 @@ impl Kafka {
         let embedded = self.embedded.as_mut().expect("an embedded broker");
         assert!(embedded.broker.is_none(), "the embedded broker runs");
         embedded.broker = Some(start(&embedded.config).await);
+    }
+
+    /// Cuts a partition's log of the embedded broker, which was killed, so that it ends at `offset`: a
+    /// disk that lost what was written last, as an unclean leader election loses it.
+    ///
+    /// # Panics
+    /// When the broker runs, or no batch of the log's first segment ends there.
+    pub fn cut_log(&self, topic: &str, partition: i32, offset: i64) {
+        let embedded = self.embedded.as_ref().expect("an embedded broker");
+        assert!(embedded.broker.is_none(), "the embedded broker runs");
+        let folder = format!("topics/{topic}-{partition}");
+        let path = embedded.config.data_dir.join(folder);
+        let path = path.join(format!("{:020}.log", 0));
+        let log = fs::read(&path).expect("the partition's first segment");
+        let mut at = 0;
+        loop {
+            let field = |from: usize, length: usize| &log[at + from..at + from + length];
+            assert!(
+                at < log.len(),
+                "no batch of {topic}-{partition} begins at {offset}"
+            );
+            // Base offset and length, as every batch begins.
+            if i64::from_be_bytes(field(0, 8).try_into().expect("eight bytes")) == offset {
+                break;
+            }
+            at += 12 + u32::from_be_bytes(field(8, 4).try_into().expect("four bytes")) as usize;
+        }
+        let file = fs::OpenOptions::new().write(true).open(&path);
+        let cut = file.and_then(|file| file.set_len(at as u64));
+        cut.expect("the log can be cut");
     }
 
     /// A raw connection to the (first) broker.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, PartitionData,
+};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use kafka_protocol::protocol::VersionRange;
 use tokio::sync::Notify;
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{Api, Call, Reply, code, versions};
 use crate::faults::Subject;
+use crate::log::Log;
 use crate::partition::Partition;
 
 impl Api for FetchRequest {
@@ -39,6 +42,27 @@ impl Api for FetchRequest {
         wait(&self, &wanted, call).await;
         Reply::Answer(FetchResponse::default().with_responses(read(&self, &wanted, call)))
     }
+}
+
+/// Where the log differs from the one that a client has read up to its fetch offset, whose last record
+/// was of the epoch that it names (KIP-595); `None` where it does not, or the client names none.
+fn divergence(
+    asked: &FetchPartition,
+    log: &Log,
+    current: i32,
+) -> Result<Option<EpochEndOffset>, ResponseError> {
+    if asked.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let (epoch, end) = log
+        .epoch_end(asked.last_fetched_epoch, current)
+        .ok_or(ResponseError::OffsetOutOfRange)?;
+    let differs = epoch < asked.last_fetched_epoch || end < asked.fetch_offset;
+    Ok(differs.then(|| {
+        EpochEndOffset::default()
+            .with_epoch(epoch)
+            .with_end_offset(end)
+    }))
 }
 
 /// Each partition asked for, in the order of the request: where it is, or why not.
@@ -82,9 +106,10 @@ async fn wait(
     wanted: &[Result<Arc<Partition>, ResponseError>],
     call: &Call,
 ) {
+    let epoch = call.state.topics.leader_epoch();
     let min_bytes = u64::try_from(request.min_bytes).unwrap_or(0);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    if min_bytes == 0 || max_wait.is_zero() || is_ready(request, wanted, min_bytes) {
+    if min_bytes == 0 || max_wait.is_zero() || is_ready(request, wanted, min_bytes, epoch) {
         return;
     }
     let deadline = Instant::now() + max_wait;
@@ -95,7 +120,7 @@ async fn wait(
         .map(|partition| partition.watch(&more))
         .collect();
     // Again, because an append may have come before the watch did.
-    while !is_ready(request, wanted, min_bytes) {
+    while !is_ready(request, wanted, min_bytes, epoch) {
         tokio::select! {
             () = more.notified() => {}
             () = tokio::time::sleep_until(deadline) => return,
@@ -108,6 +133,7 @@ fn is_ready(
     request: &FetchRequest,
     wanted: &[Result<Arc<Partition>, ResponseError>],
     min_bytes: u64,
+    epoch: i32,
 ) -> bool {
     let mut bytes = 0;
     for (asked, partition) in asked(request).zip(wanted) {
@@ -115,6 +141,9 @@ fn is_ready(
             return true;
         };
         let log = partition.log();
+        if !matches!(divergence(asked, &log, epoch), Ok(None)) {
+            return true;
+        }
         let readable = log.start_offset()..=log.end_offset();
         if partition.is_deleted() || !readable.contains(&asked.fetch_offset) {
             return true;
@@ -144,7 +173,10 @@ fn read(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (asked, partition) in topic.partitions.iter().zip(&mut wanted) {
             let mut data = match partition {
-                Ok(partition) => read_partition(asked, partition, left, first, &mut buffer),
+                Ok(partition) => {
+                    let epoch = call.state.topics.leader_epoch();
+                    read_partition(asked, partition, left, first, epoch, &mut buffer)
+                }
                 Err(error) => failed(asked.partition, *error),
             };
             if let Some(error) = call.disguise(&topic.topic, asked.partition) {
@@ -169,15 +201,20 @@ fn read_partition(
     partition: &Partition,
     left: usize,
     first: bool,
+    epoch: i32,
     buffer: &mut BytesMut,
 ) -> PartitionData {
-    let (plan, start_offset, end_offset) = {
+    let (plan, start_offset, end_offset, divergence) = {
         let mut log = partition.log();
         if partition.is_deleted() {
             return failed(asked.partition, ResponseError::UnknownTopicOrPartition);
         }
+        let divergence = match divergence(asked, &log, epoch) {
+            Ok(divergence) => divergence,
+            Err(error) => return failed(asked.partition, error),
+        };
         let plan = log.plan_read(asked.fetch_offset);
-        (plan, log.start_offset(), log.end_offset())
+        (plan, log.start_offset(), log.end_offset(), divergence)
     };
     let data = PartitionData::default()
         .with_partition_index(asked.partition)
@@ -187,6 +224,9 @@ fn read_partition(
         .with_aborted_transactions(None)
         .with_preferred_read_replica((-1).into())
         .with_records(Some(Bytes::new()));
+    if let Some(divergence) = divergence {
+        return data.with_diverging_epoch(divergence);
+    }
     let max_bytes = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
     let chunk = match plan {
         Ok(Ok(Some(plan))) => plan.read(max_bytes, first, buffer),

@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::{Purpose, backoff};
-use crate::{client::ClientConfig, connection::Connection, error::Error, security::Refusal};
+use super::Purpose;
+use crate::{
+    backoff::Backoff, client::ClientConfig, connection::Connection, error::Error, security::Refusal,
+};
 
 /// `host:port` and what for.
 type Key = (Arc<str>, Purpose);
@@ -85,11 +87,8 @@ impl Pool {
             Err(error) if is_refusal(&error) => Err(error),
             Err(error) => {
                 attempts.failures += 1;
-                let pause = backoff(
-                    config.reconnect_backoff,
-                    config.reconnect_backoff_max,
-                    attempts.failures,
-                );
+                let backoff = Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max);
+                let pause = backoff.random_delay(attempts.failures);
                 attempts.not_before = Some(Instant::now() + pause);
                 Err(error)
             }
@@ -112,7 +111,8 @@ impl Pool {
         let mut refused = self.refused.lock();
         match &opened {
             Err(error) if is_refusal(error) => {
-                let pause = backoff(config.refused_backoff, config.refused_backoff, 1);
+                let backoff = Backoff::new(config.refused_backoff, config.refused_backoff);
+                let pause = backoff.random_delay(1);
                 refused.insert(address.clone(), (Instant::now() + pause, error.clone()));
             }
             Err(_) => {}

@@ -13,14 +13,13 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{Cluster, backoff};
+use super::Cluster;
+use crate::backoff::Backoff;
 use crate::error::Error;
 
-/// Smallest distance between two requests, and the first pause after a failure (Java
-/// `retry.backoff.ms`).
-const SPACING: Duration = Duration::from_millis(100);
-/// Longest pause after repeated failures (Java `retry.backoff.max.ms`).
-const MAX_SPACING: Duration = Duration::from_secs(1);
+/// Smallest distance between two requests, and longest after repeated failures (Java
+/// `retry.backoff.ms`, `retry.backoff.max.ms`).
+const SPACING: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// What the task and those who wait for it share.
 pub(super) struct Refresh {
@@ -127,7 +126,7 @@ async fn run(cluster: std::sync::Weak<Cluster>, refresh: Arc<Refresh>, max_age: 
             tracing::debug!(%error, "metadata refresh failed");
         }
         refresh.done.send_replace(Done { round, result });
-        let spacing = backoff(SPACING, MAX_SPACING, failures);
+        let spacing = SPACING.random_delay(failures);
         let next = async {
             tokio::select! {
                 () = tokio::time::sleep(spacing) => {}

@@ -17,11 +17,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::round::{Round, Told, request};
-use super::backoff::Retries;
 use super::group::{Claim, Commit, CommitRequest, CommitResult, GroupConfig};
 use super::membership::Input;
 use super::standing::Standing;
 use super::topic_partition::TopicPartition;
+use crate::backoff::Retries;
 use crate::cluster::{Cluster, Purpose};
 use crate::error::Error;
 

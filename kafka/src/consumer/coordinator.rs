@@ -15,11 +15,11 @@ use futures::{FutureExt as _, future};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::calls::Calls;
-use super::backoff::Jitter;
 use super::committer::Committer;
 use super::group::{Group, GroupConfig, GroupEvent, GroupHandle, GroupState, LeaveRequest};
 use super::membership::{Action, Call, Input, Membership, Tag, TopicCounts};
 use super::standing::Standing;
+use crate::backoff::Jitter;
 use crate::cluster::{Cluster, ClusterView};
 
 /// Joins the group, and stays in it until it is left, every handle is dropped, or something fatal happens. Returns at

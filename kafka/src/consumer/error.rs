@@ -23,6 +23,25 @@ pub enum ConsumerError {
         /// The partition.
         partition: TopicPartition,
     },
+    /// The log was cut back (an unclean leader election, a disk that lost its end) and written anew: what was
+    /// read up to the position is not what it holds, and the reset policy is `none`.
+    #[error(
+        "group {group}: the log of {partition} was truncated: what was read up to offset {offset} of leader epoch \
+         {epoch} differs from what it holds from offset {diverged} on, and the reset policy is none; commit that \
+         offset (kafka-consumer-groups --reset-offsets) or set KAFKA_AUTO_OFFSET_RESET to earliest or latest"
+    )]
+    Truncated {
+        /// The group.
+        group: Arc<str>,
+        /// The partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: i64,
+        /// The leader epoch of the record before the position.
+        epoch: i32,
+        /// The first offset known to differ.
+        diverged: i64,
+    },
     /// The log no longer holds, or does not yet hold, the position, and the reset policy is `none`.
     #[error(
         "group {group}: {partition} holds no offset {offset} (deleted by retention, or the log was truncated) \

@@ -31,8 +31,9 @@ use tokio::time::Instant;
 
 pub(crate) use self::budget::{Budget, Reservation};
 pub(crate) use self::targets::Ticket;
-use self::targets::{Taken, Targets};
-use super::backoff::{Jitter, Retries};
+use self::targets::{Place, Taken, Targets};
+use super::lineage::Lineage;
+use crate::backoff::{Jitter, Retries};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::records::walker::IsolationLevel;
@@ -86,11 +87,35 @@ pub(crate) enum What {
     OutOfRange {
         position: i64,
     },
+    /// The log is not the one that was read up to the position. Fetching stops until `start`.
+    Diverged(Divergence),
     /// It is tried again by itself.
     Failed {
         error: Error,
         times: u32,
     },
+}
+
+/// What a leader says whose log was cut back and written anew (KIP-320, KIP-595).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Divergence {
+    /// What was asked for.
+    pub(crate) position: i64,
+    /// Of the record that was read before it.
+    pub(crate) epoch: i32,
+    /// The last epoch up to that one which the leader has.
+    pub(crate) leader_epoch: i32,
+    /// Where that one ends there.
+    pub(crate) leader_end: i64,
+}
+
+impl Divergence {
+    /// Whether it says that something before the position is another record at the leader.
+    fn is_believable(&self) -> bool {
+        self.epoch >= 0
+            && (self.leader_epoch < self.epoch
+                || self.leader_epoch == self.epoch && self.leader_end < self.position)
+    }
 }
 
 /// Record batches of one partition, as they came.
@@ -99,6 +124,8 @@ pub(crate) struct Chunk {
     pub(crate) records: Bytes,
     /// The offset that was asked for.
     pub(crate) from: i64,
+    /// The epochs of its whole batches.
+    pub(crate) lineage: Lineage,
     /// Producer id and first offset of each aborted transaction in it.
     pub(crate) aborted: Vec<(i64, i64)>,
     pub(crate) high_watermark: i64,
@@ -144,19 +171,24 @@ impl Fetcher {
     }
 
     /// Fetches a partition from `position` on, under the caller's number for it; what was fetched
-    /// under that number before, and its answers still on their way, are dropped.
+    /// under that number before, and its answers still on their way, are dropped. `epoch` is that of
+    /// what was read before the position (-1 = not known).
     pub(crate) fn start(
         &self,
         slot: usize,
         topic: &Arc<str>,
         partition: i32,
         position: i64,
+        epoch: i32,
     ) -> Ticket {
-        let ticket = self
-            .shared
-            .targets
-            .lock()
-            .start(slot, topic.clone(), partition, position);
+        let place = Place {
+            topic_id: self.shared.topic_id(topic),
+            topic: topic.clone(),
+            partition,
+        };
+        let mut targets = self.shared.targets.lock();
+        let ticket = targets.start(slot, place, position, epoch);
+        drop(targets);
         self.shared.changed();
         ticket
     }
@@ -187,6 +219,12 @@ impl Shared {
         let view = self.cluster.view();
         let leader_of = |topic: &str, partition| view.leader(topic, partition);
         self.targets.lock().take(node, leader_of, Instant::now())
+    }
+
+    /// 0 = not known.
+    fn topic_id(&self, topic: &str) -> u128 {
+        let view = self.cluster.view();
+        view.topics.get(topic).map_or(0, |topic| topic.id)
     }
 
     fn next_retry(&self) -> Option<Instant> {

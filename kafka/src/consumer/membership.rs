@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 pub(crate) use self::messages::{Action, Call, FetchedOffset, Input, Tag, Ticket, TopicCounts};
 use self::partitions::{Pending, Revocation};
 use super::assignor::{Assignor, Member};
-use super::backoff::{Backoff, Jitter};
 use super::group::{Claim, GroupConfig, GroupState};
 use super::group_error::GroupError;
 use super::topic_partition::TopicPartition;
+use crate::backoff::{Backoff, Jitter};
 
 /// Between tries of the same call (Java `retry.backoff.ms` and `retry.backoff.max.ms`).
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));

@@ -18,6 +18,7 @@ mod core;
 mod handing_out;
 mod letters;
 mod report;
+mod resetting;
 mod settling;
 mod slot;
 mod task;
@@ -37,7 +38,6 @@ use self::core::{CommitState, Core, Done};
 use self::report::Airborne;
 pub use self::report::Report;
 use self::task::{Answer, Task, call};
-use super::backoff::{Jitter, Retries};
 use super::builder::Settings;
 use super::error::ConsumerError;
 use super::fetcher::Fetcher;
@@ -46,6 +46,7 @@ use super::group::{Group, GroupEvent};
 use super::handler::Handler;
 use super::lanes::Lanes;
 use super::stats::{ConsumerState, ConsumerStatsHandle};
+use crate::backoff::{Jitter, Retries};
 use crate::cluster::Cluster;
 
 /// Records handed out before everything else is looked at again; also the stretch over which the

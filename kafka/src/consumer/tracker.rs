@@ -18,7 +18,8 @@ use crate::records::MAX_OFFSET;
 /// One partition's offsets; pure.
 #[derive(Debug)]
 pub(crate) struct OffsetTracker {
-    /// Everything below is done: what is committed. Its bit, if it has one, is 0.
+    /// Everything below is done: what is committed. Its bit, if it has one, is 0, unless it is `next`: what an
+    /// earlier commit says is done counts once the fetch has passed it.
     base: i64,
     /// The next offset to be given out; never below `base`.
     next: i64,
@@ -29,6 +30,8 @@ pub(crate) struct OffsetTracker {
     /// Given out and not done.
     unfinished: u64,
     max_ahead: u64,
+    /// What the metadata of an earlier commit says is done is of this leader epoch at most.
+    done_epoch: i32,
     /// Counts what changes the commit.
     changes: u64,
     /// `changes` when what is committed was read.
@@ -59,10 +62,12 @@ impl OffsetTracker {
             words: VecDeque::new(),
             unfinished: 0,
             max_ahead: max_ahead.max(1),
+            done_epoch: i32::MAX,
             changes: u64::from(metadata.is_none()),
             committed: 0,
         };
         if let Some(done) = metadata.and_then(CommitMetadata::parse) {
+            tracker.done_epoch = done.epoch.unwrap_or(i32::MAX);
             for run in done.runs {
                 let (from, to) = (
                     start.saturating_add(run.start),
@@ -91,6 +96,29 @@ impl OffsetTracker {
             } else {
                 offset < self.next
             }
+    }
+
+    /// A record of this leader epoch lies at this offset, not below the position. Where it is later than all that
+    /// the metadata of an earlier commit is about, the log was cut back and written anew: from here on that
+    /// metadata means nothing.
+    #[inline]
+    pub(crate) fn meet(&mut self, offset: i64, leader_epoch: i32) {
+        if leader_epoch > self.done_epoch {
+            self.done_epoch = i32::MAX;
+            self.forget_from(offset.max(self.next));
+        }
+    }
+
+    /// The latest leader epoch that what is done beyond the commit can be of, where the latest read is this one; -1 =
+    /// not known.
+    pub(crate) fn done_epoch(&self, read: i32) -> i32 {
+        if self.end <= self.next {
+            read
+        } else if self.done_epoch == i32::MAX {
+            -1
+        } else {
+            read.max(self.done_epoch)
+        }
     }
 
     /// Whether this offset may be given out now: it is less than `max_ahead` past the commit, or nothing is
@@ -207,7 +235,7 @@ impl OffsetTracker {
     /// Moves `base` over what is done.
     fn settle(&mut self) {
         if self.base < self.end {
-            self.base = self.run_end(self.base, true);
+            self.base = self.run_end(self.base, true).min(self.next);
         }
         if self.base == self.end {
             self.words.clear();
@@ -217,7 +245,6 @@ impl OffsetTracker {
             let passed = self.base / WORD - self.first_word();
             self.words.drain(..passed as usize);
         }
-        self.next = self.next.max(self.base);
     }
 
     /// Adds bits up to `to`.
@@ -233,6 +260,28 @@ impl OffsetTracker {
                 self.words[last] |= ones << (self.end & (WORD - 1));
             }
             self.end += bits;
+        }
+    }
+
+    /// Removes the bits from `offset` on, which is not below the position.
+    fn forget_from(&mut self, offset: i64) {
+        if offset >= self.end {
+            return;
+        }
+        self.changes += 1;
+        let first = self.first_word();
+        self.end = offset;
+        if self.end == self.base {
+            self.words.clear();
+            return;
+        }
+        let words = (self.end - 1) / WORD + 1 - first;
+        self.words.truncate(words as usize);
+        let rest = self.end & (WORD - 1);
+        if rest > 0
+            && let Some(last) = self.words.back_mut()
+        {
+            *last &= (1 << rest) - 1;
         }
     }
 

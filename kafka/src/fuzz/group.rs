@@ -15,11 +15,11 @@ use kafka_protocol::{
 
 use super::{answers::decode, input::Input as Bytes};
 use crate::{
+    backoff::Jitter,
     cluster::ClusterView,
     connection::frame::encode,
     consumer::{
         Assignor,
-        backoff::Jitter,
         coordinator::{calls::fetched, counts},
         group::GroupConfig,
         membership::{Action, Call, Input, Membership, Tag, Ticket, TopicCounts},

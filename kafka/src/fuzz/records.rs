@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use crate::{
-    consumer::fetcher::broker::next_offset,
+    consumer::fetcher::broker::read_headers,
     records::{
         Compression, MAX_OFFSET,
         compression::decompress,
@@ -43,7 +43,7 @@ pub fn compression(data: &[u8]) {
 
 /// Offsets grow, none is below the one asked for, and reading goes on behind the last.
 pub(super) fn walk(records: Bytes, from: i64, aborted: Vec<(i64, i64)>) {
-    let ahead = next_offset(&records);
+    let (ahead, _) = read_headers(&records);
     let options = WalkOptions {
         topic: "t".into(),
         partition: 0,

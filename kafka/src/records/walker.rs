@@ -69,6 +69,13 @@ pub(crate) enum Walked {
 }
 
 impl Walked {
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        match self {
+            Self::Record(record) => record.leader_epoch,
+            Self::Unreadable { leader_epoch, .. } => *leader_epoch,
+        }
+    }
+
     pub(crate) fn offset(&self) -> i64 {
         match self {
             Self::Record(record) => record.offset,

@@ -15,8 +15,9 @@ use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, FetchResponse, To
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use super::{Chunk, Fetched, Shared, Taken, What};
+use super::{Chunk, Divergence, Fetched, Shared, Taken, What};
 use crate::cluster::Purpose;
+use crate::consumer::lineage::Lineage;
 use crate::error::Error;
 use crate::records::layout;
 use crate::records::walker::IsolationLevel;
@@ -25,6 +26,9 @@ use crate::records::walker::IsolationLevel;
 const CONSUMER: BrokerId = BrokerId(-1);
 /// KIP-227: no session, all partitions in every request.
 const SESSIONLESS: i32 = -1;
+/// KIP-595: the version of Fetch from which on a leader compares the epoch that was read last with its
+/// own log (Kafka 2.7).
+const DIVERGING_EPOCHS: i16 = 12;
 
 /// Runs until aborted.
 pub(super) async fn run(node: i32, shared: Arc<Shared>) {
@@ -106,11 +110,14 @@ async fn poll(
     room: usize,
 ) -> Purpose {
     let shared = in_air.shared.clone();
-    let request = request(&shared, wait, room, &in_air.taken);
     // A connection that stays silent past the poll's end is cut: `call` closes it.
     let timeout = wait + shared.cluster.config().request_timeout;
     let response = match shared.cluster.connection(node, purpose).await {
-        Ok(connection) => connection.call(request, timeout).await,
+        Ok(connection) => {
+            let diverging = connection.version::<FetchRequest>() >= Some(DIVERGING_EPOCHS);
+            let request = request(&shared, wait, room, &in_air.taken, diverging);
+            connection.call(request, timeout).await
+        }
         Err(error) => Err(error),
     };
     let response = response.and_then(|response| {
@@ -135,7 +142,14 @@ async fn poll(
     purpose
 }
 
-fn request(shared: &Shared, wait: Duration, room: usize, taken: &[Taken]) -> FetchRequest {
+/// `diverging`: the broker takes the epoch of what was read before, and says where its log differs.
+fn request(
+    shared: &Shared,
+    wait: Duration,
+    room: usize,
+    taken: &[Taken],
+    diverging: bool,
+) -> FetchRequest {
     let room = i32::try_from(room).unwrap_or(i32::MAX);
     let mut topics: Vec<FetchTopic> = Vec::new();
     for taken in taken {
@@ -143,6 +157,7 @@ fn request(shared: &Shared, wait: Duration, room: usize, taken: &[Taken]) -> Fet
             .with_partition(taken.partition)
             .with_current_leader_epoch(taken.leader_epoch)
             .with_fetch_offset(taken.position)
+            .with_last_fetched_epoch(if diverging { taken.last_epoch } else { -1 })
             .with_partition_max_bytes(shared.config.partition_max_bytes);
         match topics
             .iter_mut()
@@ -218,9 +233,39 @@ fn partition(
     refresh: &mut bool,
 ) -> Option<Fetched> {
     let what = match ResponseError::try_from_code(data.error_code) {
+        None if data.diverging_epoch.end_offset >= 0 => {
+            let divergence = Divergence {
+                position: taken.position,
+                epoch: taken.last_epoch,
+                leader_epoch: data.diverging_epoch.epoch,
+                leader_end: data.diverging_epoch.end_offset,
+            };
+            if !divergence.is_believable() {
+                let reason = format!(
+                    "{}-{}, read up to offset {} of epoch {}, is said to differ from epoch {} that ends at offset {}",
+                    taken.topic,
+                    taken.partition,
+                    taken.position,
+                    taken.last_epoch,
+                    divergence.leader_epoch,
+                    divergence.leader_end
+                );
+                return fail(shared, taken, malformed(node, reason));
+            }
+            if !shared.targets.lock().parked(taken) {
+                return None;
+            }
+            if is_another_log(shared, taken, &divergence) {
+                What::OutOfRange {
+                    position: taken.position,
+                }
+            } else {
+                What::Diverged(divergence)
+            }
+        }
         None => {
             let records = data.records.unwrap_or_default();
-            let ahead = next_offset(&records);
+            let (ahead, lineage) = read_headers(&records);
             if let Some(next) = ahead.filter(|next| *next <= taken.position) {
                 let reason = format!(
                     "asked for {}-{} from offset {} on, it answers what ends before {next}",
@@ -229,11 +274,12 @@ fn partition(
                 return fail(shared, taken, malformed(node, reason));
             }
             let next = ahead.unwrap_or(taken.position);
-            if !shared
-                .targets
-                .lock()
-                .answered(taken, next, !records.is_empty())
-            {
+            if !shared.targets.lock().answered(
+                taken,
+                next,
+                lineage.before(next),
+                !records.is_empty(),
+            ) {
                 return None;
             }
             if records.is_empty() {
@@ -246,6 +292,7 @@ fn partition(
                     reservation: shared.budget.reserve(records.len()),
                     records,
                     from: taken.position,
+                    lineage,
                     aborted: aborted
                         .iter()
                         .map(|aborted| (*aborted.producer_id, aborted.first_offset))
@@ -277,6 +324,14 @@ fn partition(
         ticket: taken.ticket,
         what,
     })
+}
+
+/// Whether the topic was deleted and created again: nothing of the log is what was read. A leader loses
+/// nothing of the epoch that it leads with, and a topic keeps its id.
+fn is_another_log(shared: &Shared, taken: &Taken, divergence: &Divergence) -> bool {
+    let same_leader = divergence.leader_epoch == divergence.epoch
+        && divergence.leader_epoch == taken.leader_epoch;
+    same_leader || shared.topic_id(&taken.topic) != taken.topic_id
 }
 
 /// Whether newer metadata may name another leader.
@@ -316,11 +371,18 @@ fn send(shared: &Shared, fetched: Vec<Fetched>) {
     }
 }
 
-/// The offset after the last whole batch, by headers alone. `None` without one, or where a header
-/// contradicts itself: the walker will say what is wrong.
-pub(crate) fn next_offset(records: &Bytes) -> Option<i64> {
+/// The offset after the last whole batch and the batches' epochs, by headers alone. `None` without
+/// one, or where a header contradicts itself: the walker will say what is wrong.
+pub(crate) fn read_headers(records: &Bytes) -> (Option<i64>, Lineage) {
+    let mut lineage = Lineage::default();
+    let next = headers(records, |epoch, from, to| lineage.read(epoch, from, to));
+    (next, lineage)
+}
+
+/// Shows each whole batch's epoch, first offset and the one behind it.
+fn headers(records: &Bytes, mut show: impl FnMut(i32, i64, i64)) -> Option<i64> {
     let mut rest = &records[..];
-    let mut next = None;
+    let mut next: Option<i64> = None;
     while rest.len() >= layout::RECORDS {
         let base = i64::from_be_bytes(rest[layout::BASE_OFFSET..][..8].try_into().ok()?);
         let length = i32::from_be_bytes(rest[layout::BATCH_LENGTH..][..4].try_into().ok()?);
@@ -334,7 +396,12 @@ pub(crate) fn next_offset(records: &Bytes) -> Option<i64> {
         if rest.len() < size {
             break;
         }
-        next = next.max(Some(base.checked_add(i64::from(delta))?.checked_add(1)?));
+        let end = base.checked_add(i64::from(delta))?.checked_add(1)?;
+        if next.is_none_or(|next| next <= base) {
+            let epoch = &rest[layout::LEADER_EPOCH..][..4];
+            show(i32::from_be_bytes(epoch.try_into().ok()?), base, end);
+        }
+        next = next.max(Some(end));
         rest = &rest[size..];
     }
     next
@@ -346,6 +413,10 @@ mod tests {
     use super::*;
     use crate::client::ClientConfig;
     use crate::cluster::Cluster;
+
+    fn next_offset(records: &Bytes) -> Option<i64> {
+        read_headers(records).0
+    }
 
     /// The header of an empty batch with this base offset and last offset delta, and `body` bytes.
     fn batch(base: i64, delta: i32, body: usize) -> Vec<u8> {
@@ -362,7 +433,7 @@ mod tests {
     async fn a_request_dropped_in_the_air_gives_its_partitions_back() {
         let cluster = Cluster::new(ClientConfig::new("127.0.0.1:1").unwrap());
         let (fetcher, _answers) = Fetcher::new(cluster, FetchConfig::default());
-        fetcher.start(0, &"t".into(), 0, 10);
+        fetcher.start(0, &"t".into(), 0, 10, -1);
         let take = || {
             let mut targets = fetcher.shared.targets.lock();
             targets.take(1, |_, _| Some((1, 0)), Instant::now())
@@ -395,6 +466,40 @@ mod tests {
             None,
             "nothing whole"
         );
+    }
+
+    #[test]
+    fn each_batch_is_of_its_epoch() {
+        let epoch = |mut batch: Vec<u8>, epoch: i32| {
+            batch[layout::LEADER_EPOCH..][..4].copy_from_slice(&epoch.to_be_bytes());
+            batch
+        };
+        let records = [
+            epoch(batch(10, 4, 0), 2),
+            epoch(batch(15, 0, 0), 2),
+            epoch(batch(16, 3, 0), 5),
+        ];
+        let (next, lineage) = read_headers(&records.concat().into());
+        assert_eq!(next, Some(20));
+        let found = [10, 11, 16, 17, 20, 21].map(|position| lineage.before(position));
+        assert_eq!(found, [-1, 2, 2, 5, 5, -1]);
+    }
+
+    #[test]
+    fn a_divergence_that_leads_nowhere_is_not_believed() {
+        let of = |leader_epoch, leader_end| Divergence {
+            position: 10,
+            epoch: 3,
+            leader_epoch,
+            leader_end,
+        };
+        assert!(of(3, 9).is_believable() && of(2, 50).is_believable());
+        assert!(!of(3, 10).is_believable() && !of(4, 5).is_believable());
+        let unasked = Divergence {
+            epoch: -1,
+            ..of(-1, 5)
+        };
+        assert!(!unasked.is_believable());
     }
 
     #[test]

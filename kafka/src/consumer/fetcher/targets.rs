@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consumer::backoff::Backoff;
+use crate::backoff::Backoff;
 
 /// First and longest wait before a partition that failed is asked for again (Java
 /// `retry.backoff.ms`, `retry.backoff.max.ms`).
@@ -16,12 +16,22 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket(u64);
 
+/// A partition of a topic, as long as that is not deleted and created again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    /// 0 = not known.
+    pub(crate) topic_id: u128,
+    pub(crate) partition: i32,
+}
+
 #[derive(Debug)]
 struct Target {
-    topic: Arc<str>,
-    partition: i32,
+    place: Place,
     ticket: Ticket,
     position: i64,
+    /// Of what was read before the position; -1 = not known.
+    epoch: i32,
     /// A request for it is in the air.
     busy: bool,
     /// Not before this, after a failure.
@@ -46,28 +56,27 @@ pub(crate) struct Taken {
     pub(crate) slot: usize,
     pub(crate) ticket: Ticket,
     pub(crate) topic: Arc<str>,
+    /// 0 = not known.
+    pub(crate) topic_id: u128,
     pub(crate) partition: i32,
     pub(crate) position: i64,
+    /// Of what was read before the position; -1 = not known.
+    pub(crate) last_epoch: i32,
     /// As the metadata has it; -1 = not known.
     pub(crate) leader_epoch: i32,
 }
 
 impl Targets {
-    /// Fetches `slot` from `position` on; replaces what was fetched for it.
-    pub(crate) fn start(
-        &mut self,
-        slot: usize,
-        topic: Arc<str>,
-        partition: i32,
-        position: i64,
-    ) -> Ticket {
+    /// Fetches `slot` from `position` on, before which lies a record of `epoch`; replaces what was
+    /// fetched for it.
+    pub(crate) fn start(&mut self, slot: usize, place: Place, position: i64, epoch: i32) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let target = Target {
-            topic,
-            partition,
+            place,
             ticket,
             position,
+            epoch,
             busy: false,
             not_before: None,
             failures: 0,
@@ -94,7 +103,8 @@ impl Targets {
             if target.busy || target.not_before.is_some_and(|at| at > now) {
                 continue;
             }
-            let Some((leader, leader_epoch)) = leader_of(&target.topic, target.partition) else {
+            let place = &target.place;
+            let Some((leader, leader_epoch)) = leader_of(&place.topic, place.partition) else {
                 continue;
             };
             if leader == node {
@@ -102,9 +112,11 @@ impl Targets {
                 taken.push(Taken {
                     slot,
                     ticket: target.ticket,
-                    topic: target.topic.clone(),
-                    partition: target.partition,
+                    topic: place.topic.clone(),
+                    topic_id: place.topic_id,
+                    partition: place.partition,
                     position: target.position,
+                    last_epoch: target.epoch,
                     leader_epoch,
                 });
             }
@@ -113,11 +125,18 @@ impl Targets {
         taken
     }
 
-    /// The partition was answered and goes on at `next`. False: nobody waits for it any more.
+    /// The partition was answered and goes on at `next`, behind what is of `epoch`. False: nobody
+    /// waits for it any more.
     ///
     /// An answer that does not get ahead stays in the air: asking again would bring the same, so
     /// the caller decides.
-    pub(crate) fn answered(&mut self, taken: &Taken, next: i64, got_records: bool) -> bool {
+    pub(crate) fn answered(
+        &mut self,
+        taken: &Taken,
+        next: i64,
+        epoch: i32,
+        got_records: bool,
+    ) -> bool {
         self.served += u64::from(got_records);
         let served = self.served;
         let Some(target) = self.current(taken) else {
@@ -126,7 +145,9 @@ impl Targets {
         target.failures = 0;
         target.not_before = None;
         target.busy = got_records && next <= target.position;
-        target.position = target.position.max(next);
+        if next > target.position {
+            (target.position, target.epoch) = (next, epoch);
+        }
         if got_records {
             target.served = served;
         }
@@ -150,7 +171,7 @@ impl Targets {
         }
     }
 
-    /// The partition waits for its owner, who starts it again elsewhere (out of range).
+    /// The partition waits for its owner, who starts it again elsewhere (out of range, diverged).
     /// False: nobody waits for it any more.
     pub(crate) fn parked(&mut self, taken: &Taken) -> bool {
         self.current(taken).is_some()
@@ -180,10 +201,13 @@ impl Targets {
         let mut nodes = Vec::new();
         let mut missing: Vec<Arc<str>> = Vec::new();
         for target in self.by_slot.values() {
-            match leader_of(&target.topic, target.partition) {
+            let Place {
+                topic, partition, ..
+            } = &target.place;
+            match leader_of(topic, *partition) {
                 Some((node, _)) if !nodes.contains(&node) => nodes.push(node),
                 Some(_) => {}
-                None if !missing.contains(&target.topic) => missing.push(target.topic.clone()),
+                None if !missing.contains(topic) => missing.push(topic.clone()),
                 None => {}
             }
         }
@@ -200,9 +224,17 @@ mod tests {
         (topic != "lost").then_some((1 + partition % 2, 7))
     }
 
+    fn place(topic: &str, partition: i32) -> Place {
+        Place {
+            topic: topic.into(),
+            topic_id: 1,
+            partition,
+        }
+    }
+
     fn four(targets: &mut Targets) {
         for partition in 0..4 {
-            targets.start(partition as usize, "t".into(), partition, 10);
+            targets.start(partition as usize, place("t", partition), 10, 3);
         }
     }
 
@@ -223,22 +255,23 @@ mod tests {
         assert_eq!(targets.take(2, leader_of, now).len(), 2);
         assert_eq!(partitions(&first), [0, 2]);
         // Only the first fitted into the answer.
-        assert!(targets.answered(&first[0], 20, true));
-        assert!(targets.answered(&first[1], 10, false));
+        assert!(targets.answered(&first[0], 20, 4, true));
+        assert!(targets.answered(&first[1], 10, 4, false));
         let second = targets.take(1, leader_of, now);
         assert_eq!(partitions(&second), [2, 0], "who had something comes last");
         assert_eq!((second[0].position, second[1].position), (10, 20));
+        assert_eq!((second[0].last_epoch, second[1].last_epoch), (3, 4));
     }
 
     #[test]
     fn answers_for_an_old_ticket_are_refused() {
         let (mut targets, now) = (Targets::default(), Instant::now());
-        let old = targets.start(0, "t".into(), 0, 10);
+        let old = targets.start(0, place("t", 0), 10, 3);
         let taken = targets.take(1, leader_of, now).remove(0);
         assert_eq!(taken.ticket, old);
-        let new = targets.start(0, "t".into(), 0, 5);
+        let new = targets.start(0, place("t", 0), 5, 3);
         assert_ne!(new, old);
-        assert!(!targets.answered(&taken, 20, true));
+        assert!(!targets.answered(&taken, 20, 4, true));
         assert!(targets.failed(&taken, now, 0).is_none());
         assert!(!targets.parked(&taken));
         // The new one does not wait for the old one's answer.
@@ -250,7 +283,7 @@ mod tests {
     #[test]
     fn what_failed_waits_longer_each_time_and_starts_over_after_a_success() {
         let (mut targets, mut now) = (Targets::default(), Instant::now());
-        targets.start(0, "t".into(), 0, 10);
+        targets.start(0, place("t", 0), 10, 3);
         for times in 1..=3 {
             let taken = targets.take(1, leader_of, now).remove(0);
             assert_eq!(targets.failed(&taken, now, 1 << 63), Some(times));
@@ -260,7 +293,7 @@ mod tests {
             now = again;
         }
         let taken = targets.take(1, leader_of, now).remove(0);
-        assert!(targets.answered(&taken, 11, true));
+        assert!(targets.answered(&taken, 11, 4, true));
         let taken = targets.take(1, leader_of, now).remove(0);
         assert_eq!(targets.failed(&taken, now, 1 << 63), Some(1));
     }
@@ -268,17 +301,17 @@ mod tests {
     #[test]
     fn what_does_not_get_ahead_is_not_asked_for_again() {
         let (mut targets, now) = (Targets::default(), Instant::now());
-        targets.start(0, "t".into(), 0, 10);
+        targets.start(0, place("t", 0), 10, 3);
         let taken = targets.take(1, leader_of, now).remove(0);
-        assert!(targets.answered(&taken, 10, false), "nothing new");
+        assert!(targets.answered(&taken, 10, 4, false), "nothing new");
         let taken = targets.take(1, leader_of, now).remove(0);
         assert!(
-            targets.answered(&taken, 10, true),
+            targets.answered(&taken, 10, 4, true),
             "records that lead nowhere"
         );
         assert!(targets.take(1, leader_of, now).is_empty());
         // Until its owner says from where.
-        targets.start(0, "t".into(), 0, 10);
+        targets.start(0, place("t", 0), 10, 3);
         assert_eq!(targets.take(1, leader_of, now).len(), 1);
     }
 
@@ -286,8 +319,8 @@ mod tests {
     fn partitions_without_a_leader_are_told() {
         let mut targets = Targets::default();
         four(&mut targets);
-        targets.start(9, "lost".into(), 0, 0);
-        targets.start(10, "lost".into(), 1, 0);
+        targets.start(9, place("lost", 0), 0, -1);
+        targets.start(10, place("lost", 1), 0, -1);
         assert_eq!(
             targets.leaders(leader_of),
             (vec![1, 2], vec!["lost".into()])

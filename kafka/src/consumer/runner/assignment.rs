@@ -5,14 +5,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::super::backoff::Backoff;
 use super::super::builder::AutoOffsetReset;
 use super::super::error::ConsumerError;
 use super::super::group::{AssignedPartition, GroupEvent, Start};
+use super::super::lineage::Lineage;
 use super::super::positions::{End, positions};
 use super::super::topic_partition::TopicPartition;
 use super::super::tracker::OffsetTracker;
 use super::core::{Core, Done, Located, Revocation};
+use crate::backoff::Backoff;
 
 /// First and longest wait before a start position is asked for again.
 const LOCATE_RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -107,6 +108,7 @@ impl Core {
                         self.settings.max_ahead,
                     );
                     if let Some(slot) = &mut self.slots[at] {
+                        slot.lineage = Lineage::resumed(committed.offset, committed.leader_epoch);
                         slot.tracker = Some(tracker);
                         slot.committed = Some(committed.offset);
                     }
@@ -125,7 +127,7 @@ impl Core {
         self.locate(wanted, 0);
     }
 
-    fn reset_end(&self) -> Option<End> {
+    pub(super) fn reset_end(&self) -> Option<End> {
         match self.settings.reset {
             AutoOffsetReset::Earliest => Some(End::Earliest),
             AutoOffsetReset::Latest => Some(End::Latest),
@@ -134,7 +136,7 @@ impl Core {
     }
 
     /// Asks the leaders where these partitions start.
-    fn locate(&mut self, wanted: Vec<(usize, u64, End)>, failures: u32) {
+    pub(super) fn locate(&mut self, wanted: Vec<(usize, u64, End)>, failures: u32) {
         let mut slots = Vec::new();
         let mut ends = Vec::new();
         for (at, life, end) in wanted {
@@ -192,6 +194,7 @@ impl Core {
                 Ok(offset) => {
                     tracing::info!(%group, partition = %slot.name, offset, "starting position found: {end:?}");
                     slot.fetch_problem = None;
+                    slot.lineage = Lineage::default();
                     match &mut slot.tracker {
                         // After out of range, ahead: what was handed out before stays on its way.
                         Some(tracker) if offset >= tracker.position() => tracker.advance_to(offset),
@@ -214,45 +217,6 @@ impl Core {
             }
         }
         self.locate(again, failures);
-    }
-
-    /// Same partition, other records under the same offsets: results of the old ones are dropped.
-    fn begin_anew(&mut self, at: usize, offset: i64) {
-        self.lanes.drop_slot(at);
-        self.lives += 1;
-        let (life, max_ahead) = (self.lives, self.settings.max_ahead);
-        if let Some(slot) = &mut self.slots[at] {
-            slot.life = life;
-            slot.in_flight = 0;
-            slot.dead_letters = 0;
-            slot.stalled = false;
-            slot.tracker = Some(OffsetTracker::new(offset, None, max_ahead));
-        }
-    }
-
-    /// The log does not hold the position: by the reset policy, and never in silence.
-    pub(super) fn out_of_range(&mut self, at: usize, position: i64) {
-        self.stop_fetching(at);
-        let end = self.reset_end();
-        let (group, reset) = (self.settings.group.group.clone(), self.settings.reset);
-        let Some(slot) = &mut self.slots[at] else {
-            return;
-        };
-        let name = slot.name.clone();
-        tracing::warn!(
-            %group, topic = %name.topic, partition = name.partition, offset = position, policy = ?reset,
-            "offset out of range: deleted by retention, or the log was truncated; the reset policy decides"
-        );
-        slot.fetch_problem = Some(format!("offset {position} is out of range"));
-        let life = slot.life;
-        match end {
-            Some(end) => self.locate(vec![(at, life, end)], 0),
-            None => self.fail(ConsumerError::OutOfRange {
-                group,
-                partition: name,
-                offset: position,
-            }),
-        }
     }
 
     /// Moves revocations on: once nothing of theirs runs any more, or the drain is over, they are

@@ -9,7 +9,6 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::super::backoff::Jitter;
 use super::super::builder::Settings;
 use super::super::dead_letter::DeadLetterError;
 use super::super::error::ConsumerError;
@@ -22,6 +21,7 @@ use super::super::topic_partition::TopicPartition;
 use super::MAX_PARKED_BYTES;
 use super::slot::Slot;
 use super::task::Task;
+use crate::backoff::Jitter;
 use crate::cluster::Cluster;
 use crate::error::Error;
 
@@ -185,10 +185,12 @@ impl Core {
             return;
         }
         let position = tracker.position();
-        slot.ticket = Some(
-            self.fetcher
-                .start(at, &slot.name.topic, slot.name.partition, position),
-        );
+        let epoch = slot.lineage.before(position);
+        slot.ticket =
+            Some(
+                self.fetcher
+                    .start(at, &slot.name.topic, slot.name.partition, position, epoch),
+            );
     }
 
     /// Takes in what was fetched.
@@ -217,6 +219,7 @@ impl Core {
                     slot.high_watermark = Some(high_watermark);
                 }
                 What::OutOfRange { position } => self.out_of_range(at, position),
+                What::Diverged(divergence) => self.diverged(at, divergence),
                 What::Failed { error, times } => {
                     // Loud when it lasts, not in every turn of a rolling restart.
                     if times.is_power_of_two() {

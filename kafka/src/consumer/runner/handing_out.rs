@@ -80,11 +80,16 @@ where
                 return;
             };
             let offset = walked.offset();
-            if offset < tracker.position() || tracker.is_done(offset) {
+            if offset >= tracker.position() {
+                tracker.meet(offset, walked.leader_epoch());
+            }
+            if tracker.is_done(offset) {
                 // Done before a restart, as the commit's metadata says.
-                if tracker.is_done(offset) {
-                    self.core.topics[slot.topic].outcomes.skipped += 1;
-                }
+                tracker.advance_to(offset + 1);
+                self.core.topics[slot.topic].outcomes.skipped += 1;
+                continue;
+            }
+            if offset < tracker.position() {
                 continue;
             }
             if !tracker.has_room(offset) {
@@ -95,7 +100,6 @@ where
                 (slot.name.topic.clone(), slot.name.partition, slot.life);
             match walked {
                 Walked::Record(walked) => {
-                    let leader_epoch = walked.leader_epoch;
                     let record = ConsumerRecord::new(topic, partition, walked);
                     let lane = task::lane(self.handler, &record);
                     let occupied = self.core.lanes.is_occupied(lane);
@@ -107,7 +111,6 @@ where
                     }
                     tracker.dispatch(offset);
                     *left -= 1;
-                    slot.leader_epoch = leader_epoch;
                     let mut task = Task {
                         record,
                         lane,
@@ -130,7 +133,6 @@ where
                 } => {
                     tracker.dispatch(offset);
                     *left -= 1;
-                    slot.leader_epoch = leader_epoch;
                     self.core.topics[slot.topic].outcomes.rejected += 1;
                     let record = ConsumerRecord {
                         topic,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::super::backoff::Backoff;
 use super::super::builder::Rejected;
 use super::super::dead_letter::{self, DeadLetterError};
 use super::core::{Core, Done, Letter};
 use super::task::Task;
+use crate::backoff::Backoff;
 
 /// First and longest wait before a dead letter is sent again.
 const LETTER_RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));

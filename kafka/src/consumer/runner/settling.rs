@@ -4,10 +4,10 @@ use std::future::Future;
 
 use futures::FutureExt;
 
-use super::super::backoff::Backoff;
 use super::super::handler::{Handler, Outcome};
 use super::task::{self, Answer, Task};
 use super::{QUANTUM, Runner};
+use crate::backoff::Backoff;
 
 impl<'h, H, F, L> Runner<'h, H, F, L>
 where

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::super::backoff::Retries;
 use super::super::fetcher::{Chunk, Reservation, Ticket};
 use super::super::group::{Claim, Commit, Committed};
+use super::super::lineage::Lineage;
 use super::super::topic_partition::TopicPartition;
-use super::super::tracker::OffsetTracker;
+use super::super::tracker::{OffsetTracker, metadata};
+use crate::backoff::Retries;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walker};
 
 /// First and longest wait before a batch that cannot be read is fetched again.
@@ -41,8 +42,8 @@ pub(super) struct Slot {
     pub(super) dead_letters: usize,
     pub(super) high_watermark: Option<i64>,
     pub(super) committed: Option<i64>,
-    /// Of the record handed out last.
-    pub(super) leader_epoch: i32,
+    /// Of what was read and is not done yet.
+    pub(super) lineage: Lineage,
     pub(super) holds: Retries,
     pub(super) fetch_problem: Option<String>,
     pub(super) hold_problem: Option<String>,
@@ -73,7 +74,7 @@ impl Slot {
             dead_letters: 0,
             high_watermark: None,
             committed: None,
-            leader_epoch: -1,
+            lineage: Lineage::default(),
             holds: Retries::new(HOLD.0, HOLD.1),
             fetch_problem: None,
             hold_problem: None,
@@ -104,6 +105,7 @@ impl Slot {
     pub(super) fn walker(&mut self, isolation: IsolationLevel) -> Option<&mut Walker> {
         if self.reading.is_none() {
             let chunk = self.inbox.pop_front()?;
+            self.lineage.extend(&chunk.lineage);
             let options = WalkOptions {
                 topic: self.name.topic.clone(),
                 partition: self.name.partition,
@@ -136,16 +138,10 @@ impl Slot {
     pub(super) fn commit(&self) -> Option<(Commit, u64)> {
         let tracker = self.tracker.as_ref()?;
         let due = tracker.committable()?;
-        // The epoch belongs to the record just below the offset; known only where nothing is open.
-        let leader_epoch = if tracker.unfinished() == 0 && due.metadata.is_empty() {
-            self.leader_epoch
-        } else {
-            -1
-        };
         let committed = Committed {
             offset: due.offset,
-            leader_epoch,
-            metadata: due.metadata,
+            leader_epoch: self.lineage.before(due.offset),
+            metadata: metadata::with_epoch(due.metadata, tracker.done_epoch(self.lineage.last())),
         };
         Some((
             Commit {

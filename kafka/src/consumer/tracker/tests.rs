@@ -48,7 +48,68 @@ fn one_waiting_record_holds_the_commit_but_the_rest_is_not_run_twice() {
     assert_eq!(again.committable(), None);
     again.dispatch(0);
     again.done(0);
+    let commit = again.committable().unwrap();
+    assert_eq!(
+        (commit.offset, &*commit.metadata),
+        (1, "k1;Anf"),
+        "not passed yet"
+    );
+    let later = OffsetTracker::new(commit.offset, Some(&commit.metadata), 1000);
+    assert!((1..1000).all(|offset| later.is_done(offset)) && !later.is_done(1000));
+    again.advance_to(1000);
     assert_eq!(again.committable_offset(), 1000);
+}
+
+#[test]
+fn what_an_earlier_commit_says_is_done_does_not_hold_for_records_of_later_epochs() {
+    let mut tracker = fresh(10);
+    for offset in 10..200 {
+        tracker.dispatch(offset);
+    }
+    for offset in (12..50).chain(60..200) {
+        tracker.done(offset);
+    }
+    let commit = tracker.committable().unwrap();
+    let metadata = metadata::with_epoch(commit.metadata, 3);
+    assert_eq!(CommitMetadata::parse(&metadata).unwrap().epoch, Some(3));
+    let resumed = || OffsetTracker::new(10, Some(&metadata), 1000);
+    let done = |tracker: &OffsetTracker| (10..300).filter(|at| tracker.is_done(*at)).count();
+
+    let mut same = resumed();
+    same.meet(10, 3);
+    assert_eq!(done(&same), done(&tracker));
+    assert_eq!(same.done_epoch(2), 3, "something of epoch 3 may be ahead");
+    // The log was cut back at 40, and epoch 4 wrote it anew.
+    for offset in [10, 11] {
+        same.dispatch(offset);
+        same.done(offset);
+    }
+    same.meet(40, 4);
+    assert_eq!(done(&same), 30, "10 to 39");
+    assert_eq!(
+        same.committable_offset(),
+        12,
+        "what is behind was not passed"
+    );
+    for offset in 40..200 {
+        same.dispatch(offset);
+        same.done(offset);
+    }
+    assert_eq!(same.committable_offset(), 200);
+
+    let mut whole = resumed();
+    whole.meet(10, 4);
+    assert_eq!(done(&whole), 0);
+    whole.dispatch(10);
+    whole.done(10);
+    assert_eq!(whole.committable_offset(), 11);
+    assert_eq!(whole.done_epoch(4), 4);
+
+    // Of a commit that says nothing of epochs, everything is believed.
+    let mut silent = OffsetTracker::new(10, Some("k1;CC"), 1000);
+    silent.meet(10, 9);
+    assert!(silent.is_done(12) && silent.is_done(13));
+    assert_eq!(silent.done_epoch(9), -1);
 }
 
 #[test]
@@ -178,13 +239,14 @@ fn the_longest_prefix_that_fits_is_kept() {
         tracker.done(offset);
     }
     let commit = tracker.committable().unwrap();
-    let with_generation = metadata::with_generation(&commit.metadata, i32::MAX);
-    assert!(with_generation.len() <= metadata::MAX_BYTES);
-    assert!(with_generation.len() > metadata::MAX_BYTES - 4);
+    let with_epoch = metadata::with_epoch(commit.metadata.clone(), i32::MAX);
+    let whole = metadata::with_generation(&with_epoch, i32::MAX);
+    assert!(whole.len() <= metadata::MAX_BYTES);
+    assert!(whole.len() > metadata::MAX_BYTES - 4);
     assert!(commit.metadata.bytes().all(|byte| byte.is_ascii_graphic()));
     let again = OffsetTracker::new(0, Some(&commit.metadata), 100_000);
     let kept = (0..20_000).filter(|offset| again.is_done(*offset)).count();
-    assert_eq!(kept, (metadata::MAX_BYTES - 12 - 3) / 2);
+    assert_eq!(kept, (metadata::MAX_BYTES - 24 - 3) / 2);
     assert!((0..20_000).all(|offset| !again.is_done(offset) || offset % 2 == 1));
 }
 
@@ -199,13 +261,7 @@ struct Model {
 
 impl Model {
     fn base(&self) -> i64 {
-        let mut base = self.unfinished.first().copied().unwrap_or(self.next);
-        if self.unfinished.is_empty() {
-            while self.restored.contains(&base) {
-                base += 1;
-            }
-        }
-        base
+        self.unfinished.first().copied().unwrap_or(self.next)
     }
 
     fn is_done(&self, offset: i64) -> bool {
@@ -280,11 +336,7 @@ proptest! {
                     model = Model { next: base, unfinished: BTreeSet::new(), restored };
                 }
             }
-            // Offsets done before a restart are passed without being given out.
             let base = model.base();
-            if model.next < base {
-                model.next = base;
-            }
             prop_assert_eq!(tracker.committable_offset(), base);
             prop_assert_eq!(tracker.position(), model.next);
             prop_assert_eq!(tracker.unfinished(), model.unfinished.len() as u64);
@@ -299,7 +351,7 @@ proptest! {
     #[test]
     fn any_text_is_parsed_or_ignored(text in "(k1;)?[A-Za-z0-9_;g-]{0,40}|.{0,20}") {
         if let Some(parsed) = CommitMetadata::parse(&text) {
-            prop_assert!(parsed.runs.iter().all(|run| run.start > 0 && run.start < run.end && run.end <= 1 << 24));
+            prop_assert!(parsed.runs.iter().all(|run| run.start < run.end && run.end <= 1 << 24));
             prop_assert!(parsed.runs.windows(2).all(|pair| pair[0].end < pair[1].start));
         }
     }

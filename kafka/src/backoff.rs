@@ -36,6 +36,13 @@ impl Backoff {
     }
 }
 
+impl Backoff {
+    /// Like [`Backoff::delay`], with a random number of its own.
+    pub(crate) fn random_delay(&self, failures: u32) -> Duration {
+        self.delay(failures, crate::cluster::random())
+    }
+}
+
 /// A small random sequence for jitter (SplitMix64, Steele, Lea and Flood 2014). Not for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Jitter(u64);
