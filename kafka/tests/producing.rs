@@ -172,8 +172,8 @@ async fn a_batch_given_up_while_it_may_be_written_does_not_stop_the_next() {
     let topic = topic(&client, 1).await;
     let producer = producer(&client, |builder| {
         builder
-            .delivery_timeout(Duration::from_millis(500))
-            .request_timeout(Duration::from_millis(100))
+            .delivery_timeout(Duration::from_secs(3))
+            .request_timeout(Duration::from_millis(500))
     });
     producer.send(&keyed(&topic, "k", "1")).await.unwrap();
     let silent = kafka
