@@ -32,10 +32,11 @@ impl Log {
         let mut deleted = 0;
         while self.segments.len() > 1 {
             let oldest = &self.segments[0];
+            // A producer may write any time, also one at which adding to it would overflow.
             let expired = self
                 .options
                 .retention_ms
-                .is_some_and(|keep| oldest.newest_record() + keep < now);
+                .is_some_and(|keep| oldest.newest_record() < now.saturating_sub(keep));
             let surplus = self
                 .options
                 .retention_bytes

@@ -371,6 +371,23 @@ fn retention_by_age_deletes_the_active_segment_too() {
 }
 
 #[test]
+fn records_of_the_farthest_future_are_kept() {
+    let place = place();
+    let mut log = place.open(LogOptions {
+        retention_ms: Some(1000),
+        ..small_segments()
+    });
+    for _ in 0..10 {
+        let build = Build {
+            timestamp: i64::MAX - 1,
+            ..Default::default()
+        };
+        append(&mut log, build).unwrap();
+    }
+    assert_eq!(log.enforce_retention(10_000, i64::MAX).unwrap(), 0);
+}
+
+#[test]
 fn deleted_records_stay_deleted() {
     let place = place();
     let mut log = place.open(small_segments());
