@@ -48,7 +48,12 @@ chaos *arguments:
 
 # Fuzzes a target (the names in fuzz/corpus) with cargo-fuzz; a finding lies in fuzz/artifacts then.
 fuzz target seconds="180":
-    cd fuzz && cargo fuzz run --sanitizer none {{ target }} -- -max_total_time={{ seconds }} -max_len=16384 -malloc_limit_mb=512 -timeout=20
+    mkdir -p fuzz/found/{{ target }}
+    cd fuzz && cargo fuzz run --sanitizer none {{ target }} found/{{ target }} corpus/{{ target }} -- -max_total_time={{ seconds }} -max_len=16384 -malloc_limit_mb=512 -timeout=20
+
+# All of them, one after the other.
+fuzz-all seconds="180":
+    for target in $(ls fuzz/corpus); do just fuzz $target {{ seconds }} || exit 1; done
 
 fmt:
     cargo fmt --all

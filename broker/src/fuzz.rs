@@ -2,19 +2,22 @@
 //! socket. A panic is a finding, and so is an answer that is no frame. `fuzz/` runs it; `cargo test`
 //! runs its corpus, and mutations of it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ConnectionInfo, Next};
+use crate::api::{self, Api as _, ConnectionInfo, Next};
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::groups::Coordinator;
+use crate::log::batch::put_checksum_right;
 use crate::state::State;
 use crate::topics::Topics;
 
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Requests of one input.
 const MOST: usize = 32;
 
-/// Requests, each behind its length in two bytes.
+/// Requests, each behind its length in two bytes. The checksums of what they produce are put right.
 pub fn requests(mut data: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -44,7 +47,7 @@ pub fn requests(mut data: &[u8]) {
                 return;
             }
             let length = usize::from(data.get_u16()).min(data.len());
-            let frame = Bytes::copy_from_slice(&data[..length]);
+            let frame = with_checksums(&data[..length]);
             data.advance(length);
             let mut out = BytesMut::new();
             let answer = api::answer(&state, &connection, frame, &mut out);
@@ -54,6 +57,48 @@ pub fn requests(mut data: &[u8]) {
             }
         }
     });
+}
+
+fn with_checksums(data: &[u8]) -> Bytes {
+    let frame = Bytes::copy_from_slice(data);
+    let Some(batches) = batches(&frame) else {
+        return frame;
+    };
+    let mut frame = frame.to_vec();
+    for place in batches {
+        put_checksum_right(&mut frame[place]);
+    }
+    frame.into()
+}
+
+/// Where the batches of a produce request lie in its frame.
+fn batches(frame: &Bytes) -> Option<Vec<Range<usize>>> {
+    let api = i16::from_be_bytes(*frame.first_chunk()?);
+    let version = i16::from_be_bytes(*frame.get(2..)?.first_chunk()?);
+    let served = ProduceRequest::SERVED;
+    if api != ApiKey::Produce as i16 || !(served.min..=served.max).contains(&version) {
+        return None;
+    }
+    let mut body = frame.clone();
+    let header_version = ApiKey::Produce.request_header_version(version);
+    wire::decode_request_header(&mut body, header_version).ok()?;
+    let request = wire::decode::<ProduceRequest>(body, version).ok()?;
+    let partitions = request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data);
+    // They are slices of the frame.
+    let place = |batch: &Bytes| {
+        let start = batch.as_ptr() as usize - frame.as_ptr() as usize;
+        start..start + batch.len()
+    };
+    let batches = partitions.filter_map(|partition| partition.records.as_ref());
+    Some(
+        batches
+            .filter(|batch| !batch.is_empty())
+            .map(place)
+            .collect(),
+    )
 }
 
 fn check_frame(mut out: &[u8]) {

@@ -11,6 +11,8 @@
 mod config;
 pub mod dlt;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod memory;
 mod order_log;
 mod order_metrics;

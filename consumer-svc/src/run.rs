@@ -4,7 +4,7 @@ use std::sync::Arc;
 use kafka::{Client, DeadLetters, Producer};
 use service::duties::{Duties, RunError};
 use service::health::Health;
-use service::http::{HttpMetrics, Listeners, Server, service_routes};
+use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
 use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume, make_topics,
     watch_consumer, watch_kafka,
@@ -93,8 +93,11 @@ pub async fn run(
     });
 
     tracing::info!("listening at {}", listeners.names());
-    let routes = service_routes(&health, &metrics, OPENAPI);
-    let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
+    let server = Server::new(
+        routes(&health, &metrics),
+        &common.http,
+        &HttpMetrics::new(&metrics),
+    );
     duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));
 
     let timeout = common.shutdown.timeout;
@@ -108,6 +111,11 @@ pub async fn run(
         tracing::info!("ended orderly");
     }
     result
+}
+
+/// Nothing but what every service has.
+pub(crate) fn routes(health: &Health, metrics: &Metrics) -> Router {
+    service_routes(health, metrics, OPENAPI)
 }
 
 fn processing(

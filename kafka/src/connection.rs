@@ -7,7 +7,7 @@
 
 pub(crate) mod driver;
 pub(crate) mod frame;
-mod opening;
+pub(crate) mod opening;
 pub(crate) mod stream;
 
 use std::{

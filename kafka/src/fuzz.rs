@@ -7,6 +7,7 @@ mod answers;
 mod frames;
 mod group;
 mod input;
+mod login;
 mod offsets;
 mod records;
 
@@ -14,6 +15,7 @@ pub use self::{
     answers::answers,
     frames::frames,
     group::group,
+    login::login,
     offsets::commit_metadata,
     records::{compression, records},
 };
@@ -70,6 +72,11 @@ mod tests {
     #[test]
     fn group() {
         replay("group", super::group);
+    }
+
+    #[test]
+    fn login() {
+        replay("login", super::login);
     }
 
     #[test]

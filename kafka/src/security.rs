@@ -11,6 +11,8 @@ mod scram;
 mod tls;
 
 pub(crate) use self::exchange::{Exchange, Step};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::scram::{Hash as ScramHash, server::Server as ScramServer};
 pub use self::{
     refusal::Refusal,
     sasl::{Sasl, SaslMechanism, UnknownSaslMechanism},

@@ -97,6 +97,15 @@ pub(crate) fn checksum_holds(batch: &[u8], header: &BatchHeader) -> bool {
     crc32c::crc32c(&batch[CRC_FROM..]) == header.crc
 }
 
+/// Writes the checksum of a whole batch's bytes into it, which no mutation would get right.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn put_checksum_right(batch: &mut [u8]) {
+    if batch.len() >= HEADER_LEN {
+        let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+        batch[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+    }
+}
+
 /// The first bytes of a batch as this broker stores it.
 pub(crate) fn stored_prefix(base_offset: i64, size: usize, leader_epoch: i32) -> [u8; PREFIX_LEN] {
     let mut prefix = [0; PREFIX_LEN];

@@ -51,13 +51,13 @@ const LONGEST_SESSION: Duration = Duration::from_secs(365 * 24 * 3600);
 const NONCE: usize = 24;
 
 /// What an opened connection consists of.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub(super) stream: Stream,
     pub(super) versions: BrokerVersions,
-    pub(super) renew_at: Option<Instant>,
+    pub(crate) renew_at: Option<Instant>,
 }
 
-pub(super) struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     address: Arc<str>,
     config: &'a ClientConfig,
     started: Instant,
@@ -66,7 +66,7 @@ pub(super) struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    pub(super) fn new(address: Arc<str>, config: &'a ClientConfig) -> Self {
+    pub(crate) fn new(address: Arc<str>, config: &'a ClientConfig) -> Self {
         Self {
             address,
             config,
@@ -80,7 +80,7 @@ impl<'a> Opening<'a> {
         let socket = stream::connect(&self.address)
             .await
             .map_err(|error| self.unconnected(error))?;
-        let mut stream = match &self.config.security.tls {
+        let stream = match &self.config.security.tls {
             None => Stream::Plain(socket),
             Some(tls) => {
                 self.step = "the TLS handshake";
@@ -95,6 +95,11 @@ impl<'a> Opening<'a> {
                     })?
             }
         };
+        self.introduce(stream).await
+    }
+
+    /// What follows on a stream that is open: the versions, and the login.
+    pub(crate) async fn introduce(&mut self, mut stream: Stream) -> Result<Opened, Error> {
         self.step = "asking for versions";
         let versions = self.negotiate(&mut stream).await?;
         let renew_at = match &self.config.security.sasl {
@@ -247,7 +252,7 @@ impl<'a> Opening<'a> {
         stream.flush().await?;
         let mut prefix = [0; 4];
         stream.read_exact(&mut prefix).await?;
-        if matches!(stream, Stream::Plain(_)) && is_tls_record(prefix) {
+        if self.config.security.tls.is_none() && is_tls_record(prefix) {
             return Err(Unanswered::Refused(Refusal::OnlyTls));
         }
         let size = i32::from_be_bytes(prefix);

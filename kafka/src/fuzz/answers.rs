@@ -111,7 +111,7 @@ fn offset_fetch(answer: OffsetFetchResponse) {
 fn offset_commit(answer: OffsetCommitResponse) {
     let mut commits: BTreeMap<_, _> = (0..3)
         .map(|number| {
-            let partition = TopicPartition::new("t", number);
+            let partition = TopicPartition::new("orders", number);
             let commit = Commit {
                 partition: partition.clone(),
                 claim: Claim(1),

@@ -40,10 +40,10 @@ pub(crate) fn answered(response: ProduceResponse) {
         retry_backoff_max: Duration::from_secs(1),
     };
     let partition = Partition {
-        topic: "t".into(),
-        wire_topic: TopicName(StrBytes::from_static_str("t")),
+        topic: "orders".into(),
+        wire_topic: TopicName(StrBytes::from_static_str("orders")),
         index: 0,
-        queue: Mutex::new(Queue::new("t".into(), 0, &rules)),
+        queue: Mutex::new(Queue::new("orders".into(), 0, &rules)),
     };
     let mut queue = partition.queue.lock();
     let mut now = Instant::now();

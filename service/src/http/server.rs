@@ -88,16 +88,26 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends, over a stream that somebody else has opened: tests do
-    /// without a socket. Nothing of it is timed.
-    pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        stream: S,
-        peer: SocketAddr,
-    ) {
-        if let Some(registration) = self.shared.watchdog.admit() {
-            connection(stream, peer, self.shared.clone(), registration).await;
-        }
+    /// What a client reads that sends these bytes over one connection, and nothing more: until the
+    /// server hangs up, or for a minute, as an event stream goes on for as long as its client stays.
+    /// For tests and fuzzing, without a socket.
+    pub async fn answers_to(&self, sent: &[u8]) -> Vec<u8> {
+        let Some(registration) = self.shared.watchdog.admit() else {
+            return Vec::new();
+        };
+        let (mut client, stream) = tokio::io::duplex(1 << 20);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut answers = Vec::new();
+        let talk = async {
+            // The server may have enough before the end; its answers count all the same.
+            let _ = client.write_all(sent).await;
+            let _ = client.shutdown().await;
+            let _ = client.read_to_end(&mut answers).await;
+        };
+        let served = connection(stream, peer, self.shared.clone(), registration);
+        let both = async { tokio::join!(served, talk) };
+        let _ = tokio::time::timeout(Duration::from_secs(60), both).await;
+        answers
     }
 
     /// Serves until `stop`, then takes no connection any more, answers what is in flight or on its way

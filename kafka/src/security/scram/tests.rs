@@ -1,53 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
-
-/// The server's side, kept as a broker keeps it: without the password.
-struct Server {
-    hash: Hash,
-    salt: Vec<u8>,
-    iterations: u32,
-    stored_key: Vec<u8>,
-    server_key: Vec<u8>,
-}
-
-impl Server {
-    fn new(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> Self {
-        let salted = hash.salted(password.as_bytes(), salt, iterations);
-        Self {
-            hash,
-            salt: salt.to_vec(),
-            iterations,
-            stored_key: hash.digest(&hash.hmac(&salted, b"Client Key")),
-            server_key: hash.hmac(&salted, b"Server Key"),
-        }
-    }
-
-    fn challenge(&self, client_first: &str) -> String {
-        let nonce = client_first.split(",r=").nth(1).unwrap();
-        format!(
-            "r={nonce}server,s={},i={}",
-            BASE64.encode(&self.salt),
-            self.iterations
-        )
-    }
-
-    /// The signature if the proof is right.
-    fn check(&self, client_first: &str, challenge: &str, client_final: &str) -> Option<String> {
-        let (without_proof, proof) = client_final.split_once(",p=").unwrap();
-        let bare = client_first.strip_prefix(GS2_HEADER).unwrap();
-        let auth_message = format!("{bare},{challenge},{without_proof}");
-        let signature = self.hash.hmac(&self.stored_key, auth_message.as_bytes());
-        let mut key = BASE64.decode(proof).unwrap();
-        key.iter_mut()
-            .zip(signature)
-            .for_each(|(byte, mask)| *byte ^= mask);
-        (self.hash.digest(&key) == self.stored_key).then(|| {
-            let signature = self.hash.hmac(&self.server_key, auth_message.as_bytes());
-            format!("v={}", BASE64.encode(signature))
-        })
-    }
-}
+use super::{server::Server, *};
 
 #[test]
 fn the_exchange_of_rfc_7677() {

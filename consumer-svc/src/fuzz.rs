@@ -1,0 +1,61 @@
+//! What fuzzing feeds: what a client sends over one connection, through hyper and the router into
+//! the service's routes. Time is the runtime's, which does not wait. A panic is a finding. `fuzz/`
+//! runs it; `cargo test` runs its corpus, and mutations of it.
+
+use std::path::Path;
+
+use service::config::Parsed;
+use service::health::Health;
+use service::http::{HttpMetrics, Server};
+use service::metrics::Metrics;
+use tokio::runtime::Runtime;
+
+use crate::{Config, run};
+
+thread_local! {
+    static SCENE: (Runtime, Server) = scene();
+}
+
+fn scene() -> (Runtime, Server) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let variables = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let parsed = crate::program().parse([], variables.into_iter(), Path::new("/nonexistent"));
+    let Parsed::Invocation(invocation) = parsed else {
+        panic!("nothing to print");
+    };
+    let config = Config::read(invocation.values).expect("a good configuration");
+    let (health, metrics) = (Health::new(), Metrics::new());
+    health.vital("order processing").down("no broker");
+    health.optional("kafka").down("no broker");
+    let server = Server::new(
+        run::routes(&health, &metrics),
+        &config.common.http,
+        &HttpMetrics::new(&metrics),
+    );
+    (runtime, server)
+}
+
+/// All bytes of one connection.
+pub fn http(data: &[u8]) {
+    SCENE.with(|(runtime, server)| {
+        let answers = runtime.block_on(server.answers_to(data));
+        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
+        assert!(
+            !answers.starts_with(b"HTTP/1.1 500"),
+            "a mistake of the service"
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn http() {
+        testkit::corpus::replay("consumer_http", super::http);
+    }
+}
