@@ -3,17 +3,23 @@
 //! SQL is one text with `$1` placeholders for both; only DDL may differ ([`Migration`]). The
 //! [`Database`] may be away when the service starts and at any time after: it is migrated as soon as
 //! it answers, and [`Database::is_ready`] says so. Nothing waits for it without a limit.
-//! [`GroupWriter`] turns many small writes into few transactions.
+//! [`GroupWriter`] turns many small writes into few transactions, [`Retention`] deletes what is old.
 
 mod database;
 mod failure;
 mod file;
 mod group_writer;
 mod migration;
+mod problem;
+mod retention;
+mod rows;
 mod text;
 
 pub use database::{Database, DatabaseKind, is_readable};
 pub use failure::is_unavailable;
 pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};
+pub use problem::database_problem;
+pub use retention::Retention;
+pub use rows::{chunk_size, placeholders};
 pub use text::{storable, storable_key};

@@ -24,7 +24,7 @@ pub use listeners::{BindError, Listeners};
 pub use metrics::HttpMetrics;
 pub use problem::{FieldProblem, Problem};
 pub use request::Request;
-pub use response::{Response, json, json_bytes, text};
+pub use response::{Response, empty, json, json_bytes, text};
 pub use router::Router;
 pub use server::Server;
 pub use service_routes::service_routes;

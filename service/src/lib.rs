@@ -7,6 +7,7 @@
 //! - [`http`]: server, router, problems, event streams
 //! - [`health`], [`metrics`], [`logging`]: what an operator sees
 //! - [`db`]: SQLite or PostgreSQL behind one pool, migrations, group commits
+//! - [`outbox`]: events that are published because a transaction has committed
 //! - [`feed`]: topics followed and fanned out to event streams
 //! - [`kafka_glue`]: configuration to client, statistics to metrics
 //!
@@ -24,5 +25,6 @@ pub mod kafka_glue;
 pub mod launch;
 pub mod logging;
 pub mod metrics;
+pub mod outbox;
 
 pub use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};

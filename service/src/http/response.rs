@@ -22,6 +22,13 @@ pub fn json_bytes(status: StatusCode, body: Bytes) -> Response {
     with_type(status, body, "application/json")
 }
 
+/// No body at all, such as 204 has.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = hyper::Response::new(Body::Full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
 /// Plain UTF-8 text.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     with_type(status, body.into(), "text/plain; charset=utf-8")

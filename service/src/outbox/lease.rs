@@ -1,0 +1,232 @@
+//! Which relay publishes: one row that names the holder.
+//!
+//! No clock is compared with another machine's. The holder raises `beat` now and then; whoever wants
+//! the lease watches the row, and takes it when it has not changed for a term by his own clock.
+//! Each taking raises `turn`, and all that a holder writes asks for its turn, so a holder that was
+//! asleep past its term writes nothing any more.
+
+use std::time::Duration;
+
+use sqlx::{AnyConnection, Row};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::db::Database;
+
+/// How long a holder that gives no sign of life keeps the lease, unless told otherwise.
+pub(super) const TERM: Duration = Duration::from_secs(10);
+
+/// Signs of life in a term: two may fail.
+const BEATS: u32 = 3;
+
+/// A claim on the lease, and what it has seen of others' claims.
+#[derive(Debug)]
+pub(super) struct Lease {
+    database: Database,
+    term: Duration,
+    me: String,
+    held: Option<Held>,
+    watched: Watched,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    turn: i64,
+    /// Before the last sign of life was sent.
+    renewed: Instant,
+}
+
+/// The row as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    holder: String,
+    turn: i64,
+    beat: i64,
+}
+
+/// Since when the row has been as it is.
+#[derive(Debug, Default)]
+struct Watched(Option<(Found, Instant)>);
+
+impl Watched {
+    /// Whether the row, found at `now`, may be taken.
+    fn may_take(&mut self, found: &Found, now: Instant, term: Duration) -> bool {
+        if found.holder.is_empty() {
+            return true;
+        }
+        match &self.0 {
+            Some((before, since)) if before == found => now - *since >= term,
+            _ => {
+                self.0 = Some((found.clone(), now));
+                false
+            }
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn new(database: Database, term: Duration) -> Self {
+        Self {
+            database,
+            term,
+            me: Uuid::new_v4().to_string(),
+            held: None,
+            watched: Watched::default(),
+        }
+    }
+
+    /// Whether it is held, as far as can be known without asking: for a whole term after the last
+    /// sign of life nobody else takes it.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+            .is_some_and(|held| held.renewed.elapsed() < self.term)
+    }
+
+    /// Whether the next sign of life is due.
+    pub(super) fn is_due(&self) -> bool {
+        self.held
+            .is_some_and(|held| held.renewed.elapsed() >= self.beat())
+    }
+
+    /// How often the holder shows that it lives.
+    pub(super) fn beat(&self) -> Duration {
+        self.term / BEATS
+    }
+
+    /// Holds it from now on if nobody else does.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn take(&mut self) -> Result<bool, sqlx::Error> {
+        let now = Instant::now();
+        self.held = None;
+        let found = self.find().await?;
+        if !self.watched.may_take(&found, now, self.term) {
+            return Ok(false);
+        }
+        let update = async {
+            let mut tx = self.database.begin_write().await?;
+            let rows = sqlx::query(
+                "UPDATE outbox_lease SET holder = $1, turn = turn + 1, beat = beat + 1 \
+                 WHERE id = 1 AND turn = $2 AND beat = $3",
+            )
+            .bind(&self.me)
+            .bind(found.turn)
+            .bind(found.beat)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            tx.commit().await?;
+            Ok(rows)
+        };
+        if self.database.write(update).await? == 1 {
+            self.held = Some(Held {
+                turn: found.turn + 1,
+                renewed: now,
+            });
+        }
+        Ok(self.held.is_some())
+    }
+
+    async fn find(&self) -> Result<Found, sqlx::Error> {
+        let query = sqlx::query("SELECT holder, turn, beat FROM outbox_lease WHERE id = 1")
+            .fetch_one(self.database.pool());
+        let row = self.database.read(query).await?;
+        Ok(Found {
+            holder: row.try_get(0)?,
+            turn: row.try_get(1)?,
+            beat: row.try_get(2)?,
+        })
+    }
+
+    /// Shows that the holder lives. `false`: another one holds it.
+    ///
+    /// # Errors
+    /// The database's; the lease is held until its term is over.
+    pub(super) async fn renew(&mut self) -> Result<bool, sqlx::Error> {
+        let now = Instant::now();
+        let database = self.database.clone();
+        let renewed = database
+            .write(async {
+                let mut tx = database.begin_write().await?;
+                let renewed = self.renew_in(&mut tx).await?;
+                tx.commit().await?;
+                Ok(renewed)
+            })
+            .await?;
+        self.renewed(renewed, now);
+        Ok(renewed)
+    }
+
+    /// The same as a part of a transaction, which must be given up at `false`. Tell
+    /// [`Lease::renewed`] after the commit.
+    pub(super) async fn renew_in(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<bool, sqlx::Error> {
+        let Some(held) = self.held else {
+            return Ok(false);
+        };
+        let rows =
+            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND turn = $1")
+                .bind(held.turn)
+                .execute(connection)
+                .await?
+                .rows_affected();
+        Ok(rows == 1)
+    }
+
+    /// What became of a renewal that began at `since`.
+    pub(super) fn renewed(&mut self, renewed: bool, since: Instant) {
+        match &mut self.held {
+            Some(held) if renewed => held.renewed = since,
+            _ => self.held = None,
+        }
+    }
+
+    /// Gives it back, so that the next one need not wait. A failure costs that wait alone.
+    pub(super) async fn release(&mut self) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let update = async {
+            let mut tx = self.database.begin_write().await?;
+            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND turn = $1")
+                .bind(held.turn)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await
+        };
+        if let Err(error) = self.database.write(update).await {
+            tracing::debug!("outbox: the lease is not given back: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(holder: &str, turn: i64, beat: i64) -> Found {
+        Found {
+            holder: holder.to_owned(),
+            turn,
+            beat,
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_holds_or_what_stood_still_for_a_term_is_taken() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut watched = Watched::default();
+        let mut take = |found: &Found, now| watched.may_take(found, now, TERM);
+        assert!(take(&found("", 7, 9), begin));
+        assert!(!take(&found("other", 7, 9), begin));
+        assert!(!take(&found("other", 7, 9), after(9)));
+        assert!(!take(&found("other", 7, 10), after(11)), "it lives");
+        assert!(!take(&found("other", 7, 10), after(20)));
+        assert!(!take(&found("third", 8, 11), after(21)), "taken");
+        assert!(take(&found("third", 8, 11), after(31)));
+    }
+}

@@ -1,0 +1,420 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kafka::{OutgoingRecord, ProduceError, Producer, RecordMetadata};
+use parking_lot::Mutex;
+use sqlx::{AssertSqlSafe, Row};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::append::Outbox;
+use super::lease::{Lease, TERM};
+use crate::db::{Database, chunk_size};
+use crate::health::HealthPart;
+use crate::metrics::{Counter, Metrics};
+
+/// Events that are read at a time.
+const PASS: usize = 500;
+
+/// How soon events of other instances are seen, if their own relay does not hold the lease.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Pauses after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Told of each step of an event on its way to Kafka.
+pub trait Announce: Send + Sync + 'static {
+    fn sending(&self, _topic: &str, _body: &str) {}
+    fn sent(&self, _topic: &str, _body: &str) {}
+    fn failed(&self, _error: &ProduceError) {}
+}
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Announce for Silent {}
+
+/// Why a pass over the outbox did not publish all that it read.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("the outbox cannot be read or marked: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("event {id} of the outbox is not published to {topic}: {error}")]
+    Kafka {
+        id: i64,
+        topic: String,
+        error: ProduceError,
+    },
+    #[error("another instance's relay has taken over")]
+    LeaseLost,
+}
+
+/// Publishes what lies in the outbox, in order, while it holds the lease.
+pub struct Relay<A> {
+    outbox: Outbox,
+    database: Database,
+    producer: Producer,
+    announce: A,
+    lease: Lease,
+    /// Acknowledged by Kafka, not yet marked.
+    unmarked: Mutex<Vec<Sent>>,
+    published: Counter,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: i64,
+    topic: String,
+    key: String,
+    headers: String,
+    body: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    id: i64,
+    partition: i32,
+    offset: i64,
+}
+
+impl<A: Announce> Relay<A> {
+    /// `producer` should be idempotent, as it is by default: then a retry within it makes no repeat.
+    pub fn new(
+        outbox: Outbox,
+        database: Database,
+        producer: Producer,
+        announce: A,
+        metrics: &Metrics,
+    ) -> Self {
+        let published = Counter::default();
+        metrics.register(
+            "outbox_published",
+            "Events of the outbox that Kafka has acknowledged",
+            published.clone(),
+        );
+        Self {
+            lease: Lease::new(database.clone(), TERM),
+            outbox,
+            database,
+            producer,
+            announce,
+            unmarked: Mutex::default(),
+            published,
+        }
+    }
+
+    /// How long a relay that gives no sign of life keeps others from publishing: what a killed one
+    /// leaves waits for so long. One that ends orderly makes nobody wait. Default: 10 s.
+    pub fn lease_term(mut self, term: Duration) -> Self {
+        self.lease = Lease::new(self.database.clone(), term);
+        self
+    }
+
+    /// Publishes until `stop`; then waits at most `drain` for what is in Kafka's hands, marks it,
+    /// and gives the lease back. Dropped instead, it leaves nothing half done: what Kafka has and is
+    /// not marked is published once more by the next relay.
+    pub async fn run(mut self, health: HealthPart, stop: CancellationToken, drain: Duration) {
+        let mut pause = RETRY.0;
+        while !stop.is_cancelled() {
+            let rest = match self.turn(&stop, drain).await {
+                Ok(Pass::Full) => Duration::ZERO,
+                Ok(Pass::Done) => {
+                    health.up();
+                    pause = RETRY.0;
+                    LOOK
+                }
+                Ok(Pass::NotOurs) => {
+                    health.up();
+                    self.lease.beat()
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if health.is_up() || pause == RETRY.1 {
+                        tracing::warn!("outbox: {error}; trying again");
+                    }
+                    health.down(error);
+                    let rest = pause;
+                    pause = (pause * 2).min(RETRY.1);
+                    rest
+                }
+            };
+            if rest.is_zero() {
+                continue;
+            }
+            let failed = !health.is_up();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(rest) => {}
+                // A new event does not make a failed one succeed.
+                () = self.outbox.next(), if !failed => {}
+            }
+        }
+        self.lease.release().await;
+    }
+
+    async fn turn(
+        &mut self,
+        stop: &CancellationToken,
+        drain: Duration,
+    ) -> Result<Pass, RelayError> {
+        if !self.lease.is_held() {
+            // Whoever holds it publishes these again.
+            self.unmarked.lock().clear();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Pass::NotOurs),
+                () = self.database.ready() => {}
+            }
+            if !self.lease.take().await? {
+                return Ok(Pass::NotOurs);
+            }
+        } else if self.lease.is_due() && !self.lease.renew().await? {
+            return Err(RelayError::LeaseLost);
+        }
+        // The last pass may have ended without a database.
+        self.mark().await?;
+        let waiting = self.waiting().await?;
+        let full = waiting.len() == PASS;
+        let result = self.publish(waiting, stop, drain).await;
+        self.mark().await?;
+        result?;
+        Ok(if full { Pass::Full } else { Pass::Done })
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, sqlx::Error> {
+        let query = sqlx::query(
+            "SELECT id, topic, record_key, headers, body FROM outbox \
+             WHERE published_at IS NULL ORDER BY id LIMIT $1",
+        )
+        .bind(PASS as i64)
+        .fetch_all(self.database.pool());
+        let rows = self.database.read(query).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Waiting {
+                    id: row.try_get(0)?,
+                    topic: row.try_get(1)?,
+                    key: row.try_get(2)?,
+                    headers: row.try_get(3)?,
+                    body: row.try_get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Sends all, each key's one after another; the first failure of each key ends its line.
+    async fn publish(
+        &mut self,
+        waiting: Vec<Waiting>,
+        stop: &CancellationToken,
+        drain: Duration,
+    ) -> Result<(), RelayError> {
+        // Nothing is begun any more once this is cancelled.
+        let halt = stop.child_token();
+        let mut lines: FuturesUnordered<_> = lines(waiting)
+            .into_iter()
+            .map(|line| line_of(line, &self.producer, &self.announce, &self.unmarked, &halt))
+            .collect();
+        let overdue = async {
+            stop.cancelled().await;
+            sleep(drain).await;
+        };
+        tokio::pin!(overdue);
+        let period = self.lease.beat();
+        let mut beat = tokio::time::interval_at(Instant::now() + period, period);
+        let mut failure = None;
+        loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    None => return failure.map_or(Ok(()), Err),
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => failure = failure.or(Some(error)),
+                },
+                _ = beat.tick() => {
+                    match self.lease.renew().await {
+                        Ok(true) => {}
+                        Ok(false) => failure = Some(RelayError::LeaseLost),
+                        Err(error) if !self.lease.is_held() => failure = Some(error.into()),
+                        Err(_) => {}
+                    }
+                    if !self.lease.is_held() {
+                        halt.cancel();
+                    }
+                }
+                () = &mut overdue => return failure.map_or(Ok(()), Err),
+            }
+        }
+    }
+
+    /// Marks what Kafka has acknowledged.
+    async fn mark(&mut self) -> Result<(), RelayError> {
+        let sent = self.unmarked.lock().clone();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        let database = self.database.clone();
+        let marked = database
+            .write(async {
+                let mut tx = database.begin_write().await?;
+                if !self.lease.renew_in(&mut tx).await? {
+                    return Ok(false);
+                }
+                let mut rest = &sent[..];
+                while !rest.is_empty() {
+                    let (chunk, tail) = rest.split_at(chunk_size(rest.len()));
+                    mark_in(&mut tx, chunk).await?;
+                    rest = tail;
+                }
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await?;
+        self.lease.renewed(marked, begin);
+        if !marked {
+            return Err(RelayError::LeaseLost);
+        }
+        self.unmarked.lock().clear();
+        self.published.inc_by(sent.len() as u64);
+        Ok(())
+    }
+}
+
+/// What a turn came to.
+enum Pass {
+    /// There may be more.
+    Full,
+    Done,
+    /// Another relay holds the lease.
+    NotOurs,
+}
+
+/// The events of each key, in their order.
+fn lines(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut lines: Vec<Vec<Waiting>> = Vec::new();
+    let mut line_of: HashMap<(String, String), usize> = HashMap::new();
+    for event in waiting {
+        let key = (event.topic.clone(), event.key.clone());
+        let line = *line_of.entry(key).or_insert(lines.len());
+        match lines.get_mut(line) {
+            Some(line) => line.push(event),
+            None => lines.push(vec![event]),
+        }
+    }
+    lines
+}
+
+async fn line_of(
+    line: Vec<Waiting>,
+    producer: &Producer,
+    announce: &impl Announce,
+    unmarked: &Mutex<Vec<Sent>>,
+    halt: &CancellationToken,
+) -> Result<(), RelayError> {
+    for event in line {
+        if halt.is_cancelled() {
+            return Ok(());
+        }
+        announce.sending(&event.topic, &event.body);
+        match send(producer, &event).await {
+            Ok(place) => {
+                announce.sent(&event.topic, &event.body);
+                unmarked.lock().push(Sent {
+                    id: event.id,
+                    partition: place.partition,
+                    offset: place.offset,
+                });
+            }
+            Err(error) => {
+                announce.failed(&error);
+                return Err(RelayError::Kafka {
+                    id: event.id,
+                    topic: event.topic,
+                    error,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send(producer: &Producer, event: &Waiting) -> Result<RecordMetadata, ProduceError> {
+    // Written by `append`.
+    let headers: Vec<(String, Option<String>)> =
+        serde_json::from_str(&event.headers).unwrap_or_default();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_deref().map(str::as_bytes)))
+        .collect();
+    producer
+        .send(&OutgoingRecord {
+            topic: &event.topic,
+            partition: None,
+            key: Some(event.key.as_bytes()),
+            value: Some(event.body.as_bytes()),
+            headers: &headers,
+            timestamp: None,
+        })
+        .await
+}
+
+async fn mark_in(connection: &mut sqlx::AnyConnection, sent: &[Sent]) -> Result<(), sqlx::Error> {
+    let mut values = String::new();
+    for index in 0..sent.len() {
+        use std::fmt::Write;
+        let comma = if index == 0 { "" } else { ", " };
+        let first = 2 + index * 3;
+        // PostgreSQL takes parameters of a VALUES list for text unless told.
+        let _ = write!(
+            values,
+            "{comma}(CAST(${first} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))",
+            first + 1,
+            first + 2
+        );
+    }
+    // Both databases call the columns of VALUES column1 and so on.
+    let mut query = sqlx::query(AssertSqlSafe(format!(
+        "UPDATE outbox SET published_at = $1, partition_no = place.column2, \
+         record_offset = place.column3 FROM (VALUES {values}) AS place \
+         WHERE outbox.id = place.column1 AND outbox.published_at IS NULL"
+    )))
+    .bind(Utc::now().timestamp_millis());
+    for sent in sent {
+        query = query
+            .bind(sent.id)
+            .bind(i64::from(sent.partition))
+            .bind(sent.offset);
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_a_line_and_keeps_its_order() {
+        let event = |id, topic: &str, key: &str| Waiting {
+            id,
+            topic: topic.into(),
+            key: key.into(),
+            headers: String::new(),
+            body: String::new(),
+        };
+        let lines = lines(vec![
+            event(1, "t", "a"),
+            event(2, "t", "b"),
+            event(3, "u", "a"),
+            event(4, "t", "a"),
+        ]);
+        let ids: Vec<Vec<i64>> = lines
+            .iter()
+            .map(|line| line.iter().map(|event| event.id).collect())
+            .collect();
+        assert_eq!(ids, [vec![1, 4], vec![2], vec![3]]);
+    }
+}

@@ -1,0 +1,344 @@
+//! The outbox: what a transaction left there reaches Kafka, in order, whatever happens to the relay.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kafka::{Client, ClientConfig, NewTopic, Producer, ReaderEvent};
+use service::CancellationToken;
+use service::config::{DatabaseConfig, Secret};
+use service::db::{Database, DatabaseKind, Migration};
+use service::health::Health;
+use service::metrics::Metrics;
+use service::outbox::{self, NewEvent, Outbox, Relay, Silent};
+use sqlx::Row;
+use testkit::database::OwnDatabase;
+use testkit::{Kafka, eventually, polled, unique};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Long enough for a busy machine not to lose it, short enough to wait for.
+const TERM: Duration = Duration::from_millis(600);
+
+static MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    name: "outbox",
+    sqlite: outbox::SQLITE,
+    postgres: outbox::POSTGRES,
+}];
+
+struct Scene {
+    database: Database,
+    outbox: Outbox,
+    client: Client,
+    topic: String,
+    _kafka: Kafka,
+    _own: OwnDatabase,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let kafka = Kafka::start().await;
+        let client = Client::new(ClientConfig::new(kafka.bootstrap()).unwrap());
+        let own = OwnDatabase::new().await;
+        let kind = match own.url.starts_with("sqlite:") {
+            true => DatabaseKind::Sqlite,
+            false => DatabaseKind::Postgres,
+        };
+        let config = DatabaseConfig {
+            kind,
+            url: Secret::new(&own.url),
+            pool_size: 4,
+        };
+        let database = Database::new(&config, &MIGRATIONS).unwrap();
+        database.migrate().await.unwrap();
+        let scene = Self {
+            topic: unique("events"),
+            outbox: Outbox::default(),
+            database,
+            client,
+            _kafka: kafka,
+            _own: own,
+        };
+        scene.make_topic(&scene.topic).await;
+        scene
+    }
+
+    async fn make_topic(&self, name: &str) {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: 3,
+            replication: 1,
+            configs: Vec::new(),
+        };
+        self.client.admin().create_topics(&[topic]).await.unwrap();
+    }
+
+    fn producer(&self) -> Producer {
+        self.client
+            .producer()
+            .delivery_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap()
+    }
+
+    fn relay(&self) -> Relay<Silent> {
+        self.relay_with(self.producer())
+    }
+
+    fn relay_with(&self, producer: Producer) -> Relay<Silent> {
+        let (outbox, database) = (self.outbox.clone(), self.database.clone());
+        Relay::new(outbox, database, producer, Silent, &Metrics::new()).lease_term(TERM)
+    }
+
+    /// Runs `relay` until everything is published, then ends it in order.
+    async fn publish_all(&self, relay: Relay<Silent>) {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(relay, stop.clone()));
+        self.all_published().await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    async fn all_published(&self) {
+        eventually(SOON, || async { (self.waiting().await == 0).then_some(()) }).await;
+    }
+
+    async fn waiting(&self) -> i64 {
+        let query = sqlx::query("SELECT COUNT(*) FROM outbox WHERE published_at IS NULL");
+        let row = query.fetch_one(self.database.pool()).await.unwrap();
+        row.try_get(0).unwrap()
+    }
+
+    /// Leaves an event in a transaction of its own.
+    async fn append(&self, topic: &str, key: &str, id: &str) {
+        let mut tx = self.database.begin_write().await.unwrap();
+        let body = format!("{{\"id\":\"{id}\"}}");
+        let headers = [(&b"ce_id"[..], Some(id.as_bytes())), (&b"none"[..], None)];
+        let event = NewEvent {
+            topic,
+            key,
+            headers: &headers,
+            body: body.as_bytes(),
+        };
+        self.outbox.append(&mut tx, &event).await.unwrap();
+        tx.commit().await.unwrap();
+        self.outbox.committed();
+    }
+
+    /// `count` events of each of `keys`, in turns.
+    async fn append_many(&self, keys: &[&str], count: usize) {
+        for number in 0..count {
+            for key in keys {
+                self.append(&self.topic, key, &format!("{key}-{number}"))
+                    .await;
+            }
+        }
+    }
+
+    /// The ids of each key in `topic`, in the order of the log, until `enough` says so.
+    async fn log(&self, topic: &str, enough: impl Fn(&Log) -> bool) -> Log {
+        let mut reader = self.client.reader().topics([topic]).build().unwrap();
+        let mut log = Log::default();
+        let reading = async {
+            while !enough(&log) {
+                if let ReaderEvent::Records(records) = reader.next_batch().await {
+                    for record in records {
+                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                        let id = text(record.headers.get("ce_id").unwrap());
+                        let key = text(record.key.as_deref().unwrap());
+                        assert!(text(record.value.as_deref().unwrap()).contains(&id));
+                        log.0.entry(key).or_default().push(id);
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(SOON, reading)
+            .await
+            .expect("records in time");
+        log
+    }
+}
+
+async fn run(relay: Relay<Silent>, stop: CancellationToken) {
+    let health = Health::new().optional("outbox");
+    relay.run(health, stop, Duration::from_secs(5)).await;
+}
+
+/// The ids of each key's events.
+#[derive(Debug, Default)]
+struct Log(HashMap<String, Vec<String>>);
+
+impl Log {
+    fn has(&self, keys: &[&str], count: usize) -> bool {
+        let firsts = |key: &&str| self.0.get(*key).map_or(0, |ids| first_seen(ids).len());
+        keys.iter().all(|key| firsts(key) == count)
+    }
+
+    fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Repeats aside, each key's events are in order.
+    fn assert_in_order(&self) {
+        for (key, ids) in &self.0 {
+            let seen = first_seen(ids);
+            let expected: Vec<String> = (0..seen.len()).map(|n| format!("{key}-{n}")).collect();
+            assert_eq!(seen, expected, "{ids:?}");
+        }
+    }
+}
+
+fn first_seen(ids: &[String]) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    for id in ids {
+        if !seen.contains(id) {
+            seen.push(id.clone());
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn what_was_left_is_published_once_in_order_and_its_place_is_kept() {
+    let scene = Scene::new().await;
+    let keys = ["a", "b", "c"];
+    scene.append_many(&keys, 20).await;
+    scene.publish_all(scene.relay()).await;
+    let log = scene.log(&scene.topic, |log| log.has(&keys, 20)).await;
+    log.assert_in_order();
+    assert_eq!(log.count(), 60, "nothing twice");
+
+    let found = outbox::find(&scene.database, &scene.topic, "b")
+        .await
+        .unwrap();
+    let place = found.unwrap().place.expect("published");
+    assert_eq!(place.partition, kafka::partition_for_key(b"b", 3));
+    assert!(place.offset.is_some() && place.published_at > 0);
+    let none = outbox::find(&scene.database, &scene.topic, "nobody")
+        .await
+        .unwrap();
+    assert_eq!(none, None);
+}
+
+#[tokio::test]
+async fn an_event_is_published_as_soon_as_its_transaction_has_committed() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(scene.relay(), stop.clone()));
+    for number in 0..3 {
+        scene
+            .append(&scene.topic, "a", &format!("a-{number}"))
+            .await;
+        scene.all_published().await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    // What was rolled back never was.
+    let mut tx = scene.database.begin_write().await.unwrap();
+    let event = NewEvent {
+        topic: &scene.topic,
+        key: "a",
+        headers: &[],
+        body: b"{}",
+    };
+    scene.outbox.append(&mut tx, &event).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(scene.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn a_relay_killed_at_any_point_loses_nothing_and_keeps_the_order() {
+    let scene = Scene::new().await;
+    let keys = ["a", "b"];
+    let rounds = 24;
+    for round in 0..rounds {
+        for key in keys {
+            scene
+                .append(&scene.topic, key, &format!("{key}-{round}"))
+                .await;
+        }
+        // Nobody waits for the lease of the one before: it gives no sign of life any more.
+        sqlx::query("UPDATE outbox_lease SET holder = ''")
+            .execute(scene.database.pool())
+            .await
+            .unwrap();
+        let stop = CancellationToken::new();
+        let killed = polled(1 + round, run(scene.relay(), stop)).await;
+        assert!(killed.is_none(), "it ended by itself");
+    }
+    scene.publish_all(scene.relay()).await;
+    let log = scene.log(&scene.topic, |log| log.has(&keys, rounds)).await;
+    log.assert_in_order();
+}
+
+#[tokio::test]
+async fn one_relay_publishes_at_a_time_and_the_next_takes_over_from_a_killed_one() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let first = tokio::spawn(run(scene.relay(), stop.clone()));
+    scene.append(&scene.topic, "a", "a-0").await;
+    scene.all_published().await;
+    // It waits so long that a busy machine does not make it take over from one that lives.
+    let patient = scene.relay().lease_term(10 * TERM);
+    let second = tokio::spawn(run(patient, stop.clone()));
+    scene.append_many(&["b"], 30).await;
+    scene.all_published().await;
+    first.abort();
+    assert!(first.await.is_err(), "killed");
+    scene.append(&scene.topic, "c", "c-0").await;
+    scene.all_published().await;
+    stop.cancel();
+    second.await.unwrap();
+    let all = |log: &Log| log.has(&["a", "c"], 1) && log.has(&["b"], 30);
+    let log = scene.log(&scene.topic, all).await;
+    assert_eq!(
+        log.count(),
+        32,
+        "two at work would have repeated some: {log:?}"
+    );
+    log.assert_in_order();
+}
+
+#[tokio::test]
+async fn a_relay_that_lost_its_lease_marks_nothing() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(scene.relay(), stop.clone()));
+    scene.append(&scene.topic, "a", "a-0").await;
+    scene.all_published().await;
+    // Somebody else has taken over, as far as the row says.
+    sqlx::query("UPDATE outbox_lease SET holder = 'other', turn = turn + 1")
+        .execute(scene.database.pool())
+        .await
+        .unwrap();
+    scene.append(&scene.topic, "a", "a-1").await;
+    scene.append(&scene.topic, "a", "a-2").await;
+    // The other one never gives a sign of life, so this one takes it again and repeats what it
+    // could not mark.
+    scene.all_published().await;
+    stop.cancel();
+    running.await.unwrap();
+    let log = scene.log(&scene.topic, |log| log.has(&["a"], 3)).await;
+    log.assert_in_order();
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_holds_back_its_own_key_alone() {
+    let scene = Scene::new().await;
+    let missing = unique("later");
+    scene.append(&missing, "a", "a-0").await;
+    scene.append(&missing, "a", "a-1").await;
+    scene.append_many(&["b"], 5).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(scene.relay(), stop.clone()));
+    eventually(SOON, || async {
+        (scene.waiting().await == 2).then_some(())
+    })
+    .await;
+    scene.make_topic(&missing).await;
+    scene.all_published().await;
+    stop.cancel();
+    running.await.unwrap();
+    let log = scene.log(&missing, |log| log.has(&["a"], 2)).await;
+    log.assert_in_order();
+}
