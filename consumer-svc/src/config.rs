@@ -1,7 +1,8 @@
+use std::time::Duration;
+
 use proto::{EventType, Topic, TypeIds, groups, topics};
 use service::config::{
-    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options_without_database,
-    group,
+    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
 };
 
 use crate::NAME;
@@ -15,6 +16,14 @@ pub struct Config {
     pub orders_topic: TopicName,
     pub order_status_topic: TopicName,
     pub notifications_topic: TopicName,
+    pub users_topic: TopicName,
+    pub carts_topic: TopicName,
+    /// Whether this instance keeps carts.
+    pub carts: bool,
+    /// The group that creates carts.
+    pub cart_group: String,
+    /// How long published events are kept.
+    pub outbox_retention: Duration,
     pub type_ids: TypeIds,
     pub rules: Rules,
     /// Recent orders that are remembered.
@@ -26,16 +35,50 @@ pub struct Config {
 }
 
 /// The topics whose names can be set, with what they are for.
-const TOPICS: [(Topic, &str); 4] = [
+const TOPICS: [(Topic, &str); 6] = [
     (topics::ORDER_TOPIC, "Orders in camelCase."),
     (topics::ORDERS, "Orders in snake_case."),
     (topics::ORDER_STATUS_TOPIC, "Every step of an order."),
     (topics::NOTIFICATIONS, "The final result of an order."),
+    (topics::USERS_EVENTS, "What happens to users."),
+    (topics::CARTS_EVENTS, "What happens to carts."),
+];
+
+/// The events that this service sends, with the meaning of their `__TypeId__`.
+const TYPE_IDS: [(EventType, &str); 6] = [
+    (
+        EventType::OrderStatusChanged,
+        "Class that Spring readers map OrderStatusChanged to (__TypeId__).",
+    ),
+    (
+        EventType::OrderResult,
+        "Class that Spring readers map OrderResult to (__TypeId__).",
+    ),
+    (
+        EventType::CartCreated,
+        "Class that Spring readers map CartCreated to (__TypeId__).",
+    ),
+    (
+        EventType::CartItemAdded,
+        "Class that Spring readers map CartItemAdded to (__TypeId__).",
+    ),
+    (
+        EventType::CartItemChanged,
+        "Class that Spring readers map CartItemChanged to (__TypeId__).",
+    ),
+    (
+        EventType::CartItemRemoved,
+        "Class that Spring readers map CartItemRemoved to (__TypeId__).",
+    ),
 ];
 
 /// The command line: options and subcommands.
 pub fn program() -> Program {
-    let mut options = common_options_without_database("127.0.0.1:5003", groups::ORDER_PROCESSING);
+    let mut options = common_options(
+        "127.0.0.1:5003",
+        groups::ORDER_PROCESSING,
+        "sqlite:data/consumer-svc.db",
+    );
     options.extend([
         Opt::new(
             "ORDER_MAX_QUANTITY",
@@ -62,34 +105,42 @@ pub fn program() -> Program {
             "Most log lines a second for single orders; what is beyond is summed up in one.",
         ),
         Opt::new(
+            "CARTS",
+            "true",
+            group::SERVICE,
+            "Keep the users' carts; needs the database. false: process orders only, without one.",
+        ),
+        Opt::new(
+            "OUTBOX_RETENTION",
+            "7d",
+            group::SERVICE,
+            "How long events are kept in the database after they are published.",
+        ),
+        Opt::new(
+            "CART_GROUP_ID",
+            groups::CART_SERVICE,
+            group::KAFKA,
+            "The consumer group that creates carts.",
+        ),
+        Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
             "4096",
             group::KAFKA,
             "Most orders in processing at a time.",
         ),
-        type_id(EventType::OrderStatusChanged),
-        type_id(EventType::OrderResult),
     ]);
+    options.extend(
+        TYPE_IDS.map(|(event, what)| Opt::unset(event.type_id_variable(), group::KAFKA, what)),
+    );
     options.extend(
         TOPICS.map(|(topic, what)| Opt::new(topic.variable, topic.name, group::TOPICS, what)),
     );
     Program {
         name: NAME,
-        about: "Processes the shop's orders: CREATED, then CONFIRMED or REJECTED.",
+        about: "Processes the shop's orders, CREATED, then CONFIRMED or REJECTED, and keeps carts.",
         options,
         commands: commands(),
     }
-}
-
-fn type_id(event: EventType) -> Opt {
-    let meaning = match event {
-        EventType::OrderPlaced => "Class that Spring readers map OrderPlaced to (__TypeId__).",
-        EventType::OrderStatusChanged => {
-            "Class that Spring readers map OrderStatusChanged to (__TypeId__)."
-        }
-        EventType::OrderResult => "Class that Spring readers map OrderResult to (__TypeId__).",
-    };
-    Opt::unset(event.type_id_variable(), group::KAFKA, meaning)
 }
 
 fn commands() -> Vec<Command> {
@@ -151,10 +202,17 @@ impl Config {
             orders_topic: values.get(topics::ORDERS.variable),
             order_status_topic: values.get(topics::ORDER_STATUS_TOPIC.variable),
             notifications_topic: values.get(topics::NOTIFICATIONS.variable),
-            type_ids: TypeIds::from_variables(|variable| match variable {
-                // Of events that this service does not send.
-                other if other == EventType::OrderPlaced.type_id_variable() => None,
-                variable => values.find(variable),
+            users_topic: values.get(topics::USERS_EVENTS.variable),
+            carts_topic: values.get(topics::CARTS_EVENTS.variable),
+            carts: values.get("CARTS"),
+            cart_group: values.get("CART_GROUP_ID"),
+            outbox_retention: values.checked(
+                "OUTBOX_RETENTION",
+                "must be longer than 0",
+                |retention: &Duration| !retention.is_zero(),
+            ),
+            type_ids: TypeIds::from_variables(&TYPE_IDS.map(|(event, _)| event), |variable| {
+                values.find(variable)
             }),
             rules: Rules::new(max_quantity, unavailable.unwrap_or_default()),
             order_memory: values.get("ORDER_MEMORY"),
@@ -162,16 +220,21 @@ impl Config {
             max_in_flight: values.checked("KAFKA_MAX_IN_FLIGHT", "must be at least 1", |n| *n > 0),
         };
         config.check_topics(values);
+        if config.cart_group == config.common.kafka.group_id {
+            values.mistake("CART_GROUP_ID", "must differ from KAFKA_GROUP_ID");
+        }
         config
     }
 
-    /// The four topics, in the order of [`TOPICS`].
-    fn topic_names(&self) -> [&str; 4] {
+    /// The topics, in the order of [`TOPICS`].
+    fn topic_names(&self) -> [&str; 6] {
         [
             &self.order_topic,
             &self.orders_topic,
             &self.order_status_topic,
             &self.notifications_topic,
+            &self.users_topic,
+            &self.carts_topic,
         ]
     }
 

@@ -1,15 +1,18 @@
 //! What fuzzing feeds: what a client sends over one connection, through hyper and the router into
-//! the service's routes. Time is the runtime's, which does not wait. A panic is a finding. `fuzz/`
+//! the service's routes. Kafka and the database are away; time is the runtime's, which does not wait. A panic is a finding. `fuzz/`
 //! runs it; `cargo test` runs its corpus, and mutations of it.
 
 use std::path::Path;
 
 use service::config::Parsed;
+use service::db::Database;
 use service::health::Health;
 use service::http::{HttpMetrics, Server};
 use service::metrics::Metrics;
+use service::outbox::Outbox;
 use tokio::runtime::Runtime;
 
+use crate::carts::{CartEvents, Carts, MIGRATIONS};
 use crate::{Config, run};
 
 thread_local! {
@@ -22,8 +25,11 @@ fn scene() -> (Runtime, Server) {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let variables = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let variables = [
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let parsed = crate::program().parse([], variables.into_iter(), Path::new("/nonexistent"));
     let Parsed::Invocation(invocation) = parsed else {
         panic!("nothing to print");
@@ -32,11 +38,22 @@ fn scene() -> (Runtime, Server) {
     let (health, metrics) = (Health::new(), Metrics::new());
     health.vital("order processing").down("no broker");
     health.optional("kafka").down("no broker");
-    let server = Server::new(
-        run::routes(&health, &metrics),
-        &config.common.http,
-        &HttpMetrics::new(&metrics),
-    );
+    let server = runtime.block_on(async {
+        let database = Database::new(&config.common.database, &MIGRATIONS).expect("a good URL");
+        let carts = Carts {
+            database,
+            events: CartEvents {
+                outbox: Outbox::default(),
+                topic: config.carts_topic.to_string(),
+                type_ids: config.type_ids.clone(),
+            },
+        };
+        Server::new(
+            run::routes(&health, &metrics, Some(&carts)),
+            &config.common.http,
+            &HttpMetrics::new(&metrics),
+        )
+    });
     (runtime, server)
 }
 

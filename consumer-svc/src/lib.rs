@@ -1,13 +1,16 @@
-//! Processes the shop's orders: CREATED, then CONFIRMED or REJECTED, and a notification.
+//! Processes the shop's orders: CREATED, then CONFIRMED or REJECTED, and a notification; and keeps
+//! the users' carts.
 //!
 //! Where to look first: [`run`] is the service as a story; `processing` handles one order. Around it:
 //!
 //! - `rules`: which orders are confirmed; `events`: what is sent about an order
 //! - `memory`: recent orders, so that a repeat costs nothing and a conflict is noticed
+//! - `carts`: a cart for every user, its items over HTTP, its events by way of the outbox
 //! - [`dlt`]: dead letters for an operator
 //!
-//! No database: whatever is known of an order lies in Kafka.
+//! Orders need no database: whatever is known of one lies in Kafka. Carts have one of their own.
 
+mod carts;
 mod config;
 pub mod dlt;
 mod events;

@@ -7,12 +7,11 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka::{Client, ConsumerRecord, Handler, Lane, Outcome, ProduceError, Producer};
 use proto::dead_letter::is_for_another_group;
 use proto::headers::TRACEPARENT;
-use proto::{DecodeError, Order, Spelling, Traceparent, order_id};
+use proto::{DecodeError, Order, Spelling, Traceparent, now_millis, order_id};
 
 use crate::events::{Drafts, EventTopics, OrderEvents, acknowledged};
 use crate::memory::{Meeting, OrderMemory};
@@ -140,13 +139,6 @@ fn failed(error: &ProduceError) -> Outcome {
         error if error.blames_record() => Outcome::Retry(reason),
         _ => Outcome::Unavailable(reason),
     }
-}
-
-fn now_millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use kafka::{Client, DeadLetters, Producer};
+use service::db::{Database, GroupWriter, GroupWriterConfig};
 use service::duties::{Duties, RunError};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
@@ -10,7 +11,9 @@ use service::kafka_glue::{
     watch_consumer, watch_kafka,
 };
 use service::metrics::Metrics;
+use service::outbox::{self, Outbox, Relay, Silent};
 
+use crate::carts::{self, CartEvents, CartHandler, CartMetrics, Carts, CreateCarts, Stages};
 use crate::events::EventTopics;
 use crate::memory::OrderMemory;
 use crate::order_log::OrderLog;
@@ -55,6 +58,7 @@ pub async fn run(
         ),
     );
 
+    let durations = ProcessDurations::new(&metrics);
     let log = Arc::new(OrderLog::new(config.order_log_limit));
     let consumer = common
         .kafka
@@ -65,10 +69,11 @@ pub async fn run(
         .dead_letters(DeadLetters::new(producer.clone()))
         .build(processing(
             &config,
-            client,
+            client.clone(),
             producer.clone(),
             log.clone(),
             &metrics,
+            &durations,
         ))
         .map_err(start)?;
     stats.add_consumer(consumer.stats());
@@ -92,18 +97,32 @@ pub async fn run(
         log.run(ending.cancelled()).await;
     });
 
+    let mut carts = None;
+    if config.carts {
+        let parts = Parts {
+            config: &config,
+            client: &client,
+            producer: &producer,
+            health: &health,
+            metrics: &metrics,
+            durations: &durations,
+            stats: &stats,
+        };
+        carts = Some(parts.start_carts(&mut duties)?);
+    }
+
+    let routes = routes(&health, &metrics, carts.as_ref());
     tracing::info!("listening at {}", listeners.names());
-    let server = Server::new(
-        routes(&health, &metrics),
-        &common.http,
-        &HttpMetrics::new(&metrics),
-    );
+    let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
     duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));
 
     let timeout = common.shutdown.timeout;
     let last = async {
         if let Err(error) = producer.close(timeout).await {
             tracing::warn!("{error}");
+        }
+        if let Some(carts) = carts {
+            carts.database.close().await;
         }
     };
     let result = duties.run(shutdown, last).await;
@@ -113,9 +132,115 @@ pub async fn run(
     result
 }
 
-/// Nothing but what every service has.
-pub(crate) fn routes(health: &Health, metrics: &Metrics) -> Router {
-    service_routes(health, metrics, OPENAPI)
+/// What every service has, and the carts.
+pub(crate) fn routes(health: &Health, metrics: &Metrics, carts: Option<&Carts>) -> Router {
+    service_routes(health, metrics, OPENAPI).merge(match carts {
+        Some(carts) => carts::routes(carts),
+        None => carts::routes_without_carts(),
+    })
+}
+
+/// What the keeping of carts is started with.
+struct Parts<'a> {
+    config: &'a Config,
+    client: &'a Client,
+    /// Sends dead letters and the outbox's events.
+    producer: &'a Producer,
+    health: &'a Health,
+    metrics: &'a Metrics,
+    durations: &'a ProcessDurations,
+    stats: &'a KafkaStats,
+}
+
+impl Parts<'_> {
+    /// The group that creates carts, and the relay of what happens to them.
+    fn start_carts(&self, duties: &mut Duties) -> Result<Carts, RunError> {
+        let stop = duties.stop();
+        let common = &self.config.common;
+        let database = Database::new(&common.database, &carts::MIGRATIONS).map_err(start)?;
+        duties.spawn_quiet(
+            "database watch",
+            database.clone().watch_over(
+                self.health.optional("database"),
+                stop.clone(),
+                common.shutdown.writes(),
+            ),
+        );
+        duties.spawn_quiet(
+            "outbox retention",
+            outbox::RETENTION.run(database.clone(), self.config.outbox_retention, stop.clone()),
+        );
+        let outbox = Outbox::default();
+        let relay = Relay::new(
+            outbox.clone(),
+            database.clone(),
+            self.producer.clone(),
+            Silent,
+            self.metrics,
+        );
+        duties.spawn_quiet(
+            "outbox relay",
+            relay.run(
+                self.health.optional("outbox"),
+                stop.clone(),
+                common.shutdown.drain(),
+            ),
+        );
+        let events = CartEvents {
+            outbox,
+            topic: self.config.carts_topic.to_string(),
+            type_ids: self.config.type_ids.clone(),
+        };
+        self.start_cart_group(duties, &database, &events)?;
+        Ok(Carts { database, events })
+    }
+
+    fn start_cart_group(
+        &self,
+        duties: &mut Duties,
+        database: &Database,
+        events: &CartEvents,
+    ) -> Result<(), RunError> {
+        let stop = duties.stop();
+        let common = &self.config.common;
+        let (group, topic) = (&self.config.cart_group, self.config.users_topic.as_str());
+        let write = CreateCarts {
+            events: events.clone(),
+        };
+        let handler = CartHandler {
+            group: group.clone(),
+            writer: GroupWriter::spawn(database.clone(), write, GroupWriterConfig::default()),
+            database: database.clone(),
+            metrics: CartMetrics::new(self.metrics),
+        };
+        let consumer = common
+            .kafka
+            .consumer(self.client, group)
+            .topics([topic])
+            .shutdown_drain(common.shutdown.drain())
+            .dead_letters(DeadLetters::new(self.producer.clone()))
+            .build(self.durations.timed(handler, group, [topic]))
+            .map_err(start)?;
+        self.stats.add_consumer(consumer.stats());
+        duties.spawn_quiet("carts' start", Stages.start(consumer.stats(), stop.clone()));
+        duties.spawn_quiet(
+            "carts watch",
+            watch_consumer(
+                consumer.stats(),
+                ConsumerHealth {
+                    // Orders are processed without carts.
+                    consumes: self.health.optional("carts"),
+                    unhindered: self.health.optional("carts, in part"),
+                },
+                stop.clone(),
+            ),
+        );
+        duties.spawn(
+            "carts",
+            async move { consume(consumer, stop.cancelled()).await },
+        );
+        Ok(())
+    }
 }
 
 fn processing(
@@ -124,6 +249,7 @@ fn processing(
     producer: Producer,
     log: Arc<OrderLog>,
     metrics: &Metrics,
+    durations: &ProcessDurations,
 ) -> Timed<OrderProcessing> {
     let group = &config.common.kafka.group_id;
     let processing = OrderProcessing {
@@ -142,17 +268,24 @@ fn processing(
         metrics: OrderMetrics::new(metrics),
     };
     let topics = [config.order_topic.as_str(), config.orders_topic.as_str()];
-    ProcessDurations::new(metrics).timed(processing, group, topics)
+    durations.timed(processing, group, topics)
 }
 
-/// All topics that orders pass through, and the dead letters of those that are consumed.
+/// All topics that orders and carts pass through, and the dead letters of those that are consumed.
 fn topic_plan(config: &Config) -> TopicPlan {
-    use proto::topics::{NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC, ORDERS};
-    TopicPlan::new()
+    use proto::topics::{
+        CARTS_EVENTS, NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC, ORDERS, USERS_EVENTS,
+    };
+    let plan = TopicPlan::new()
         .consumed(&config.order_topic, ORDER_TOPIC.partitions)
         .consumed(&config.orders_topic, ORDERS.partitions)
         .topic(&config.order_status_topic, ORDER_STATUS_TOPIC.partitions)
-        .topic(&config.notifications_topic, NOTIFICATIONS.partitions)
+        .topic(&config.notifications_topic, NOTIFICATIONS.partitions);
+    if !config.carts {
+        return plan;
+    }
+    plan.consumed(&config.users_topic, USERS_EVENTS.partitions)
+        .topic(&config.carts_topic, CARTS_EVENTS.partitions)
 }
 
 fn start(error: impl std::fmt::Display) -> RunError {

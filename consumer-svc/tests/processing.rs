@@ -13,7 +13,7 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_created_then_confirmed_and_notified() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop
         .start(&["--kafka-type-id-order-result", "com.shop.OrderResult"])
         .await;
@@ -61,7 +61,7 @@ async fn an_order_is_created_then_confirmed_and_notified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_fulfilled_is_rejected_with_its_reason() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop
         .start(&[
             "--order-unavailable-items",
@@ -103,7 +103,7 @@ async fn what_cannot_be_fulfilled_is_rejected_with_its_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_is_ignored_and_other_content_is_a_conflict() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     shop.order("7", "Laptop", 1).await;
     service
@@ -145,7 +145,7 @@ async fn a_repeat_is_ignored_and_other_content_is_a_conflict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_record_again_makes_the_same_events_again() {
     let kafka = Kafka::start().await;
-    let mut shop = Shop::new(&kafka);
+    let mut shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     shop.order("7", "Laptop", 1).await;
     service
@@ -178,7 +178,7 @@ async fn the_same_record_again_makes_the_same_events_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_order_becomes_a_dead_letter_and_the_next_is_processed() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     let poison: [(&[u8], &str); 5] = [
         (b"{not json", "the value is not JSON: "),
@@ -217,7 +217,7 @@ async fn what_is_no_order_becomes_a_dead_letter_and_the_next_is_processed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_for_another_group_is_passed_over() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     let value = |id: &str| format!(r#"{{"orderId":"{id}","product":"x","quantity":1}}"#);
     for (id, group) in [("theirs", "order-view"), ("ours", &*shop.group)] {
@@ -247,7 +247,7 @@ async fn a_replay_for_another_group_is_passed_over() {
 async fn a_small_send_buffer_slows_orders_down_but_keeps_their_steps_in_order() {
     const ORDERS: usize = 2_000;
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     // Room for the events of some twenty orders, for thousands at a time.
     let service = shop.start(&["--kafka-buffer-memory", "16KiB"]).await;
     let ids: Vec<String> = (0..ORDERS).map(|n| format!("order-{n}")).collect();
@@ -272,7 +272,7 @@ async fn a_small_send_buffer_slows_orders_down_but_keeps_their_steps_in_order() 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_wait_while_kafka_is_away() {
     let mut kafka = Kafka::own_broker().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     shop.order("before", "Laptop", 1).await;
     service
@@ -296,7 +296,7 @@ async fn orders_wait_while_kafka_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_done_only_when_its_events_are_acknowledged() {
     let kafka = Kafka::own_broker().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     for topic in [&shop.statuses, &shop.notifications] {
         let refused = kafka
@@ -326,7 +326,7 @@ async fn an_order_is_done_only_when_its_events_are_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_says_how_it_fares() {
     let kafka = Kafka::start().await;
-    let shop = Shop::new(&kafka);
+    let shop = Shop::new(&kafka).await;
     let service = shop.start(&[]).await;
     shop.order("7", "Laptop", 1).await;
     service

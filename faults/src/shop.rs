@@ -181,12 +181,14 @@ impl Shop {
             Service::Producer => {
                 flags.extend(orders);
                 flags.push(("kafka-group-id", names.view.clone()));
+                flags.push(("users", "false".to_owned()));
                 flags.push(("database-url", self.database.producer.clone()));
             }
             Service::Consumer => {
                 flags.extend(orders);
                 flags.push(told);
                 flags.push(("kafka-group-id", names.processing.clone()));
+                flags.push(("carts", "false".to_owned()));
             }
             Service::Notifier => {
                 flags.push(told);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use proto::now_millis;
 use serde_json::{Map, Value};
 use service::CancellationToken;
 use service::db::Database;
@@ -18,7 +19,7 @@ use service::logging::{EcsRecord, LogFormat};
 use tokio::sync::mpsc;
 
 use crate::NAME;
-use crate::store::{self, StoredNotification, now_millis};
+use crate::store::{self, StoredNotification};
 
 /// Most notifications of one write and one transaction.
 const BATCH: usize = 512;

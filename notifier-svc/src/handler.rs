@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
-use proto::{DecodeError, Notification, order_id};
+use proto::{DecodeError, Notification, now_millis, order_id};
 use service::db::{Database, GroupWriter, WriteError, storable, storable_key};
 
 use crate::console::Console;
 use crate::notification_metrics::NotificationMetrics;
-use crate::store::{NewNotification, NotificationWrite, Written, now_millis};
+use crate::store::{NewNotification, NotificationWrite, Written};
 
 /// Stores each order's first result; a record is done when its transaction has committed.
 pub struct NotificationHandler {

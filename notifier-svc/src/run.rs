@@ -16,7 +16,7 @@ use crate::console::console;
 use crate::handler::NotificationHandler;
 use crate::notification_metrics::NotificationMetrics;
 use crate::routes::NotificationRoutes;
-use crate::store::{self, MIGRATIONS, NotificationWrite};
+use crate::store::{MIGRATIONS, NotificationWrite, RETENTION};
 use crate::stream::{self, NotificationSource};
 use crate::{Config, NAME};
 
@@ -66,7 +66,7 @@ pub async fn run(
     );
     duties.spawn_quiet(
         "retention",
-        store::keep_clean(database.clone(), config.retention, stop.clone()),
+        RETENTION.run(database.clone(), config.retention, stop.clone()),
     );
     let (console, printer) = console(
         database.clone(),

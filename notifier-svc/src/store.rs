@@ -1,19 +1,15 @@
 //! Notifications in the database: each order's first result, kept once.
 //!
 //! Rows are written by [`NotificationWrite`] in group commits, read for the API and for printing, and
-//! dropped after their retention. One SQL text serves SQLite and PostgreSQL.
+//! dropped after their [retention](RETENTION). One SQL text serves SQLite and PostgreSQL.
 
 mod query;
-mod retention;
 mod write;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use proto::FinalStatus;
-use service::db::Migration;
+use service::db::{Migration, Retention};
 
 pub use query::{Filter, list, mark_printed, unprinted};
-pub use retention::{delete_older_than, keep_clean};
 pub use write::{NewNotification, NotificationWrite, Written};
 
 /// A stored notification.
@@ -56,37 +52,10 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
     postgres: CREATE,
 }];
 
-/// Milliseconds since 1970.
-pub(crate) fn now_millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// `($1, $2), ($3, $4)` for two rows of two columns.
-fn placeholders(rows: usize, columns: usize) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let comma = if column == 0 { "" } else { ", " };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma}${}", row * columns + column + 1);
-        }
-        text.push(')');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn placeholders_are_numbered_through() {
-        assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
-        assert_eq!(placeholders(1, 1), "($1)");
-    }
-}
+/// What has been printed goes when it is old.
+pub const RETENTION: Retention = Retention {
+    what: "notifications",
+    variable: "NOTIFICATION_RETENTION",
+    delete: "DELETE FROM notifications WHERE order_id IN (SELECT order_id FROM notifications \
+             WHERE received_at < $1 AND printed = 1 LIMIT $2)",
+};

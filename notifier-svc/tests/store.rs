@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use notifier_svc::console::console;
 use notifier_svc::store::{
-    Filter, MIGRATIONS, NotificationWrite, StoredNotification, Written, delete_older_than, list,
+    Filter, MIGRATIONS, NotificationWrite, RETENTION, StoredNotification, Written, list,
     mark_printed, unprinted,
 };
 use parking_lot::Mutex;
@@ -154,14 +154,14 @@ async fn retention_takes_the_old_ones_that_were_printed() {
     let batch = (1..=5).map(|n| notification(&n.to_string(), Confirmed, n));
     write(&own.database, batch.collect()).await;
     mark_printed(&own.database, &["1", "2", "4"]).await.unwrap();
-    assert_eq!(delete_older_than(&own.database, 4).await.unwrap(), 2);
+    assert_eq!(RETENTION.delete_before(&own.database, 4).await.unwrap(), 2);
     let left: Vec<_> = all(&own.database)
         .await
         .into_iter()
         .map(|row| row.order_id)
         .collect();
     assert_eq!(left, ["5", "4", "3"]);
-    assert_eq!(delete_older_than(&own.database, 4).await.unwrap(), 0);
+    assert_eq!(RETENTION.delete_before(&own.database, 4).await.unwrap(), 0);
 }
 
 /// What standard output has been sent; with `full`, it takes nothing.

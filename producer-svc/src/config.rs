@@ -17,6 +17,13 @@ pub struct Config {
     /// Whether this instance keeps the order view and its event streams.
     pub order_view: bool,
     pub order_view_retention: Duration,
+    /// Whether this instance registers users and publishes their events.
+    pub users: bool,
+    pub users_topic: TopicName,
+    /// Passwords that are hashed at a time; 0: half of the cores.
+    pub password_hashes: usize,
+    /// How long published events are kept.
+    pub outbox_retention: Duration,
     pub type_ids: TypeIds,
 }
 
@@ -32,13 +39,36 @@ pub fn program() -> Program {
             "ORDER_VIEW",
             "true",
             group::SERVICE,
-            "Keep the order view and stream events. false: take orders only, without a database.",
+            "Keep the order view and stream events; needs the database.",
         ),
         Opt::new(
             "ORDER_VIEW_RETENTION",
             "30d",
             group::SERVICE,
             "How long the order view keeps what happened to an order.",
+        ),
+        Opt::new(
+            "USERS",
+            "true",
+            group::SERVICE,
+            "Register users and publish their events; needs the database.",
+        ),
+        Opt::new(
+            "PASSWORD_HASHES",
+            "0",
+            group::SERVICE,
+            "Passwords hashed at a time, 19 MiB each; 0: half of the cores.",
+        ),
+        Opt::new(
+            "OUTBOX_RETENTION",
+            "7d",
+            group::SERVICE,
+            "How long events are kept in the database after they are published.",
+        ),
+        Opt::unset(
+            EventType::UserCreated.type_id_variable(),
+            group::SERVICE,
+            "Class that Spring readers map UserCreated events to, sent as __TypeId__.",
         ),
         Opt::unset(
             EventType::OrderPlaced.type_id_variable(),
@@ -62,6 +92,12 @@ pub fn program() -> Program {
             topics::ORDER_STATUS_TOPIC.name,
             group::TOPICS,
             "Every step of an order.",
+        ),
+        Opt::new(
+            topics::USERS_EVENTS.variable,
+            topics::USERS_EVENTS.name,
+            group::TOPICS,
+            "What happens to users.",
         ),
     ]);
     Program {
@@ -98,18 +134,30 @@ impl Config {
                 "must be longer than 0",
                 |retention: &Duration| !retention.is_zero(),
             ),
-            type_ids: TypeIds::from_variables(|variable| {
-                (variable == EventType::OrderPlaced.type_id_variable())
-                    .then(|| values.find(variable))?
-            }),
+            users: values.get("USERS"),
+            users_topic: values.get(topics::USERS_EVENTS.variable),
+            password_hashes: values
+                .checked("PASSWORD_HASHES", "must be at most 1024", |n| *n <= 1024),
+            outbox_retention: values.checked(
+                "OUTBOX_RETENTION",
+                "must be longer than 0",
+                |retention: &Duration| !retention.is_zero(),
+            ),
+            type_ids: TypeIds::from_variables(
+                &[EventType::OrderPlaced, EventType::UserCreated],
+                |variable| values.find(variable),
+            ),
         };
-        if config.order_topic == config.orders_topic
-            || config.order_status_topic == config.order_topic
-            || config.order_status_topic == config.orders_topic
-        {
+        let names = [
+            &config.order_topic,
+            &config.orders_topic,
+            &config.order_status_topic,
+            &config.users_topic,
+        ];
+        if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
             values.mistake(
                 "ORDER_TOPIC",
-                "ORDERS_TOPIC and ORDER_STATUS_TOPIC must differ",
+                "ORDERS_TOPIC, ORDER_STATUS_TOPIC and USERS_EVENTS_TOPIC must differ",
             );
         }
         config

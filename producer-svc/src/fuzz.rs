@@ -14,8 +14,9 @@ use service::http::{HttpMetrics, Server, service_routes};
 use service::metrics::Metrics;
 use tokio::runtime::Runtime;
 
+use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
-use crate::view::{self, MIGRATIONS, ViewStore};
+use crate::view::{self, ViewStore};
 use crate::{Config, NAME, intake};
 
 thread_local! {

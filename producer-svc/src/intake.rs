@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use kafka::{OutgoingRecord, ProduceError, Producer};
 use proto::{
-    DecodeError, EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, Traceparent,
-    order_id,
+    EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, Traceparent, order_id,
 };
-use service::http::{
-    FieldProblem, Language, Problem, Request, Response, Router, StatusCode, header, preferred,
-};
+use service::http::{Language, Problem, Request, Response, Router, StatusCode, header, preferred};
 use service::metrics::Metrics;
 
-use crate::Config;
+use crate::refusal::refusal;
+use crate::{Config, SOURCE};
 use answer::Receipt;
 use counters::{Counters, Outcome};
 
@@ -34,9 +32,6 @@ pub(crate) struct Intake {
 
 /// How long a client should wait before it sends a refused order again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// `ce_source` of what this service sends: a URI reference, as CloudEvents asks for.
-const SOURCE: &str = "/producer-svc";
 
 /// Longest `Idempotency-Key` in bytes: far past any UUID or hash, and a bound on what is hashed.
 const MAX_KEY_BYTES: usize = 255;
@@ -81,7 +76,8 @@ impl Intake {
         request.require_type("application/json")?;
         let language = preferred(request.header(header::ACCEPT_LANGUAGE));
         let body = request.body().await?;
-        let asked = OrderRequest::decode(&body, self.spelling).map_err(refusal)?;
+        let asked =
+            OrderRequest::decode(&body, self.spelling).map_err(|error| refusal(error, "order"))?;
         let id = self.order_id(&asked, request)?;
         match self.send(&asked, &id, request).await {
             Ok(place) => {
@@ -196,55 +192,5 @@ fn message(language: Language) -> &'static str {
     match language {
         Language::Russian => "ваш заказ принят в обработку",
         Language::English => "your order is accepted for processing",
-    }
-}
-
-fn refusal(error: DecodeError) -> Problem {
-    match error {
-        DecodeError::Fields(errors) => Problem::unprocessable(
-            errors
-                .0
-                .into_iter()
-                .map(|error| FieldProblem {
-                    field: error.field.into(),
-                    detail: error.problem,
-                })
-                .collect(),
-        ),
-        other => Problem::bad_request(format!("the body is no order: {other}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use service::http::Body;
-
-    use super::*;
-
-    #[test]
-    fn refusals_name_every_wrong_field_and_tell_unreadable_from_wrong() {
-        let refused = |body: &str| {
-            refusal(OrderRequest::decode(body.as_bytes(), Spelling::Camel).unwrap_err())
-        };
-        let wrong = refused("{\"product\":\"\",\"quantity\":0}");
-        assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
-        let Body::Full(body) = wrong.into_response().into_body() else {
-            panic!("a stream");
-        };
-        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let fields: Vec<_> = document["errors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|e| &e["field"])
-            .collect();
-        assert_eq!(fields, ["product", "quantity"]);
-        for unreadable in ["", "{", "[]", "\u{1}"] {
-            assert_eq!(
-                refused(unreadable).status(),
-                StatusCode::BAD_REQUEST,
-                "{unreadable:?}"
-            );
-        }
     }
 }

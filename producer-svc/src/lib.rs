@@ -6,14 +6,18 @@
 //! - [`intake`]: `POST /api/orders` and `POST /orders`. Needs Kafka alone.
 //! - [`view`]: the group `order-view` writes what happens to orders into the database;
 //!   `GET /api/orders/{orderId}` reads it.
+//! - [`users`]: registration, and its events by way of the outbox.
 //! - [`status_feed`]: server-sent events, from the status topic itself.
 
 mod config;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod intake;
+mod refusal;
 mod run;
+mod schema;
 mod status_feed;
+mod users;
 mod view;
 
 pub use config::{Config, program};
@@ -21,3 +25,6 @@ pub use run::run;
 
 /// The service's name in its metrics, events and file names.
 pub const NAME: &str = "producer-svc";
+
+/// `ce_source` of what this service sends: a URI reference, as CloudEvents asks for.
+const SOURCE: &str = "/producer-svc";

@@ -1,9 +1,9 @@
 use std::future::Future;
 
 use kafka::{DeadLetters, Producer};
-use proto::topics;
+use proto::{EventType, topics};
 use service::CancellationToken;
-use service::db::Database;
+use service::db::{Database, Retention};
 use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
 use service::health::Health;
@@ -13,9 +13,12 @@ use service::kafka_glue::{
     watch_kafka,
 };
 use service::metrics::Metrics;
+use service::outbox::{self, Outbox, Relay};
 
+use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
-use crate::view::{self, MIGRATIONS, ViewHandler, ViewStore};
+use crate::users::{self, Passwords, Stages, UserStore};
+use crate::view::{self, ViewHandler, ViewStore};
 use crate::{Config, NAME, intake};
 
 /// The service's document of its HTTP interface.
@@ -60,13 +63,34 @@ pub async fn run(
 
     let mut routes = intake::routes(&config, &producer, &metrics)
         .merge(service_routes(&health, &metrics, OPENAPI));
-    let mut view = None;
-    if config.order_view {
-        let started = View::start(&config, &client, &health, &metrics, &stats, &mut duties)?;
-        routes = routes.merge(started.routes(&stop));
-        view = Some(started);
-    } else {
-        routes = routes.merge(view::routes_without_view());
+    let mut parts = Parts {
+        config: &config,
+        client: &client,
+        health: &health,
+        metrics: &metrics,
+        stats: &stats,
+        duties: &mut duties,
+    };
+    let database = match config.order_view || config.users {
+        true => Some(parts.database()?),
+        false => None,
+    };
+    let (mut view, mut users) = (None, None);
+    match &database {
+        Some(database) if config.order_view => {
+            let started = View::start(&mut parts, database)?;
+            routes = routes.merge(started.routes(&stop));
+            view = Some(started);
+        }
+        _ => routes = routes.merge(view::routes_without_view()),
+    }
+    match &database {
+        Some(database) if config.users => {
+            let started = Users::start(&mut parts, database)?;
+            routes = routes.merge(started.routes(&config));
+            users = Some(started);
+        }
+        _ => routes = routes.merge(users::routes_without_users()),
     }
 
     tracing::info!("listening at {}", listeners.names());
@@ -80,6 +104,12 @@ pub async fn run(
         }
         if let Some(view) = view {
             view.close(timeout).await;
+        }
+        if let Some(users) = users {
+            users.close(timeout).await;
+        }
+        if let Some(database) = database {
+            database.close().await;
         }
     };
     let result = duties.run(shutdown, last).await;
@@ -107,6 +137,10 @@ fn topic_plan(config: &Config) -> TopicPlan {
     let plan = TopicPlan::new()
         .topic(&config.order_topic, topics::ORDER_TOPIC.partitions)
         .topic(&config.orders_topic, topics::ORDERS.partitions);
+    let plan = match config.users {
+        true => plan.topic(&config.users_topic, topics::USERS_EVENTS.partitions),
+        false => plan,
+    };
     let statuses = topics::ORDER_STATUS_TOPIC.partitions;
     if config.order_view {
         plan.consumed(&config.order_status_topic, statuses)
@@ -121,6 +155,109 @@ fn start(error: impl std::fmt::Display) -> RunError {
     RunError::Start(error.to_string())
 }
 
+/// What the parts of the service are started with.
+struct Parts<'a> {
+    config: &'a Config,
+    client: &'a kafka::Client,
+    health: &'a Health,
+    metrics: &'a Metrics,
+    stats: &'a KafkaStats,
+    duties: &'a mut Duties,
+}
+
+impl Parts<'_> {
+    fn database(&mut self) -> Result<Database, RunError> {
+        let config = &self.config.common.database;
+        let database = Database::new(config, &MIGRATIONS).map_err(start)?;
+        let health = self.health.optional("database");
+        let leave = self.config.common.shutdown.writes();
+        self.duties.spawn_quiet(
+            "database watch",
+            database
+                .clone()
+                .watch_over(health, self.duties.stop(), leave),
+        );
+        Ok(database)
+    }
+
+    fn retain(
+        &mut self,
+        name: &'static str,
+        database: &Database,
+        rows: Retention,
+        age: std::time::Duration,
+    ) {
+        let stop = self.duties.stop();
+        self.duties
+            .spawn_quiet(name, rows.run(database.clone(), age, stop));
+    }
+}
+
+/// Registration, and the relay that publishes what it leaves in the outbox.
+struct Users {
+    store: UserStore,
+    producer: Producer,
+}
+
+impl Users {
+    fn start(parts: &mut Parts<'_>, database: &Database) -> Result<Self, RunError> {
+        let config = parts.config;
+        let stop = parts.duties.stop();
+        let producer = config
+            .common
+            .kafka
+            .producer(parts.client)
+            .build()
+            .map_err(start)?;
+        parts.stats.add_producer(&producer);
+        parts.retain(
+            "outbox retention",
+            database,
+            outbox::RETENTION,
+            config.outbox_retention,
+        );
+        parts.duties.spawn_quiet(
+            "connection of the users' events",
+            Stages.connect(parts.client.clone(), stop.clone()),
+        );
+        let outbox = Outbox::default();
+        let relay = Relay::new(
+            outbox.clone(),
+            database.clone(),
+            producer.clone(),
+            Stages,
+            parts.metrics,
+        );
+        let drain = config.common.shutdown.drain();
+        parts.duties.spawn_quiet(
+            "outbox relay",
+            relay.run(parts.health.optional("outbox"), stop, drain),
+        );
+        let type_id = config.type_ids.get(EventType::UserCreated);
+        Ok(Self {
+            store: UserStore {
+                database: database.clone(),
+                outbox,
+                topic: config.users_topic.to_string(),
+                type_id: type_id.map(str::to_owned),
+            },
+            producer,
+        })
+    }
+
+    fn routes(&self, config: &Config) -> Router {
+        let passwords = Passwords::new(config.password_hashes);
+        let patience = config.common.http.request_timeout;
+        users::routes(self.store.clone(), passwords, patience)
+    }
+
+    async fn close(self, timeout: std::time::Duration) {
+        if let Err(error) = self.producer.close(timeout).await {
+            tracing::warn!("users' events: {error}");
+        }
+    }
+}
+
 /// The order view and its event streams.
 struct View {
     store: ViewStore,
@@ -129,31 +266,26 @@ struct View {
 }
 
 impl View {
-    fn start(
-        config: &Config,
-        client: &kafka::Client,
-        health: &Health,
-        metrics: &Metrics,
-        stats: &KafkaStats,
-        duties: &mut Duties,
-    ) -> Result<Self, RunError> {
-        let stop = duties.stop();
+    fn start(parts: &mut Parts<'_>, database: &Database) -> Result<Self, RunError> {
+        let Parts {
+            config,
+            client,
+            health,
+            metrics,
+            stats,
+            ..
+        } = *parts;
+        let stop = parts.duties.stop();
         let kafka = &config.common.kafka;
-        let database = Database::new(&config.common.database, &MIGRATIONS).map_err(start)?;
-        duties.spawn_quiet(
-            "database watch",
-            database.clone().watch_over(
-                health.optional("database"),
-                stop.clone(),
-                config.common.shutdown.writes(),
-            ),
-        );
-        duties.spawn_quiet(
+        parts.retain(
             "order view retention",
-            view::retain(database.clone(), config.order_view_retention, stop.clone()),
+            database,
+            view::RETENTION,
+            config.order_view_retention,
         );
 
-        let store = ViewStore::new(database, metrics);
+        let duties = &mut *parts.duties;
+        let store = ViewStore::new(database.clone(), metrics);
         let dead_letters = kafka.producer(client).build().map_err(start)?;
         stats.add_producer(&dead_letters);
         let topics = [
@@ -210,6 +342,5 @@ impl View {
         if let Err(error) = self.dead_letters.close(timeout).await {
             tracing::warn!("dead letters: {error}");
         }
-        self.store.database().close().await;
     }
 }

@@ -6,7 +6,6 @@
 
 mod handler;
 mod order_state;
-mod retention;
 mod routes;
 mod rows;
 mod schema;
@@ -14,7 +13,6 @@ mod store;
 
 pub(crate) use handler::ViewHandler;
 pub(crate) use order_state::OrderEvent;
-pub(crate) use retention::retain;
 pub(crate) use routes::{routes, routes_without_view};
-pub(crate) use schema::MIGRATIONS;
+pub(crate) use schema::{ORDER_EVENTS, RETENTION};
 pub(crate) use store::ViewStore;

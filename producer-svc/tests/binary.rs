@@ -56,6 +56,7 @@ fn the_interface_document_lists_every_route() {
         "/api/orders/{orderId}",
         "/api/orders/events",
         "/api/orders/{orderId}/events",
+        "/api/auth/registration",
         "/livez",
         "/readyz",
         "/metrics",

@@ -294,7 +294,9 @@ async fn orders_are_taken_without_a_database() {
 async fn an_intake_only_instance_has_no_view() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
-    let service = scene.start_ready(&[("ORDER_VIEW", "false")]).await;
+    let service = scene
+        .start_ready(&[("ORDER_VIEW", "false"), ("USERS", "false")])
+        .await;
     let id = service.place().await;
     for path in [format!("/api/orders/{id}"), "/api/orders/events".to_owned()] {
         let answer = http::get(service.address, &path).await;

@@ -9,14 +9,26 @@ pub enum EventType {
     OrderStatusChanged,
     /// On `notifications`.
     OrderResult,
+    /// On `users.events`.
+    UserCreated,
+    /// On `carts.events`, as are those below.
+    CartCreated,
+    CartItemAdded,
+    CartItemChanged,
+    CartItemRemoved,
 }
 
 impl EventType {
     /// All of them, for help texts.
-    pub const ALL: [EventType; 3] = [
+    pub const ALL: [EventType; 8] = [
         EventType::OrderPlaced,
         EventType::OrderStatusChanged,
         EventType::OrderResult,
+        EventType::UserCreated,
+        EventType::CartCreated,
+        EventType::CartItemAdded,
+        EventType::CartItemChanged,
+        EventType::CartItemRemoved,
     ];
 
     /// The value of `ce_type`.
@@ -25,7 +37,17 @@ impl EventType {
             EventType::OrderPlaced => "OrderPlaced",
             EventType::OrderStatusChanged => "OrderStatusChanged",
             EventType::OrderResult => "OrderResult",
+            EventType::UserCreated => "UserCreated",
+            EventType::CartCreated => "CartCreated",
+            EventType::CartItemAdded => "CartItemAdded",
+            EventType::CartItemChanged => "CartItemChanged",
+            EventType::CartItemRemoved => "CartItemRemoved",
         }
+    }
+
+    /// The reverse of [`EventType::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.as_str() == text)
     }
 
     /// The variable that names the class Spring readers map this event to.
@@ -34,6 +56,11 @@ impl EventType {
             EventType::OrderPlaced => "KAFKA_TYPE_ID_ORDER_PLACED",
             EventType::OrderStatusChanged => "KAFKA_TYPE_ID_ORDER_STATUS_CHANGED",
             EventType::OrderResult => "KAFKA_TYPE_ID_ORDER_RESULT",
+            EventType::UserCreated => "KAFKA_TYPE_ID_USER_CREATED",
+            EventType::CartCreated => "KAFKA_TYPE_ID_CART_CREATED",
+            EventType::CartItemAdded => "KAFKA_TYPE_ID_CART_ITEM_ADDED",
+            EventType::CartItemChanged => "KAFKA_TYPE_ID_CART_ITEM_CHANGED",
+            EventType::CartItemRemoved => "KAFKA_TYPE_ID_CART_ITEM_REMOVED",
         }
     }
 }
@@ -43,9 +70,16 @@ impl EventType {
 pub struct TypeIds([Option<Box<str>>; EventType::ALL.len()]);
 
 impl TypeIds {
-    /// Asks `lookup` for each [`EventType::type_id_variable`]; an empty answer is none.
-    pub fn from_variables(mut lookup: impl FnMut(&'static str) -> Option<String>) -> Self {
+    /// Asks `lookup` for the [`EventType::type_id_variable`] of each of `events`, which are those
+    /// that a service sends; an empty answer is none.
+    pub fn from_variables(
+        events: &[EventType],
+        mut lookup: impl FnMut(&'static str) -> Option<String>,
+    ) -> Self {
         Self(EventType::ALL.map(|event| {
+            if !events.contains(&event) {
+                return None;
+            }
             lookup(event.type_id_variable())
                 .filter(|class| !class.is_empty())
                 .map(String::into_boxed_str)
@@ -64,10 +98,11 @@ mod tests {
 
     #[test]
     fn each_event_has_its_own_type_id() {
-        let ids = TypeIds::from_variables(|name| match name {
+        let sent = [EventType::OrderStatusChanged, EventType::OrderResult];
+        let ids = TypeIds::from_variables(&sent, |name| match name {
             "KAFKA_TYPE_ID_ORDER_STATUS_CHANGED" => Some("com.shop.OrderStatusEvent".into()),
             "KAFKA_TYPE_ID_ORDER_RESULT" => Some(String::new()),
-            _ => None,
+            other => panic!("{other} is not sent"),
         });
         assert_eq!(ids.get(EventType::OrderPlaced), None);
         assert_eq!(

@@ -165,6 +165,16 @@ impl<'a, const N: usize> Fields<'a, N> {
         }
     }
 
+    /// An identifier that is a number from 1 on, or its digits as a string.
+    pub(crate) fn number_id(&mut self, index: usize) -> Option<i64> {
+        let text = self.id(index)?;
+        let number = text.parse().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            self.wrong(index, "must be a whole number from 1 on");
+        }
+        number
+    }
+
     /// An identifier that is one to 128 printable characters.
     pub(crate) fn order_id(&mut self, index: usize) -> Option<Cow<'a, str>> {
         let id = self.id(index)?;

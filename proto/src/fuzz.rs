@@ -4,10 +4,9 @@
 
 use crate::dead_letter::{self, Place};
 use crate::headers::ReceivedHeaders;
-use crate::identity::{self, Step};
 use crate::{
-    Notification, Order, OrderRequest, OrderStatusEvent, Rfc3339, Spelling, Status, Traceparent,
-    order_id,
+    CartEvent, CartItemChange, EventType, NewCartItem, Notification, Order, OrderRequest,
+    OrderStatusEvent, RegistrationRequest, Rfc3339, Spelling, Traceparent, UserEvent, order_id,
 };
 
 /// The first byte says what the rest is: a record's value, a request's body, or headers.
@@ -24,6 +23,9 @@ pub fn events(data: &[u8]) {
         1 => status(data),
         2 => notification(data),
         3 => request(data, spelling),
+        5 => user(data),
+        6 => cart(data),
+        7 => requests_without_an_order(data),
         _ => headers(data),
     }
 }
@@ -63,6 +65,35 @@ fn notification(data: &[u8]) {
     }
 }
 
+fn user(data: &[u8]) {
+    if let Ok(UserEvent::Created(created)) = UserEvent::decode(data, None) {
+        assert!(created.user_id > 0);
+        let mut written = Vec::new();
+        created.write(&mut written);
+        let again = UserEvent::decode(&written, None);
+        assert_eq!(again, Ok(UserEvent::Created(created.clone())));
+    }
+}
+
+fn cart(data: &[u8]) {
+    if let Ok(event) = CartEvent::decode(data) {
+        let mut written = Vec::new();
+        event.write(&mut written);
+        assert_eq!(CartEvent::decode(&written).as_ref(), Ok(&event));
+    }
+}
+
+fn requests_without_an_order(data: &[u8]) {
+    if let Ok(request) = RegistrationRequest::decode(data) {
+        assert!(request.email.contains('@') && request.email.trim() == request.email);
+    }
+    if let Ok(item) = NewCartItem::decode(data) {
+        assert!(item.quantity > 0 && item.price >= 0);
+        let change = CartItemChange::decode(data).expect("an item says what may be changed");
+        assert_eq!(change.product, Some(item.product));
+    }
+}
+
 fn request(data: &[u8], spelling: Spelling) {
     if let Ok(request) = OrderRequest::decode(data, spelling) {
         if let Some(id) = &request.order_id {
@@ -88,7 +119,9 @@ fn headers(data: &[u8]) {
         values.get(at).copied()
     };
     let received = ReceivedHeaders::read(lookup);
-    identity::of_step(received.id, "12345", Step::Status(Status::Created));
+    if let Some(kind) = received.event_type.and_then(EventType::parse) {
+        assert_eq!(Some(kind.as_str()), received.event_type);
+    }
     let trace = Traceparent::continued(lookup(crate::headers::TRACEPARENT));
     assert_eq!(Traceparent::parse(trace.as_str().as_bytes()), Some(trace));
     dead_letter::is_for_another_group("g", lookup);

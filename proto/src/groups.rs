@@ -8,3 +8,6 @@ pub const ORDER_VIEW: &str = "order-view";
 
 /// notifier-svc on `notifications`.
 pub const NOTIFICATION_GROUP: &str = "notification-group";
+
+/// consumer-svc on `users.events`.
+pub const CART_SERVICE: &str = "cart-service";

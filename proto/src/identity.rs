@@ -1,16 +1,14 @@
 //! Which records are the same event.
 //!
 //! A record with a `ce_id` is that event. One without is as welcome, and is known by what it says:
-//! an order by its order id, a status or notification by order id and status, anything else by its
-//! place in the log. A record derived from an order is a UUIDv5 (RFC 9562, 5.5) of (order id, step),
+//! an order by its order id, a status or notification by order id and status, a created user by the
+//! user's id, anything else by its place in the log. A record derived from an order is a UUIDv5 (RFC 9562, 5.5) of (order id, step),
 //! so processing an order twice sends the same events twice, not two events.
-
-use std::borrow::Cow;
 
 use sha1::{Digest, Sha1};
 use uuid::{Builder, Uuid};
 
-use crate::{FinalStatus, Status, UuidText};
+use crate::{FinalStatus, Status};
 
 // UUIDv5 of their names, in a namespace of this system (see the test).
 const CREATED: Uuid = Uuid::from_u128(0xc00a2661_d9d9_5402_ad4e_726ae912fe46);
@@ -18,6 +16,8 @@ const CONFIRMED: Uuid = Uuid::from_u128(0x188c2ab4_8857_512e_a58d_250828fb838d);
 const REJECTED: Uuid = Uuid::from_u128(0xaeecaee1_3370_5db7_97ab_f228a402f03d);
 const RESULT_CONFIRMED: Uuid = Uuid::from_u128(0xc843bf2f_90c0_5263_a5f1_976548c0fb0f);
 const RESULT_REJECTED: Uuid = Uuid::from_u128(0x074ab26c_3281_558f_a7d4_e5d1f478f2fb);
+const USER_CREATED: Uuid = Uuid::from_u128(0xd78c9411_28cf_58d8_b55d_74d023b8c685);
+const CART_CREATED: Uuid = Uuid::from_u128(0x78e7b827_2dc7_569d_843d_58e84b10b457);
 const IDEMPOTENCY_KEY: Uuid = Uuid::from_u128(0x3627422a_df44_54ea_9cf1_bddd5b1b17fd);
 
 /// A record that is derived from an order.
@@ -55,18 +55,14 @@ fn version_5(namespace: &Uuid, name: &str) -> Uuid {
     Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
-/// The identity of an order: its `ce_id`, else its order id.
-pub fn of_order<'a>(ce_id: Option<&'a str>, order_id: &'a str) -> &'a str {
-    ce_id.unwrap_or(order_id)
+/// The `ce_id` of a user's `UserCreated`: a user is created once.
+pub fn user_created(user_id: i64) -> Uuid {
+    version_5(&USER_CREATED, &user_id.to_string())
 }
 
-/// The identity of a status or notification: its `ce_id`, else what [`derived`] makes of it, so that
-/// it is one event with a repeat that has headers.
-pub fn of_step<'a>(ce_id: Option<&'a str>, order_id: &str, step: Step) -> Cow<'a, str> {
-    match ce_id {
-        Some(id) => Cow::Borrowed(id),
-        None => Cow::Owned(UuidText::new(derived(order_id, step)).to_string()),
-    }
+/// The `ce_id` of the `CartCreated` of a user's cart.
+pub fn cart_created(user_id: i64) -> Uuid {
+    version_5(&CART_CREATED, &user_id.to_string())
 }
 
 /// The identity of a record that says nothing about itself.
@@ -98,6 +94,8 @@ mod tests {
             (RESULT_CONFIRMED, "RESULT-CONFIRMED"),
             (RESULT_REJECTED, "RESULT-REJECTED"),
             (IDEMPOTENCY_KEY, "IDEMPOTENCY-KEY"),
+            (USER_CREATED, "USER-CREATED"),
+            (CART_CREATED, "CART-CREATED"),
         ] {
             assert_eq!(namespace, Uuid::new_v5(&SYSTEM, name.as_bytes()), "{name}");
         }
@@ -135,15 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_headers_is_known_by_what_it_says() {
-        let step = Step::Status(Status::Confirmed);
-        assert_eq!(of_order(None, "12345"), "12345");
-        assert_eq!(of_order(Some("e-1"), "12345"), "e-1");
-        assert_eq!(of_step(Some("e-1"), "12345", step), "e-1");
-        assert_eq!(
-            of_step(None, "12345", step),
-            derived("12345", step).to_string()
-        );
+    fn a_record_that_says_nothing_is_known_by_its_place() {
         assert_eq!(of_place("orders", 2, 17), "orders/2/17");
     }
 }

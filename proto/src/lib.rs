@@ -5,8 +5,9 @@
 //! closure, and headers to send are plain byte slices.
 //!
 //! Where to look first:
-//! - [`Order`], [`OrderStatusEvent`], [`Notification`]: one event a file; each decodes from borrowed
-//!   bytes and writes itself into a reused buffer. [`OrderRequest`] is what the HTTP intake takes.
+//! - [`Order`], [`OrderStatusEvent`], [`Notification`], [`UserEvent`], [`CartEvent`]: one event a
+//!   file; each decodes from borrowed bytes and writes itself into a reused buffer. [`OrderRequest`],
+//!   [`RegistrationRequest`] and [`NewCartItem`] are what is taken over HTTP.
 //! - [`DecodeError`]: what is wrong with bytes that are no event of ours, all wrong fields named.
 //! - [`EventHeaders`] (CloudEvents binary mode), [`Traceparent`] (W3C), [`identity`] (which records
 //!   are the same event) and [`dead_letter`] (headers of the `<topic>-dlt` topics).
@@ -15,7 +16,10 @@
 //! [`EventType`] and in [`topics`]. Hot path: decoding borrows, writing appends to a buffer that the
 //! caller reuses, headers and their values lie on the stack.
 
+mod cart_event;
+mod cart_item_request;
 pub mod dead_letter;
+mod email;
 mod error;
 mod event_type;
 mod fields;
@@ -29,13 +33,17 @@ mod order;
 pub mod order_id;
 mod order_request;
 mod order_status;
+mod registration_request;
 mod spelling;
 mod time;
 pub mod topics;
 mod trace;
+mod user_event;
 mod uuid_text;
 mod writer;
 
+pub use cart_event::{CartChange, CartEvent, CartItem};
+pub use cart_item_request::{CartItemChange, NewCartItem};
 pub use error::{DecodeError, FieldError, FieldErrors};
 pub use event_type::{EventType, TypeIds};
 pub use headers::{EventHeaders, Header, HeaderList, ReceivedHeaders};
@@ -43,8 +51,10 @@ pub use notification::Notification;
 pub use order::Order;
 pub use order_request::OrderRequest;
 pub use order_status::{FinalStatus, OrderStatusEvent, Status};
+pub use registration_request::RegistrationRequest;
 pub use spelling::Spelling;
-pub use time::Rfc3339;
+pub use time::{Rfc3339, now_millis};
 pub use topics::Topic;
 pub use trace::Traceparent;
+pub use user_event::{UserCreated, UserEvent};
 pub use uuid_text::UuidText;

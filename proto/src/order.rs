@@ -58,13 +58,6 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Whether both ask for the same; the time they were made at is no part of it.
-    pub fn same_content(&self, other: &Order<'_>) -> bool {
-        self.product == other.product
-            && self.quantity == other.quantity
-            && self.user_id == other.user_id
-    }
-
     /// Appends the JSON to `out`, with the fields that the topic of this spelling has.
     pub fn write(&self, spelling: Spelling, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out);

@@ -97,7 +97,8 @@ fn digits(out: &mut [u8], mut value: i64) {
     }
 }
 
-fn now_millis() -> i64 {
+/// The present in milliseconds since 1970.
+pub fn now_millis() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

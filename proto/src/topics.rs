@@ -46,6 +46,22 @@ pub const NOTIFICATIONS: Topic = Topic {
     key: "order_id",
 };
 
+/// What happens to users; the type of each event is in its header and in its body.
+pub const USERS_EVENTS: Topic = Topic {
+    name: "users.events",
+    variable: "USERS_EVENTS_TOPIC",
+    partitions: 3,
+    key: "userId",
+};
+
+/// What happens to carts, likewise.
+pub const CARTS_EVENTS: Topic = Topic {
+    name: "carts.events",
+    variable: "CARTS_EVENTS_TOPIC",
+    partitions: 3,
+    key: "userId",
+};
+
 /// What a topic of dead letters is called: its source's name and this.
 pub const DEAD_LETTER_SUFFIX: &str = "-dlt";
 
@@ -55,8 +71,15 @@ mod tests {
 
     #[test]
     fn names_and_partitions_are_those_of_the_contract() {
-        let listed = [ORDER_TOPIC, ORDERS, ORDER_STATUS_TOPIC, NOTIFICATIONS]
-            .map(|topic| (topic.name, topic.variable, topic.partitions));
+        let listed = [
+            ORDER_TOPIC,
+            ORDERS,
+            ORDER_STATUS_TOPIC,
+            NOTIFICATIONS,
+            USERS_EVENTS,
+            CARTS_EVENTS,
+        ]
+        .map(|topic| (topic.name, topic.variable, topic.partitions));
         assert_eq!(
             listed,
             [
@@ -64,6 +87,8 @@ mod tests {
                 ("orders", "ORDERS_TOPIC", 3),
                 ("order_status_topic", "ORDER_STATUS_TOPIC", 3),
                 ("notifications", "NOTIFICATIONS_TOPIC", 3),
+                ("users.events", "USERS_EVENTS_TOPIC", 3),
+                ("carts.events", "CARTS_EVENTS_TOPIC", 3),
             ]
         );
     }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use proptest::option;
 use proptest::prelude::*;
 use proto::{
-    FinalStatus, Notification, Order, OrderRequest, OrderStatusEvent, Rfc3339, Spelling, Status,
-    order_id,
+    CartEvent, CartItemChange, FinalStatus, NewCartItem, Notification, Order, OrderRequest,
+    OrderStatusEvent, RegistrationRequest, Rfc3339, Spelling, Status, UserEvent, order_id,
 };
 use serde_json::{Map, Value, json};
 
@@ -92,6 +92,10 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(event) = Notification::decode(bytes) {
         assert_eq!(order_id::peek(bytes), Some(event.order_id));
     }
+    let _ = UserEvent::decode(bytes, None);
+    let _ = CartEvent::decode(bytes);
+    let _ = (NewCartItem::decode(bytes), CartItemChange::decode(bytes));
+    let _ = RegistrationRequest::decode(bytes).is_ok();
 }
 
 proptest! {
@@ -100,8 +104,11 @@ proptest! {
         let mut out = Vec::new();
         order.write(spelling, &mut out);
         let read = Order::decode(&out, missing_as).unwrap();
-        prop_assert!(read.same_content(&order));
-        prop_assert_eq!(&read.order_id, &order.order_id);
+        let content = |of: &Order<'_>| {
+            let text = [&of.order_id, &of.product].map(ToString::to_string);
+            (text, of.quantity, of.user_id.as_deref().map(str::to_owned))
+        };
+        prop_assert_eq!(content(&read), content(&order));
         if spelling == Spelling::Camel {
             prop_assert_eq!(&read, &order);
         }

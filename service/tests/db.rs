@@ -12,6 +12,7 @@ use service::db::{
 };
 use service::health::Health;
 use sqlx::{AnyConnection, Row};
+use testkit::dropped_at_every_await;
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -136,6 +137,42 @@ async fn instances_that_start_together_do_not_disturb_each_other() {
     for result in futures::future::join_all(all).await {
         result.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_transaction_given_up_at_any_point_leaves_no_connection_in_it() {
+    let own = own().await;
+    let database = Database::new(&own.config, &ONE).unwrap();
+    database.migrate().await.unwrap();
+    let other = Database::new(&own.config, &ONE).unwrap();
+    let insert = async |name: String| {
+        let mut tx = database.begin_write().await?;
+        sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    };
+    let done = dropped_at_every_await(
+        |polls| insert(format!("given up {polls}")),
+        async |polls| {
+            // On every connection of the pool: without a transaction around it, it is there at once
+            // for everybody else.
+            let seen = (0..own.config.pool_size).map(|n| async move {
+                let name = format!("alone {polls} {n}");
+                sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+                    .bind(&name)
+                    .execute(database.pool())
+                    .await
+                    .unwrap();
+                let query = sqlx::query("SELECT COUNT(*) FROM things WHERE name = $1").bind(name);
+                let row = query.fetch_one(other.pool()).await.unwrap();
+                assert_eq!(row.get::<i64, _>(0), 1, "dropped after {polls} polls");
+            });
+            futures::future::join_all(seen).await;
+        },
+    );
+    done.await.unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use kafka::{Client, ClientConfig, ConsumerRecord, OutgoingRecord, Producer, Read
 use service::config::Parsed;
 use service::duties::RunError;
 use service::http::Listeners;
+use testkit::database::OwnDatabase;
 use testkit::{Kafka, metrics, unique};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -27,13 +28,17 @@ pub struct Shop {
     pub snake_orders: String,
     pub statuses: String,
     pub notifications: String,
+    pub users: String,
+    pub carts: String,
+    pub cart_group: String,
+    pub database: OwnDatabase,
     pub client: Client,
     producer: Producer,
 }
 
 impl Shop {
     /// Names of its own on `kafka`; the service creates the topics.
-    pub fn new(kafka: &Kafka) -> Self {
+    pub async fn new(kafka: &Kafka) -> Self {
         let bootstrap = kafka.bootstrap().to_owned();
         let client = Client::new(ClientConfig::new(&bootstrap).unwrap());
         Self {
@@ -42,6 +47,10 @@ impl Shop {
             snake_orders: unique("orders"),
             statuses: unique("order_status_topic"),
             notifications: unique("notifications"),
+            users: unique("users.events"),
+            carts: unique("carts.events"),
+            cart_group: unique("cart-service"),
+            database: OwnDatabase::new().await,
             producer: client.producer().build().unwrap(),
             bootstrap,
             client,
@@ -57,6 +66,10 @@ impl Shop {
             ("--orders-topic", &self.snake_orders),
             ("--order-status-topic", &self.statuses),
             ("--notifications-topic", &self.notifications),
+            ("--users-events-topic", &self.users),
+            ("--carts-events-topic", &self.carts),
+            ("--cart-group-id", &self.cart_group),
+            ("--database-url", &self.database.url),
             ("--http-addr", "127.0.0.1:0"),
         ]
         .into_iter()

@@ -1,9 +1,9 @@
 use proto::FinalStatus;
-use service::db::Database;
+use service::db::{Database, placeholders};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{StoredNotification, placeholders};
+use super::StoredNotification;
 
 const COLUMNS: &str =
     "order_id, status, user_id, reason, topic, topic_partition, topic_offset, received_at";

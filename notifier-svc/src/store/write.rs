@@ -2,11 +2,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto::FinalStatus;
-use service::db::BatchWrite;
+use service::db::{BatchWrite, placeholders};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::{StoredNotification, placeholders};
+use super::StoredNotification;
 
 /// A notification as it arrived.
 pub type NewNotification = StoredNotification;

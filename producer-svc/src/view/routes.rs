@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use proto::order_id;
-use service::db::is_unavailable;
+use service::db::database_problem;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
 use tokio::time::{Instant, sleep};
 
@@ -43,10 +43,10 @@ async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
     let mut commits = store.commits();
     loop {
         commits.mark_unchanged();
-        let events = store
-            .events_of(id)
-            .await
-            .map_err(|error| unread(&store, &error))?;
+        let events = store.events_of(id).await.map_err(|error| {
+            let away = "the order view's database does not answer";
+            database_problem(store.database(), &error, away)
+        })?;
         if let Some(state) = OrderState::of(events) {
             return Ok(json(StatusCode::OK, &state));
         }
@@ -65,18 +65,6 @@ async fn get(store: ViewStore, request: Request) -> Result<Response, Problem> {
             _ = commits.changed() => {}
             () = sleep(LOOK) => {}
         }
-    }
-}
-
-/// The view could not be read. Before the first migration its table is missing: that is the
-/// database away, too.
-fn unread(store: &ViewStore, error: &sqlx::Error) -> Problem {
-    if is_unavailable(error) || !store.database().is_ready() {
-        tracing::debug!("order view: {error}");
-        away("the order view's database does not answer")
-    } else {
-        tracing::error!("order view: {error}");
-        Problem::internal()
     }
 }
 

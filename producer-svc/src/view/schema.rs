@@ -1,14 +1,7 @@
-use service::db::Migration;
+use service::db::Retention;
 
 /// One row an event, identified by where it lies in Kafka: a record handled twice is one row.
-pub(crate) static MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "order events",
-    sqlite: ORDER_EVENTS,
-    postgres: ORDER_EVENTS,
-}];
-
-const ORDER_EVENTS: &str = "\
+pub(crate) const ORDER_EVENTS: &str = "\
 CREATE TABLE order_events (
     topic TEXT NOT NULL,
     partition_no BIGINT NOT NULL,
@@ -25,3 +18,11 @@ CREATE TABLE order_events (
 CREATE INDEX order_events_by_order ON order_events (order_id);
 CREATE INDEX order_events_by_time ON order_events (event_ms);
 ";
+
+pub(crate) const RETENTION: Retention = Retention {
+    what: "events of the order view",
+    variable: "ORDER_VIEW_RETENTION",
+    delete: "DELETE FROM order_events WHERE (topic, partition_no, record_offset) IN ( \
+             SELECT topic, partition_no, record_offset FROM order_events \
+             WHERE event_ms < $1 ORDER BY event_ms LIMIT $2)",
+};

@@ -1,7 +1,8 @@
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 
-use service::db::{BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError};
+use service::db::{
+    BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError, filled_up, placeholders,
+};
 use service::metrics::{Counter, Metrics};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use tokio::sync::watch;
@@ -136,30 +137,6 @@ fn place(event: &OrderEvent) -> Place {
 /// the server. Far from the limit of 32,766 parameters (SQLite).
 const STATEMENT: usize = 512;
 
-/// Up to the next power of two by repeating the last one: a handful of statements to prepare,
-/// whatever the batches' sizes.
-fn filled_up<T: Copy>(some: &[T]) -> Vec<T> {
-    let mut all = some.to_vec();
-    if let Some(last) = some.last() {
-        all.resize(some.len().next_power_of_two(), *last);
-    }
-    all
-}
-
-/// `($1, $2), ($3, $4)` and so on.
-fn placeholders(rows: usize, columns: usize) -> String {
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            let comma = if column == 1 { "" } else { ", " };
-            let _ = write!(text, "{comma}${}", row * columns + column);
-        }
-        text.push(')');
-    }
-    text
-}
-
 async fn insert(
     connection: &mut AnyConnection,
     events: &[&OrderEvent],
@@ -212,17 +189,4 @@ async fn finals_of(
         .iter()
         .map(rows::read)
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_come_in_few_sizes() {
-        assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
-        assert_eq!(filled_up(&[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 5, 5, 5]);
-        assert_eq!(filled_up(&[7]), [7]);
-        assert!(filled_up::<u8>(&[]).is_empty());
-    }
 }

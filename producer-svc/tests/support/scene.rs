@@ -25,6 +25,7 @@ pub struct Scene {
     pub order_topic: String,
     pub orders_topic: String,
     pub status_topic: String,
+    pub users_topic: String,
     pub group: String,
     pub database: OwnDatabase,
     pub folder: tempfile::TempDir,
@@ -37,6 +38,7 @@ impl Scene {
             order_topic: unique("order_topic"),
             orders_topic: unique("orders"),
             status_topic: unique("order_status_topic"),
+            users_topic: unique("users.events"),
             group: unique("order-view"),
             database: OwnDatabase::new().await,
             folder: tempfile::tempdir().unwrap(),
@@ -51,6 +53,7 @@ impl Scene {
             ("ORDER_TOPIC", self.order_topic.clone()),
             ("ORDERS_TOPIC", self.orders_topic.clone()),
             ("ORDER_STATUS_TOPIC", self.status_topic.clone()),
+            ("USERS_EVENTS_TOPIC", self.users_topic.clone()),
             ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
             ("DATABASE_URL", self.database.url.clone()),
         ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -147,13 +147,8 @@ impl Database {
                 })
             })
             // sqlx asks it again, but without a limit.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    within(ANSWER_LIMIT, connection.ping()).await?;
-                    // SQLite ends a transaction itself whose commit meets a full disk; sqlx takes
-                    // it for open still, and would never begin another on this connection.
-                    Ok(!connection.is_in_transaction())
-                })
+            .after_release(move |connection, _| {
+                Box::pin(async move { within(RELEASE_LIMIT, is_usable(connection, kind)).await })
             })
             .connect_lazy_with(options);
         Ok(Self {
@@ -384,6 +379,29 @@ impl Database {
     pub async fn close(&self) {
         if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
             tracing::warn!("database: connections did not close in time");
+        }
+    }
+}
+
+/// Whether a connection that is given back answers, and has no transaction open that sqlx knows
+/// nothing of.
+async fn is_usable(
+    connection: &mut AnyConnection,
+    kind: DatabaseKind,
+) -> Result<bool, sqlx::Error> {
+    match kind {
+        DatabaseKind::Sqlite => {
+            connection.ping().await?;
+            // SQLite ends a transaction itself whose commit meets a full disk; sqlx takes it for
+            // open still, and would never begin another on this connection.
+            Ok(!connection.is_in_transaction())
+        }
+        DatabaseKind::Postgres => {
+            // One whose BEGIN was dropped half-way is open, but sqlx does not count it. Outside of
+            // a transaction now() is when the statement came (in the simple protocol).
+            let alone = "SELECT CASE WHEN now() = statement_timestamp() THEN 1 ELSE 0 END";
+            let row = sqlx::raw_sql(alone).fetch_one(connection).await?;
+            Ok(row.try_get::<i32, _>(0)? == 1)
         }
     }
 }

@@ -17,11 +17,15 @@ pub fn placeholders(rows: usize, columns: usize) -> String {
     text
 }
 
-/// How many of `len` rows (1 or more) to put into one statement: the largest power of two up to
-/// 128. So there is a handful of statements to prepare, whatever the batches' sizes, each far from
-/// the limit of 32,766 parameters (SQLite).
-pub fn chunk_size(len: usize) -> usize {
-    1 << len.min(128).ilog2()
+/// Up to the next power of two by repeating the last one: a handful of statements to prepare,
+/// whatever the batches' sizes. For statements that take a row twice without harm; of a thousand rows
+/// with ten columns each at most, since SQLite takes 32,766 parameters.
+pub fn filled_up<T: Copy>(some: &[T]) -> Vec<T> {
+    let mut all = some.to_vec();
+    if let Some(last) = some.last() {
+        all.resize(some.len().next_power_of_two(), *last);
+    }
+    all
 }
 
 #[cfg(test)]
@@ -36,7 +40,8 @@ mod tests {
 
     #[test]
     fn statements_come_in_few_sizes() {
-        let sizes: Vec<usize> = [1, 2, 3, 127, 128, 500].map(chunk_size).to_vec();
-        assert_eq!(sizes, [1, 2, 2, 64, 128, 128]);
+        assert_eq!(filled_up(&[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 5, 5, 5]);
+        assert_eq!(filled_up(&[7]), [7]);
+        assert!(filled_up::<u8>(&[]).is_empty());
     }
 }

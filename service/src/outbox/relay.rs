@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::append::Outbox;
 use super::lease::{Lease, TERM};
-use crate::db::{Database, chunk_size};
+use crate::db::{Database, filled_up};
 use crate::health::HealthPart;
 use crate::metrics::{Counter, Metrics};
 
-/// Events that are read at a time.
+/// Events that are read at a time, and marked by one statement.
 const PASS: usize = 500;
 
 /// How soon events of other instances are seen, if their own relay does not hold the lease.
@@ -263,12 +263,7 @@ impl<A: Announce> Relay<A> {
                 if !self.lease.renew_in(&mut tx).await? {
                     return Ok(false);
                 }
-                let mut rest = &sent[..];
-                while !rest.is_empty() {
-                    let (chunk, tail) = rest.split_at(chunk_size(rest.len()));
-                    mark_in(&mut tx, chunk).await?;
-                    rest = tail;
-                }
+                mark_in(&mut tx, &filled_up(&sent)).await?;
                 tx.commit().await?;
                 Ok(true)
             })

@@ -1,0 +1,212 @@
+use proto::{CartChange, CartEvent, CartItem, CartItemChange, NewCartItem, Traceparent};
+use service::db::{Database, storable};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::store::CartEvents;
+
+/// Lines that a cart may have: more than anybody buys, few enough to answer at once.
+pub(super) const MAX_ITEMS: i64 = 1_000;
+
+/// Carts as they are read and changed over HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct Carts {
+    pub(crate) database: Database,
+    pub(crate) events: CartEvents,
+}
+
+/// A user's cart with its lines, in the order in which they were added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cart {
+    pub(super) id: i64,
+    pub(super) user_id: i64,
+    pub(super) items: Vec<CartItem<'static>>,
+}
+
+/// Why a cart was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChangeError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("user {0} has no cart")]
+    NoCart(i64),
+    #[error("the cart has no item {0}")]
+    NoItem(i64),
+    #[error("the cart has {MAX_ITEMS} items, which is all it holds")]
+    Full,
+}
+
+impl Carts {
+    /// None: the user has no cart (yet).
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn of_user(&self, user_id: i64) -> Result<Option<Cart>, sqlx::Error> {
+        // One statement, so that cart and items belong together.
+        let query = sqlx::query(
+            "SELECT carts.id, cart_items.id, product, quantity, price FROM carts \
+             LEFT JOIN cart_items ON cart_items.cart_id = carts.id \
+             WHERE carts.user_id = $1 ORDER BY cart_items.id",
+        )
+        .bind(user_id)
+        .fetch_all(self.database.pool());
+        let rows = self.database.read(query).await?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let mut cart = Cart {
+            id: first.try_get(0)?,
+            user_id,
+            items: Vec::new(),
+        };
+        for row in &rows {
+            if let Some(id) = row.try_get::<Option<i64>, _>(1)? {
+                cart.items.push(item(row, id, 2)?);
+            }
+        }
+        Ok(Some(cart))
+    }
+
+    /// Adds a line; gives it with its id.
+    pub(super) async fn add(
+        &self,
+        user_id: i64,
+        new: &NewCartItem<'_>,
+        trace: &Traceparent,
+    ) -> Result<CartItem<'static>, ChangeError> {
+        self.change(user_id, trace, async |connection, cart_id| {
+            let count = sqlx::query("SELECT COUNT(*) FROM cart_items WHERE cart_id = $1")
+                .bind(cart_id)
+                .fetch_one(&mut *connection)
+                .await?;
+            if count.try_get::<i64, _>(0)? >= MAX_ITEMS {
+                return Ok(Err(ChangeError::Full));
+            }
+            let row = sqlx::query(
+                "INSERT INTO cart_items (cart_id, product, quantity, price) \
+                 VALUES ($1, $2, $3, $4) RETURNING product, quantity, price, id",
+            )
+            .bind(cart_id)
+            .bind(storable(new.product.as_ref().into()))
+            .bind(new.quantity)
+            .bind(new.price)
+            .fetch_one(connection)
+            .await?;
+            Ok(Ok(CartChange::ItemAdded(item(&row, row.try_get(3)?, 0)?)))
+        })
+        .await
+    }
+
+    /// Changes what `change` gives of a line; gives it as it is then.
+    pub(super) async fn set(
+        &self,
+        user_id: i64,
+        item_id: i64,
+        change: &CartItemChange<'_>,
+        trace: &Traceparent,
+    ) -> Result<CartItem<'static>, ChangeError> {
+        self.change(user_id, trace, async |connection, cart_id| {
+            let row = sqlx::query(
+                "UPDATE cart_items SET product = COALESCE($1, product), \
+                 quantity = COALESCE($2, quantity), price = COALESCE($3, price) \
+                 WHERE id = $4 AND cart_id = $5 RETURNING product, quantity, price",
+            )
+            .bind(change.product.as_deref().map(|text| storable(text.into())))
+            .bind(change.quantity)
+            .bind(change.price)
+            .bind(item_id)
+            .bind(cart_id)
+            .fetch_optional(connection)
+            .await?;
+            Ok(match row {
+                Some(row) => Ok(CartChange::ItemChanged(item(&row, item_id, 0)?)),
+                None => Err(ChangeError::NoItem(item_id)),
+            })
+        })
+        .await
+    }
+
+    /// Takes a line out; gives it as it was.
+    pub(super) async fn remove(
+        &self,
+        user_id: i64,
+        item_id: i64,
+        trace: &Traceparent,
+    ) -> Result<CartItem<'static>, ChangeError> {
+        self.change(user_id, trace, async |connection, cart_id| {
+            let row = sqlx::query(
+                "DELETE FROM cart_items WHERE id = $1 AND cart_id = $2 \
+                 RETURNING product, quantity, price",
+            )
+            .bind(item_id)
+            .bind(cart_id)
+            .fetch_optional(connection)
+            .await?;
+            Ok(match row {
+                Some(row) => Ok(CartChange::ItemRemoved(item(&row, item_id, 0)?)),
+                None => Err(ChangeError::NoItem(item_id)),
+            })
+        })
+        .await
+    }
+
+    /// One transaction: the cart's row is locked, `work` changes the items, the event is left in the
+    /// outbox. Nothing is changed where `work` says why not.
+    async fn change(
+        &self,
+        user_id: i64,
+        trace: &Traceparent,
+        work: impl AsyncFnOnce(
+            &mut AnyConnection,
+            i64,
+        ) -> Result<Result<CartChange<'static>, ChangeError>, sqlx::Error>,
+    ) -> Result<CartItem<'static>, ChangeError> {
+        let now = proto::now_millis();
+        let transaction = async {
+            let mut tx = self.database.begin_write().await?;
+            let cart =
+                sqlx::query("UPDATE carts SET changed_at = $1 WHERE user_id = $2 RETURNING id")
+                    .bind(now)
+                    .bind(user_id)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+            let Some(cart) = cart else {
+                return Ok(Err(ChangeError::NoCart(user_id)));
+            };
+            let cart_id = cart.try_get(0)?;
+            let change = match work(&mut tx, cart_id).await? {
+                Ok(change) => change,
+                Err(error) => return Ok(Err(error)),
+            };
+            let event = CartEvent {
+                cart_id,
+                user_id,
+                change,
+                updated_at: None,
+            };
+            self.events
+                .append(&mut tx, event.clone(), now, trace)
+                .await?;
+            tx.commit().await?;
+            Ok(Ok(event.change))
+        };
+        let change = self.database.write(transaction).await??;
+        self.events.outbox.committed();
+        match change {
+            CartChange::ItemAdded(item)
+            | CartChange::ItemChanged(item)
+            | CartChange::ItemRemoved(item) => Ok(item),
+            CartChange::Created => Err(ChangeError::NoCart(user_id)),
+        }
+    }
+}
+
+/// Product, quantity and price from column `at` on.
+fn item(row: &AnyRow, id: i64, at: usize) -> Result<CartItem<'static>, sqlx::Error> {
+    Ok(CartItem {
+        id,
+        product: row.try_get::<String, _>(at)?.into(),
+        quantity: row.try_get(at + 1)?,
+        price: row.try_get(at + 2)?,
+    })
+}

@@ -1,0 +1,160 @@
+use proto::{CartItem, CartItemChange, DecodeError, NewCartItem, Traceparent};
+use serde::Serialize;
+use service::db::database_problem;
+use service::http::{
+    FieldProblem, Method, Problem, Request, Response, Router, StatusCode, empty, json,
+};
+
+use super::items::{Cart, Carts, ChangeError};
+
+const CART: &str = "/api/cart/user/{userId}";
+const ITEMS: &str = "/api/cart/user/{userId}/items";
+const ITEM: &str = "/api/cart/user/{userId}/items/{itemId}";
+
+/// `GET /api/cart/user/{userId}`, and its items.
+pub(crate) fn routes(carts: &Carts) -> Router {
+    Router::new()
+        .get(CART, carts.clone(), show)
+        .post(ITEMS, carts.clone(), add)
+        .route(Method::PUT, ITEM, carts.clone(), set)
+        .route(Method::DELETE, ITEM, carts.clone(), remove)
+}
+
+/// The same paths on an instance that keeps no carts.
+pub(crate) fn routes_without_carts() -> Router {
+    let refuse = async |(), _: Request| {
+        Err(Problem::not_found(
+            "this instance keeps no carts (CARTS=false); ask one that does",
+        ))
+    };
+    Router::new()
+        .get(CART, (), refuse)
+        .post(ITEMS, (), refuse)
+        .route(Method::PUT, ITEM, (), refuse)
+        .route(Method::DELETE, ITEM, (), refuse)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    id: i64,
+    user_id: i64,
+    items: Vec<ShownItem<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownItem<'a> {
+    id: i64,
+    product: &'a str,
+    quantity: i64,
+    price: i64,
+}
+
+impl<'a> From<&'a CartItem<'_>> for ShownItem<'a> {
+    fn from(item: &'a CartItem<'_>) -> Self {
+        Self {
+            id: item.id,
+            product: &item.product,
+            quantity: item.quantity,
+            price: item.price,
+        }
+    }
+}
+
+async fn show(carts: Carts, request: Request) -> Result<Response, Problem> {
+    let user_id = id(&request, "userId")?;
+    let cart = carts.of_user(user_id).await;
+    let cart = cart.map_err(|error| unread(&carts, &error))?;
+    let Some(Cart { id, user_id, items }) = cart else {
+        return Err(no_cart(user_id));
+    };
+    let shown = Shown {
+        id,
+        user_id,
+        items: items.iter().map(ShownItem::from).collect(),
+    };
+    Ok(json(StatusCode::OK, &shown))
+}
+
+async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
+    let user_id = id(&request, "userId")?;
+    request.require_type("application/json")?;
+    let trace = trace(&request);
+    let body = request.body().await?;
+    let new = NewCartItem::decode(&body).map_err(refusal)?;
+    let added = carts.add(user_id, &new, &trace).await;
+    let added = added.map_err(|error| unchanged(&carts, error))?;
+    Ok(json(StatusCode::CREATED, &ShownItem::from(&added)))
+}
+
+async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
+    let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
+    request.require_type("application/json")?;
+    let trace = trace(&request);
+    let body = request.body().await?;
+    let change = CartItemChange::decode(&body).map_err(refusal)?;
+    let item = carts.set(user_id, item_id, &change, &trace).await;
+    let item = item.map_err(|error| unchanged(&carts, error))?;
+    Ok(json(StatusCode::OK, &ShownItem::from(&item)))
+}
+
+async fn remove(carts: Carts, request: Request) -> Result<Response, Problem> {
+    let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
+    let removed = carts.remove(user_id, item_id, &trace(&request)).await;
+    removed.map_err(|error| unchanged(&carts, error))?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn trace(request: &Request) -> Traceparent {
+    let parent = request.headers().get("traceparent");
+    Traceparent::continued(parent.map(|parent| parent.as_bytes()))
+}
+
+fn id(request: &Request, name: &'static str) -> Result<i64, Problem> {
+    let id = request.parameter(name).parse().ok().filter(|id| *id > 0);
+    id.ok_or_else(|| {
+        Problem::unprocessable(vec![FieldProblem {
+            field: name.into(),
+            detail: "must be a whole number from 1 on".into(),
+        }])
+    })
+}
+
+fn no_cart(user_id: i64) -> Problem {
+    Problem::not_found(format!(
+        "user {user_id} has no cart (yet): it is created by the UserCreated event"
+    ))
+}
+
+fn unchanged(carts: &Carts, error: ChangeError) -> Problem {
+    match error {
+        ChangeError::Database(error) => unread(carts, &error),
+        ChangeError::NoCart(user_id) => no_cart(user_id),
+        ChangeError::NoItem(_) => Problem::not_found(error.to_string()),
+        ChangeError::Full => Problem::new(StatusCode::CONFLICT, error.to_string()),
+    }
+}
+
+fn unread(carts: &Carts, error: &sqlx::Error) -> Problem {
+    database_problem(
+        &carts.database,
+        error,
+        "the carts' database does not answer; ask again",
+    )
+}
+
+fn refusal(error: DecodeError) -> Problem {
+    match error {
+        DecodeError::Fields(errors) => Problem::unprocessable(
+            errors
+                .0
+                .into_iter()
+                .map(|error| FieldProblem {
+                    field: error.field.into(),
+                    detail: error.problem,
+                })
+                .collect(),
+        ),
+        other => Problem::bad_request(format!("the body is no item of a cart: {other}")),
+    }
+}

@@ -1,0 +1,178 @@
+use std::collections::HashMap;
+
+use proto::{
+    CartChange, CartEvent, EventHeaders, Rfc3339, Traceparent, TypeIds, UuidText, identity,
+};
+use service::db::{BatchWrite, filled_up, placeholders};
+use service::outbox::{NewEvent, Outbox};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use crate::events::SOURCE;
+
+/// Leaves the events of carts in the outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct CartEvents {
+    pub(crate) outbox: Outbox,
+    pub(crate) topic: String,
+    pub(crate) type_ids: TypeIds,
+}
+
+impl CartEvents {
+    /// Adds the event to the transaction of `connection`, which has written the cart's row first.
+    pub(super) async fn append(
+        &self,
+        connection: &mut AnyConnection,
+        mut event: CartEvent<'_>,
+        now: i64,
+        trace: &Traceparent,
+    ) -> Result<(), sqlx::Error> {
+        let time = Rfc3339::from_millis(now);
+        event.updated_at = Some(time.as_str().into());
+        let mut body = Vec::with_capacity(256);
+        event.write(&mut body);
+        let event_type = event.change.event_type();
+        let id = match event.change {
+            // A cart is created once; the other changes may be repeated and be meant each time.
+            CartChange::Created => identity::cart_created(event.user_id),
+            _ => Uuid::now_v7(),
+        };
+        let headers = EventHeaders {
+            id: &UuidText::new(id),
+            event_type,
+            source: SOURCE,
+            time: &time,
+            trace,
+            type_id: self.type_ids.get(event_type),
+        };
+        let event = NewEvent {
+            topic: &self.topic,
+            key: &event.user_id.to_string(),
+            headers: &headers.list(),
+            body: &body,
+        };
+        self.outbox.append(connection, &event).await
+    }
+}
+
+/// Creates carts, many in one transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateCarts {
+    pub(crate) events: CartEvents,
+}
+
+/// A cart that a user should have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WantedCart {
+    pub(crate) user_id: i64,
+    pub(crate) trace: Traceparent,
+}
+
+/// The cart that the user has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UsersCart {
+    pub(crate) id: i64,
+    /// By this transaction.
+    pub(crate) created: bool,
+}
+
+impl BatchWrite for CreateCarts {
+    type Item = WantedCart;
+    type Output = UsersCart;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[WantedCart],
+    ) -> Result<Vec<UsersCart>, sqlx::Error> {
+        let now = proto::now_millis();
+        // In one order everywhere: two instances with the same users would wait for each other.
+        let mut wanted: Vec<&WantedCart> = items.iter().collect();
+        wanted.sort_by_key(|cart| cart.user_id);
+        wanted.dedup_by_key(|cart| cart.user_id);
+        let mut carts = HashMap::with_capacity(wanted.len());
+        insert(connection, &filled_up(&wanted), now, &mut carts).await?;
+        for cart in &wanted {
+            if let Some(created) = carts.get(&cart.user_id) {
+                let event = CartEvent {
+                    cart_id: created.id,
+                    user_id: cart.user_id,
+                    change: CartChange::Created,
+                    updated_at: None,
+                };
+                self.events
+                    .append(connection, event, now, &cart.trace)
+                    .await?;
+            }
+        }
+        let known: Vec<i64> = wanted
+            .iter()
+            .map(|cart| cart.user_id)
+            .filter(|user| !carts.contains_key(user))
+            .collect();
+        if !known.is_empty() {
+            find(connection, &filled_up(&known), &mut carts).await?;
+        }
+        items
+            .iter()
+            .map(|item| {
+                carts
+                    .get(&item.user_id)
+                    .copied()
+                    .ok_or(sqlx::Error::RowNotFound)
+            })
+            .collect()
+    }
+
+    fn committed(&self) {
+        self.events.outbox.committed();
+    }
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    wanted: &[&WantedCart],
+    now: i64,
+    carts: &mut HashMap<i64, UsersCart>,
+) -> Result<(), sqlx::Error> {
+    let text = format!(
+        "INSERT INTO carts (user_id, created_at, changed_at) VALUES {} \
+         ON CONFLICT (user_id) DO NOTHING RETURNING id, user_id",
+        placeholders(wanted.len(), 3)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for cart in wanted {
+        query = query.bind(cart.user_id).bind(now).bind(now);
+    }
+    for row in query.fetch_all(connection).await? {
+        let created = UsersCart {
+            id: row.try_get(0)?,
+            created: true,
+        };
+        carts.insert(row.try_get(1)?, created);
+    }
+    Ok(())
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    users: &[i64],
+    carts: &mut HashMap<i64, UsersCart>,
+) -> Result<(), sqlx::Error> {
+    let text = format!(
+        "SELECT id, user_id FROM carts WHERE user_id IN {}",
+        placeholders(1, users.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for user in users {
+        query = query.bind(*user);
+    }
+    for row in query.fetch_all(connection).await? {
+        let found = UsersCart {
+            id: row.try_get(0)?,
+            created: false,
+        };
+        carts.insert(row.try_get(1)?, found);
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+use service::db::Migration;
+use service::outbox;
+
+use crate::{users, view};
+
+/// The service's tables, step by step; one that has been released is never changed.
+pub(crate) static MIGRATIONS: [Migration; 3] = [
+    Migration {
+        version: 1,
+        name: "order events",
+        sqlite: view::ORDER_EVENTS,
+        postgres: view::ORDER_EVENTS,
+    },
+    Migration {
+        version: 2,
+        name: "users",
+        sqlite: users::SQLITE,
+        postgres: users::POSTGRES,
+    },
+    Migration {
+        version: 3,
+        name: "outbox",
+        sqlite: outbox::SQLITE,
+        postgres: outbox::POSTGRES,
+    },
+];

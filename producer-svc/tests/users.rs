@@ -1,0 +1,158 @@
+//! Registration: the user, the event, and what is refused.
+
+#[path = "support/scene.rs"]
+mod scene;
+
+use proto::{UserEvent, identity};
+use scene::{Running, SOON, Scene};
+use serde_json::{Value, json};
+use sqlx::Row;
+use testkit::{Kafka, eventually, http};
+
+const PATH: &str = "/api/auth/registration";
+
+async fn register(service: &Running, email: &str) -> (u16, Value) {
+    let body = json!({ "email": email, "password": "secret7" }).to_string();
+    service.post(PATH, &body).await
+}
+
+/// Rows of a statement that counts.
+async fn count(scene: &Scene, sql: &'static str) -> i64 {
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&scene.database.url).await.unwrap();
+    let row = sqlx::query(sql).fetch_one(&pool).await.unwrap();
+    row.try_get(0).unwrap()
+}
+
+#[tokio::test]
+async fn a_registration_makes_a_user_and_its_event() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    assert_eq!(
+        register(&service, "Anna@Example.com").await,
+        (201, json!({"userId": 1}))
+    );
+    assert_eq!(register(&service, "boris@example.com").await.0, 201);
+
+    let records = scene.records(&scene.users_topic, 2).await;
+    let record = records
+        .iter()
+        .find(|record| record.key.as_deref() == Some(b"1"))
+        .expect("keyed by the user");
+    let value = record.value.as_deref().unwrap();
+    let header = |name: &str| std::str::from_utf8(record.headers.get(name).unwrap()).unwrap();
+    assert_eq!(header("ce_type"), "UserCreated");
+    assert_eq!(header("ce_source"), "/producer-svc");
+    assert_eq!(header("ce_id"), identity::user_created(1).to_string());
+    assert_eq!(header("content-type"), "application/json");
+    let Ok(UserEvent::Created(created)) = UserEvent::decode(value, None) else {
+        panic!("no UserCreated");
+    };
+    assert_eq!(
+        (created.user_id, created.email.as_deref()),
+        (1, Some("Anna@Example.com"))
+    );
+    assert!(!String::from_utf8_lossy(value).contains("secret7"));
+
+    let hashed = "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$%'";
+    assert_eq!(count(&scene, hashed).await, 2);
+    let unsent = "SELECT COUNT(*) FROM outbox WHERE record_offset IS NULL";
+    eventually(SOON, || async {
+        (count(&scene, unsent).await == 0).then_some(())
+    })
+    .await;
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_belongs_to_one_user_whatever_its_case() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    // At the same time, so that the insertion has to decide.
+    let spellings = [
+        "иван@почта.рф",
+        "Иван@Почта.РФ",
+        "ИВАН@ПОЧТА.РФ",
+        " иван@почта.рф ",
+    ];
+    let answers = spellings.map(|email| register(&service, email));
+    let answers = futures::future::join_all(answers).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409], "{answers:?}");
+    let refused = register(&service, "Иван@почта.рф").await;
+    assert_eq!(refused.0, 409);
+    assert!(!refused.1.to_string().contains("почта"), "{}", refused.1);
+    assert_eq!(count(&scene, "SELECT COUNT(*) FROM outbox").await, 1);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_input_is_a_problem_that_names_the_field_and_repeats_no_value() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    for (body, status, fields) in [
+        ("{}", 422, vec!["email", "password"]),
+        (
+            r#"{"email":"nobody","password":"secret7"}"#,
+            422,
+            vec!["email"],
+        ),
+        (
+            r#"{"email":"a@b.c","password":"short"}"#,
+            422,
+            vec!["password"],
+        ),
+        (r#"{"email":"a@b.c","password":7}"#, 422, vec!["password"]),
+        ("{\"email\"", 400, vec![]),
+        ("[]", 400, vec![]),
+    ] {
+        let (got, problem) = service.post(PATH, body).await;
+        assert_eq!(got, status, "{body}: {problem}");
+        let named: Vec<&str> = problem["errors"]
+            .as_array()
+            .map(|errors| errors.iter().filter_map(|e| e["field"].as_str()).collect())
+            .unwrap_or_default();
+        assert_eq!(named, fields, "{body}");
+        assert!(!problem.to_string().contains("short"), "{problem}");
+    }
+    let plain = [("content-type", "text/plain")];
+    let typed = http::request(service.address, "POST", PATH, &plain, "{}").await;
+    assert_eq!(typed.status, 415);
+    assert_eq!(count(&scene, "SELECT COUNT(*) FROM users").await, 0);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_registered_while_kafka_is_away_is_announced_when_it_is_back() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let away = scene
+        .start(&[("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")])
+        .await;
+    let id = eventually(SOON, || async {
+        let (status, answer) = register(&away, "a@b.c").await;
+        (status == 201).then(|| answer["userId"].as_i64())
+    })
+    .await;
+    assert_eq!(id, Some(1));
+    away.end().await.unwrap();
+    let back = scene.start_ready(&[]).await;
+    let records = scene.records(&scene.users_topic, 1).await;
+    assert_eq!(records[0].key.as_deref(), Some(&b"1"[..]));
+    back.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_without_users_says_so() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[("USERS", "false")]).await;
+    let (status, problem) = register(&service, "a@b.c").await;
+    assert_eq!(status, 404);
+    assert!(problem["detail"].as_str().unwrap().contains("USERS=false"));
+    service.end().await.unwrap();
+}
