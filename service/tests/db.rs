@@ -144,7 +144,8 @@ async fn a_transaction_given_up_at_any_point_leaves_no_connection_in_it() {
     let own = own().await;
     let database = Database::new(&own.config, &ONE).unwrap();
     database.migrate().await.unwrap();
-    let other = Database::new(&own.config, &ONE).unwrap();
+    let other = &Database::new(&own.config, &ONE).unwrap();
+    let database = &database;
     let insert = async |name: String| {
         let mut tx = database.begin_write().await?;
         sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")

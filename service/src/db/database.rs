@@ -148,7 +148,7 @@ impl Database {
             })
             // sqlx asks it again, but without a limit.
             .after_release(move |connection, _| {
-                Box::pin(async move { within(RELEASE_LIMIT, is_usable(connection, kind)).await })
+                Box::pin(async move { within(ANSWER_LIMIT, is_usable(connection, kind)).await })
             })
             .connect_lazy_with(options);
         Ok(Self {
