@@ -24,7 +24,7 @@ struct Letters {
 
 impl Letters {
     async fn of(kafka: &Kafka, number: i64) -> Self {
-        let shop = Shop::new(kafka);
+        let shop = Shop::new(kafka).await;
         let topic = format!("{}-dlt", shop.orders);
         let admin = shop.client.admin();
         let topics = [&shop.orders, &topic].map(|name| NewTopic::new(name, 3, 1));
