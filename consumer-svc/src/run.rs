@@ -144,7 +144,7 @@ pub(crate) fn routes(health: &Health, metrics: &Metrics, carts: Option<&Carts>) 
 struct Parts<'a> {
     config: &'a Config,
     client: &'a Client,
-    /// Sends dead letters and the outbox's events.
+    /// Sends dead letters.
     producer: &'a Producer,
     health: &'a Health,
     metrics: &'a Metrics,
@@ -170,11 +170,13 @@ impl Parts<'_> {
             "outbox retention",
             outbox::RETENTION.run(database.clone(), self.config.outbox_retention, stop.clone()),
         );
+        let producer = common.kafka.producer(self.client).build().map_err(start)?;
+        self.stats.add_producer(&producer);
         let outbox = Outbox::default();
         let relay = Relay::new(
             outbox.clone(),
             database.clone(),
-            self.producer.clone(),
+            producer,
             Silent,
             self.metrics,
         );

@@ -75,7 +75,7 @@ pub async fn run(
         true => Some(parts.database()?),
         false => None,
     };
-    let (mut view, mut users) = (None, None);
+    let mut view = None;
     match &database {
         Some(database) if config.order_view => {
             let started = View::start(&mut parts, database)?;
@@ -86,9 +86,7 @@ pub async fn run(
     }
     match &database {
         Some(database) if config.users => {
-            let started = Users::start(&mut parts, database)?;
-            routes = routes.merge(started.routes(&config));
-            users = Some(started);
+            routes = routes.merge(start_users(&mut parts, database)?);
         }
         _ => routes = routes.merge(users::routes_without_users()),
     }
@@ -104,9 +102,6 @@ pub async fn run(
         }
         if let Some(view) = view {
             view.close(timeout).await;
-        }
-        if let Some(users) = users {
-            users.close(timeout).await;
         }
         if let Some(database) = database {
             database.close().await;
@@ -194,68 +189,49 @@ impl Parts<'_> {
 }
 
 /// Registration, and the relay that publishes what it leaves in the outbox.
-struct Users {
-    store: UserStore,
-    producer: Producer,
-}
-
-impl Users {
-    fn start(parts: &mut Parts<'_>, database: &Database) -> Result<Self, RunError> {
-        let config = parts.config;
-        let stop = parts.duties.stop();
-        let producer = config
-            .common
-            .kafka
-            .producer(parts.client)
-            .build()
-            .map_err(start)?;
-        parts.stats.add_producer(&producer);
-        parts.retain(
-            "outbox retention",
-            database,
-            outbox::RETENTION,
-            config.outbox_retention,
-        );
-        parts.duties.spawn_quiet(
-            "connection of the users' events",
-            Stages.connect(parts.client.clone(), stop.clone()),
-        );
-        let outbox = Outbox::default();
-        let relay = Relay::new(
-            outbox.clone(),
-            database.clone(),
-            producer.clone(),
-            Stages,
-            parts.metrics,
-        );
-        let drain = config.common.shutdown.drain();
-        parts.duties.spawn_quiet(
-            "outbox relay",
-            relay.run(parts.health.optional("outbox"), stop, drain),
-        );
-        let type_id = config.type_ids.get(EventType::UserCreated);
-        Ok(Self {
-            store: UserStore {
-                database: database.clone(),
-                outbox,
-                topic: config.users_topic.to_string(),
-                type_id: type_id.map(str::to_owned),
-            },
-            producer,
-        })
-    }
-
-    fn routes(&self, config: &Config) -> Router {
-        let passwords = Passwords::new(config.password_hashes);
-        let patience = config.common.http.request_timeout;
-        users::routes(self.store.clone(), passwords, patience)
-    }
-
-    async fn close(self, timeout: std::time::Duration) {
-        if let Err(error) = self.producer.close(timeout).await {
-            tracing::warn!("users' events: {error}");
-        }
-    }
+fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, RunError> {
+    let config = parts.config;
+    let stop = parts.duties.stop();
+    let producer = config
+        .common
+        .kafka
+        .producer(parts.client)
+        .build()
+        .map_err(start)?;
+    parts.stats.add_producer(&producer);
+    parts.retain(
+        "outbox retention",
+        database,
+        outbox::RETENTION,
+        config.outbox_retention,
+    );
+    parts.duties.spawn_quiet(
+        "connection of the users' events",
+        Stages.connect(parts.client.clone(), stop.clone()),
+    );
+    let outbox = Outbox::default();
+    let relay = Relay::new(
+        outbox.clone(),
+        database.clone(),
+        producer,
+        Stages,
+        parts.metrics,
+    );
+    let drain = config.common.shutdown.drain();
+    parts.duties.spawn_quiet(
+        "outbox relay",
+        relay.run(parts.health.optional("outbox"), stop, drain),
+    );
+    let type_id = config.type_ids.get(EventType::UserCreated);
+    let store = UserStore {
+        database: database.clone(),
+        outbox,
+        topic: config.users_topic.to_string(),
+        type_id: type_id.map(str::to_owned),
+    };
+    let passwords = Passwords::new(config.password_hashes);
+    let patience = config.common.http.request_timeout;
+    Ok(users::routes(store, passwords, patience))
 }
 
 /// The order view and its event streams.

@@ -82,7 +82,8 @@ struct Sent {
 }
 
 impl<A: Announce> Relay<A> {
-    /// `producer` should be idempotent, as it is by default: then a retry within it makes no repeat.
+    /// `producer` is the relay's own, and closed when it ends. It should be idempotent, as it is by
+    /// default: then a retry within it makes no repeat.
     pub fn new(
         outbox: Outbox,
         database: Database,
@@ -154,6 +155,8 @@ impl<A: Announce> Relay<A> {
             }
         }
         self.lease.release().await;
+        // What it still has is in the outbox.
+        let _ = self.producer.close(Duration::ZERO).await;
     }
 
     async fn turn(
