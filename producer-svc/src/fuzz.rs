@@ -12,10 +12,12 @@ use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Server, service_routes};
 use service::metrics::Metrics;
+use service::outbox::Outbox;
 use tokio::runtime::Runtime;
 
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
+use crate::users::{self, Passwords, UserStore};
 use crate::view::{self, ViewStore};
 use crate::{Config, NAME, intake};
 
@@ -52,13 +54,21 @@ fn scene() -> (Runtime, Server) {
             .build()
             .expect("good settings");
         let database = Database::new(&config.common.database, &MIGRATIONS).expect("a good URL");
-        let store = ViewStore::new(database, &metrics);
+        let store = ViewStore::new(database.clone(), &metrics);
+        let users = UserStore {
+            database,
+            outbox: Outbox::default(),
+            topic: config.users_topic.to_string(),
+            type_id: None,
+        };
+        let patience = config.common.http.request_timeout;
         let topics = [config.order_status_topic.as_str()];
         let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
         let stop = CancellationToken::new();
         let routes = service_routes(&health, &metrics, "{}")
             .merge(intake::routes(&config, &producer, &metrics))
             .merge(view::routes(&store))
+            .merge(users::routes(users, Passwords::new(1), patience))
             .merge(status_feed::routes(&feed, &store, &stop));
         Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics))
     });
