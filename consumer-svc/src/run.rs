@@ -170,7 +170,12 @@ impl Parts<'_> {
             "outbox retention",
             outbox::RETENTION.run(database.clone(), self.config.outbox_retention, stop.clone()),
         );
-        let producer = common.kafka.producer(self.client).build().map_err(start)?;
+        let producer = common
+            .kafka
+            .producer(self.client)
+            .delivery_timeout(outbox::DELIVERY_TIMEOUT)
+            .build()
+            .map_err(start)?;
         self.stats.add_producer(&producer);
         let outbox = Outbox::default();
         let relay = Relay::new(
@@ -185,7 +190,7 @@ impl Parts<'_> {
             relay.run(
                 self.health.optional("outbox"),
                 stop.clone(),
-                common.shutdown.drain(),
+                common.shutdown.relay(),
             ),
         );
         let events = CartEvents {

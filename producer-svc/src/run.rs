@@ -196,6 +196,7 @@ fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, Run
         .common
         .kafka
         .producer(parts.client)
+        .delivery_timeout(outbox::DELIVERY_TIMEOUT)
         .build()
         .map_err(start)?;
     parts.stats.add_producer(&producer);
@@ -217,7 +218,7 @@ fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, Run
         Stages,
         parts.metrics,
     );
-    let drain = config.common.shutdown.drain();
+    let drain = config.common.shutdown.relay();
     parts.duties.spawn_quiet(
         "outbox relay",
         relay.run(parts.health.optional("outbox"), stop, drain),

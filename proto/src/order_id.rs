@@ -39,7 +39,7 @@ pub fn check(id: &str) -> Result<(), OrderIdError> {
     Err(OrderIdError::Unprintable)
 }
 
-fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     if c == ' ' {
         return true;
     }

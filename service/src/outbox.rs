@@ -21,5 +21,5 @@ mod schema;
 
 pub use append::{NewEvent, Outbox};
 pub use published::{Published, find};
-pub use relay::{Announce, Relay, RelayError, Silent};
+pub use relay::{Announce, DELIVERY_TIMEOUT, Relay, RelayError, Silent};
 pub use schema::{POSTGRES, RETENTION, SQLITE};

@@ -303,18 +303,25 @@ async fn one_relay_publishes_at_a_time_and_the_next_takes_over_from_a_killed_one
 async fn a_relay_that_lost_its_lease_marks_nothing() {
     let scene = Scene::new().await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(run(scene.relay(), stop.clone()));
+    // So long that a busy machine does not make it take over from one that lives.
+    let relay = scene.relay().lease_term(10 * TERM);
+    let running = tokio::spawn(run(relay, stop.clone()));
     scene.append(&scene.topic, "a", "a-0").await;
     scene.all_published().await;
-    // Somebody else has taken over, as far as the row says.
-    sqlx::query("UPDATE outbox_lease SET holder = 'other', turn = turn + 1")
-        .execute(scene.database.pool())
-        .await
-        .unwrap();
+    // Somebody else has taken over, as far as the row says, and gives signs of life.
+    let sign = async |sql: &'static str| {
+        let query = sqlx::query(sql).execute(scene.database.pool());
+        query.await.unwrap();
+    };
+    sign("UPDATE outbox_lease SET holder = 'other', turn = turn + 1").await;
     scene.append(&scene.topic, "a", "a-1").await;
     scene.append(&scene.topic, "a", "a-2").await;
-    // The other one never gives a sign of life, so this one takes it again and repeats what it
-    // could not mark.
+    for _ in 0..15 {
+        sign("UPDATE outbox_lease SET beat = beat + 1").await;
+        tokio::time::sleep(TERM / 6).await;
+        assert_eq!(scene.waiting().await, 2, "marked without the lease");
+    }
+    // Then no more, so this one takes it again and repeats what it could not mark.
     scene.all_published().await;
     stop.cancel();
     running.await.unwrap();
@@ -323,22 +330,54 @@ async fn a_relay_that_lost_its_lease_marks_nothing() {
 }
 
 #[tokio::test]
+async fn a_relay_that_ends_gives_its_lease_back_although_kafka_is_away() {
+    let scene = Scene::new().await;
+    let away = Client::new(ClientConfig::new("127.0.0.1:1").unwrap());
+    let producer = away.producer().build().unwrap();
+    scene.append(&scene.topic, "a", "a-0").await;
+    let stop = CancellationToken::new();
+    let relay = scene
+        .relay_with(producer)
+        .lease_term(Duration::from_secs(3_600));
+    let health = Health::new().optional("outbox");
+    let running = tokio::spawn(relay.run(health, stop.clone(), Duration::from_millis(10)));
+    let holder = async || {
+        let query = sqlx::query("SELECT holder FROM outbox_lease");
+        let row = query.fetch_one(scene.database.pool()).await.unwrap();
+        row.get::<String, _>(0)
+    };
+    eventually(SOON, || async {
+        (!holder().await.is_empty()).then_some(())
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(holder().await, "");
+    assert_eq!(scene.waiting().await, 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_published_holds_back_its_own_key_alone() {
     let scene = Scene::new().await;
     let missing = unique("later");
-    scene.append(&missing, "a", "a-0").await;
-    scene.append(&missing, "a", "a-1").await;
+    // More than are read at a time, all of them in the way.
+    let stuck = 700;
+    for number in 0..stuck {
+        scene.append(&missing, "a", &format!("a-{number}")).await;
+    }
     scene.append_many(&["b"], 5).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(run(scene.relay(), stop.clone()));
     eventually(SOON, || async {
-        (scene.waiting().await == 2).then_some(())
+        (scene.waiting().await == stuck).then_some(())
     })
     .await;
     scene.make_topic(&missing).await;
     scene.all_published().await;
     stop.cancel();
     running.await.unwrap();
-    let log = scene.log(&missing, |log| log.has(&["a"], 2)).await;
+    let log = scene
+        .log(&missing, |log| log.has(&["a"], stuck as usize))
+        .await;
     log.assert_in_order();
 }

@@ -77,6 +77,8 @@ pub(crate) fn answered(response: ProduceResponse) {
         let answer = answer_of(answer, &partition);
         released += conclude(queue.settle(now, shipment, answer, &rules));
         now += Duration::from_secs(1);
+        // A broker may ask for another try for ever.
+        released += conclude(queue.expire(now, &rules));
     }
     now += rules.delivery_timeout;
     released += conclude(queue.expire(now, &rules));

@@ -19,6 +19,12 @@ impl ShutdownConfig {
         self.timeout.mul_f64(0.7)
     }
 
+    /// How long an outbox may wait for what is in Kafka's hands: what is acknowledged by then can
+    /// still be marked.
+    pub fn relay(&self) -> Duration {
+        self.timeout.mul_f64(0.3)
+    }
+
     /// How long a database may take for what is being written: consumers are told in time that it
     /// was not, and end in order.
     pub fn writes(&self) -> Duration {

@@ -50,8 +50,8 @@ struct Watched(Option<(Found, Instant)>);
 
 impl Watched {
     /// Whether the row, found at `now`, may be taken.
-    fn may_take(&mut self, found: &Found, now: Instant, term: Duration) -> bool {
-        if found.holder.is_empty() {
+    fn may_take(&mut self, found: &Found, now: Instant, me: &str, term: Duration) -> bool {
+        if found.holder.is_empty() || found.holder == me {
             return true;
         }
         match &self.0 {
@@ -82,6 +82,11 @@ impl Lease {
             .is_some_and(|held| held.renewed.elapsed() < self.term)
     }
 
+    /// Whether it was held, and may be still if nobody has taken it since.
+    pub(super) fn has_lapsed(&self) -> bool {
+        self.held.is_some() && !self.is_held()
+    }
+
     /// Whether the next sign of life is due.
     pub(super) fn is_due(&self) -> bool {
         self.held
@@ -101,7 +106,7 @@ impl Lease {
         let now = Instant::now();
         self.held = None;
         let found = self.find().await?;
-        if !self.watched.may_take(&found, now, self.term) {
+        if !self.watched.may_take(&found, now, &self.me, self.term) {
             return Ok(false);
         }
         let update = async {
@@ -220,8 +225,10 @@ mod tests {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         let mut watched = Watched::default();
-        let mut take = |found: &Found, now| watched.may_take(found, now, TERM);
+        let mut take = |found: &Found, now| watched.may_take(found, now, "me", TERM);
         assert!(take(&found("", 7, 9), begin));
+        // Taken without hearing of it.
+        assert!(take(&found("me", 7, 9), begin));
         assert!(!take(&found("other", 7, 9), begin));
         assert!(!take(&found("other", 7, 9), after(9)));
         assert!(!take(&found("other", 7, 10), after(11)), "it lives");

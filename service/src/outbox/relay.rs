@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -21,6 +21,10 @@ const PASS: usize = 500;
 
 /// How soon events of other instances are seen, if their own relay does not hold the lease.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the relay's producer should try: what it gives up is read again, and until then nothing
+/// behind it is.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pauses after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -49,6 +53,8 @@ pub enum RelayError {
         topic: String,
         error: ProduceError,
     },
+    #[error("events of some keys could not be published")]
+    LeftBehind,
     #[error("another instance's relay has taken over")]
     LeaseLost,
 }
@@ -62,7 +68,18 @@ pub struct Relay<A> {
     lease: Lease,
     /// Acknowledged by Kafka, not yet marked.
     unmarked: Mutex<Vec<Sent>>,
+    sweep: Sweep,
     published: Counter,
+}
+
+/// How far one walk over the outbox has come. What cannot be published stays behind and must not keep
+/// the walk from what lies further on.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// The last id that was read.
+    after: i64,
+    /// Topics and keys of events that were left behind: none of theirs is sent in this walk.
+    held: HashSet<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -104,6 +121,7 @@ impl<A: Announce> Relay<A> {
             producer,
             announce,
             unmarked: Mutex::default(),
+            sweep: Sweep::default(),
             published,
         }
     }
@@ -116,17 +134,19 @@ impl<A: Announce> Relay<A> {
     }
 
     /// Publishes until `stop`; then waits at most `drain` for what is in Kafka's hands, marks it,
-    /// and gives the lease back. Dropped instead, it leaves nothing half done: what Kafka has and is
+    /// and gives the lease back, for which the database must still take writes. Dropped instead, it leaves nothing half done: what Kafka has and is
     /// not marked is published once more by the next relay.
     pub async fn run(mut self, health: HealthPart, stop: CancellationToken, drain: Duration) {
         let mut pause = RETRY.0;
         while !stop.is_cancelled() {
             let rest = match self.turn(&stop, drain).await {
-                Ok(Pass::Full) => Duration::ZERO,
-                Ok(Pass::Done) => {
+                Ok(pass @ (Pass::Full | Pass::Done)) => {
                     health.up();
                     pause = RETRY.0;
-                    LOOK
+                    match pass {
+                        Pass::Full => Duration::ZERO,
+                        _ => LOOK,
+                    }
                 }
                 Ok(Pass::NotOurs) => {
                     health.up();
@@ -154,9 +174,9 @@ impl<A: Announce> Relay<A> {
                 () = self.outbox.next(), if !failed => {}
             }
         }
-        self.lease.release().await;
-        // What it still has is in the outbox.
+        // What it still has is in the outbox; nothing of it is to land behind what the next relay sends.
         let _ = self.producer.close(Duration::ZERO).await;
+        self.lease.release().await;
     }
 
     async fn turn(
@@ -165,33 +185,55 @@ impl<A: Announce> Relay<A> {
         drain: Duration,
     ) -> Result<Pass, RelayError> {
         if !self.lease.is_held() {
-            // Whoever holds it publishes these again.
-            self.unmarked.lock().clear();
             tokio::select! {
                 () = stop.cancelled() => return Ok(Pass::NotOurs),
                 () = self.database.ready() => {}
             }
-            if !self.lease.take().await? {
-                return Ok(Pass::NotOurs);
+            // After a time without the database nobody else may have wanted it.
+            if !(self.lease.has_lapsed() && self.lease.renew().await?) {
+                // Whoever took it publishes these again.
+                self.unmarked.lock().clear();
+                if !self.lease.take().await? {
+                    return Ok(Pass::NotOurs);
+                }
             }
         } else if self.lease.is_due() && !self.lease.renew().await? {
             return Err(RelayError::LeaseLost);
         }
         // The last pass may have ended without a database.
         self.mark().await?;
-        let waiting = self.waiting().await?;
+        let mut waiting = self.waiting().await?;
         let full = waiting.len() == PASS;
-        let result = self.publish(waiting, stop, drain).await;
+        let last = waiting.last().map_or(0, |event| event.id);
+        waiting.retain(|event| {
+            let key = (event.topic.clone(), event.key.clone());
+            !self.sweep.held.contains(&key)
+        });
+        let (held, result) = self.publish(waiting, stop, drain).await;
         self.mark().await?;
+        if full && self.lease.is_held() {
+            self.sweep.after = last;
+            self.sweep.held.extend(held);
+            if let Err(error) = result {
+                tracing::warn!("outbox: {error}; going on with other keys");
+            }
+            return Ok(Pass::Full);
+        }
+        let failed_before = !self.sweep.held.is_empty();
+        self.sweep = Sweep::default();
         result?;
-        Ok(if full { Pass::Full } else { Pass::Done })
+        match failed_before {
+            true => Err(RelayError::LeftBehind),
+            false => Ok(Pass::Done),
+        }
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>, sqlx::Error> {
         let query = sqlx::query(
             "SELECT id, topic, record_key, headers, body FROM outbox \
-             WHERE published_at IS NULL ORDER BY id LIMIT $1",
+             WHERE published_at IS NULL AND id > $1 ORDER BY id LIMIT $2",
         )
+        .bind(self.sweep.after)
         .bind(PASS as i64)
         .fetch_all(self.database.pool());
         let rows = self.database.read(query).await?;
@@ -208,13 +250,14 @@ impl<A: Announce> Relay<A> {
             .collect()
     }
 
-    /// Sends all, each key's one after another; the first failure of each key ends its line.
+    /// Sends all, each key's one after another; the first failure of each key ends its line. Gives
+    /// the keys whose line ended before its end, and the first failure.
     async fn publish(
         &mut self,
         waiting: Vec<Waiting>,
         stop: &CancellationToken,
         drain: Duration,
-    ) -> Result<(), RelayError> {
+    ) -> (Vec<(String, String)>, Result<(), RelayError>) {
         // Nothing is begun any more once this is cancelled.
         let halt = stop.child_token();
         let mut lines: FuturesUnordered<_> = lines(waiting)
@@ -228,13 +271,16 @@ impl<A: Announce> Relay<A> {
         tokio::pin!(overdue);
         let period = self.lease.beat();
         let mut beat = tokio::time::interval_at(Instant::now() + period, period);
-        let mut failure = None;
+        let (mut held, mut failure) = (Vec::new(), None);
         loop {
             tokio::select! {
                 line = lines.next() => match line {
-                    None => return failure.map_or(Ok(()), Err),
+                    None => return (held, failure.map_or(Ok(()), Err)),
                     Some(Ok(())) => {}
-                    Some(Err(error)) => failure = failure.or(Some(error)),
+                    Some(Err((key, error))) => {
+                        held.push(key);
+                        failure = failure.or(Some(error));
+                    }
                 },
                 _ = beat.tick() => {
                     match self.lease.renew().await {
@@ -247,7 +293,7 @@ impl<A: Announce> Relay<A> {
                         halt.cancel();
                     }
                 }
-                () = &mut overdue => return failure.map_or(Ok(()), Err),
+                () = &mut overdue => return (held, failure.map_or(Ok(()), Err)),
             }
         }
     }
@@ -311,7 +357,7 @@ async fn line_of(
     announce: &impl Announce,
     unmarked: &Mutex<Vec<Sent>>,
     halt: &CancellationToken,
-) -> Result<(), RelayError> {
+) -> Result<(), ((String, String), RelayError)> {
     for event in line {
         if halt.is_cancelled() {
             return Ok(());
@@ -328,11 +374,12 @@ async fn line_of(
             }
             Err(error) => {
                 announce.failed(&error);
-                return Err(RelayError::Kafka {
+                let failure = RelayError::Kafka {
                     id: event.id,
-                    topic: event.topic,
+                    topic: event.topic.clone(),
                     error,
-                });
+                };
+                return Err(((event.topic, event.key), failure));
             }
         }
     }
