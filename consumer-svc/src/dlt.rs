@@ -15,6 +15,7 @@ mod scan;
 mod show;
 mod text;
 
+use kafka::{Error, ResponseError};
 use proto::dead_letter::Place;
 use service::config::{Invocation, Mistakes};
 use service::kafka_glue::explained;
@@ -43,7 +44,7 @@ pub enum Command {
 #[derive(Debug, thiserror::Error)]
 pub enum DltError {
     #[error("{}", explained(.0))]
-    Kafka(#[from] kafka::Error),
+    Kafka(#[from] Error),
     #[error(transparent)]
     Config(#[from] kafka::ConfigError),
     #[error("{letter} was not replayed: its claim was not acknowledged: {source}")]
@@ -55,10 +56,7 @@ pub enum DltError {
         "the replay of {letter} was not acknowledged, and has no marker: {}",
         explained(source)
     )]
-    NotReplayed {
-        letter: Place,
-        source: Box<kafka::Error>,
-    },
+    NotReplayed { letter: Place, source: Box<Error> },
     #[error(
         "{replayed_to} does not hold the replay of {letter}, although the broker says so: the letter's \
          claim may be from another cluster; --force replays it without a claim"
@@ -88,8 +86,38 @@ pub enum DltError {
     AlreadyReplayed { letter: Place, replayed_to: Place },
     #[error("topic {0} does not exist")]
     NoTopic(String),
+    #[error("{letter} was not replayed: its source topic {topic} does not exist")]
+    NoSource { letter: Place, topic: String },
+    #[error("{0} dead letters were not replayed; each is named in the output, with the reason")]
+    NotAll(u64),
     #[error("{partition} was not read to its end, offset {end}: nothing came for half a minute")]
     Silent { partition: String, end: i64 },
+}
+
+impl DltError {
+    /// Whether only this letter is concerned, which the error names, and others may go well. Where Kafka
+    /// cannot be reached, is too slow or refuses this client, they would not.
+    fn is_of_one_letter(&self) -> bool {
+        match self {
+            Self::NoSource { .. }
+            | Self::Gone { .. }
+            | Self::NotThere { .. }
+            | Self::NoLetter(_) => true,
+            Self::NotClaimed { source, .. } => source.blames_record(),
+            Self::NotReplayed { source, .. } => match **source {
+                Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => true,
+                Error::Response { code, .. } => matches!(
+                    code,
+                    ResponseError::MessageTooLarge
+                        | ResponseError::RecordListTooLarge
+                        | ResponseError::InvalidRecord
+                        | ResponseError::InvalidTimestamp
+                ),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 impl Command {

@@ -31,17 +31,23 @@ impl Letters {
         admin.create_topics(&topics).await.unwrap();
         let letters = Self { shop, topic, admin };
         for offset in 0..number {
-            letters
-                .add(&[
-                    ("dlt-original-topic", &letters.shop.orders),
-                    ("dlt-original-partition", "2"),
-                    ("dlt-original-offset", &offset.to_string()),
-                    ("dlt-consumer-group", &letters.shop.group),
-                    ("dlt-reason", "an earlier version could not read it"),
-                ])
-                .await;
+            letters.add_letter(&letters.shop.orders, offset, None).await;
         }
         letters
+    }
+
+    /// Adds a letter of a source's third partition.
+    async fn add_letter(&self, source: &str, offset: i64, omitted: Option<&str>) {
+        let offset = offset.to_string();
+        let mut headers = vec![
+            ("dlt-original-topic", source),
+            ("dlt-original-partition", "2"),
+            ("dlt-original-offset", &offset),
+            ("dlt-consumer-group", &self.shop.group),
+            ("dlt-reason", "an earlier version could not read it"),
+        ];
+        headers.extend(omitted.map(|part| ("dlt-omitted", part)));
+        self.add(&headers).await;
     }
 
     /// Adds a record to the first partition.
@@ -168,4 +174,42 @@ async fn a_claim_that_means_another_record_is_refused() {
     let (status, said) = ended(letters.replay(&[&letters.at(0), "--force"]));
     assert_eq!(status, Some(0), "{said}");
     assert_eq!(letters.ends().await, [0, 0, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_cannot_be_replayed_are_named_and_keep_no_other() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 0).await;
+    let orders = &letters.shop.orders;
+    let deleted = format!("{orders}-deleted");
+    letters.add_letter(&deleted, 0, None).await;
+    // Its value is nowhere any more.
+    letters.add_letter(orders, 99, Some("value")).await;
+    letters.add_letter(&deleted, 1, Some("value")).await;
+    letters.add_letter(orders, 0, None).await;
+    letters.add_letter(orders, 1, None).await;
+    // Made when the source had more partitions, or the topic that is deleted now was there.
+    letters.claim(3, 7).await;
+    letters.claim(2, 0).await;
+    let of_topic = ["--all", "--topic", &letters.topic];
+    let (status, said) = ended(letters.replay(&of_topic));
+    assert_eq!(status, Some(1), "{said}");
+    let good = format!("{} replayed to {orders}/2/0", letters.at(4));
+    let missing = format!("{} was not replayed: its source topic", letters.at(0));
+    let gone =
+        [1, 2].map(|letter| format!("{} does not hold its record's value", letters.at(letter)));
+    let elsewhere = format!("the replay of {} was not acknowledged", letters.at(3));
+    for line in [&good, &missing, &gone[0], &gone[1], &elsewhere] {
+        assert_eq!(said.matches(line.as_str()).count(), 1, "{line}: {said}");
+    }
+    assert!(said.contains("1 dead letters replayed"), "{said}");
+    assert!(said.contains("4 dead letters were not replayed"), "{said}");
+    assert_eq!(letters.ends().await, [0, 0, 1]);
+    // They stay open, and alone they fail as well.
+    for letter in 0..4 {
+        let (status, said) = ended(letters.replay(&[&letters.at(letter)]));
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains(&letters.at(letter)), "{said}");
+    }
+    assert_eq!(letters.ends().await, [0, 0, 1]);
 }

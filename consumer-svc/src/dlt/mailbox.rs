@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kafka::{
-    Admin, Client, OffsetAt, OutgoingRecord, ProduceError, Producer, TopicPartition,
+    Admin, Client, Error, OffsetAt, OutgoingRecord, ProduceError, Producer, TopicPartition,
     partition_for_key,
 };
 use proto::dead_letter::{Place, REPLAY_OF};
@@ -108,7 +108,12 @@ impl Mailbox {
         let found = self
             .admin
             .read_record(&source.topic, source.partition, source.offset)
-            .await?;
+            .await;
+        let found = match found {
+            // Gone with its topic, or with its partition when the topic was created anew.
+            Err(Error::UnknownTopic { .. } | Error::UnknownPartition { .. }) => None,
+            found => found?,
+        };
         match found {
             Some(record) => Ok(letter.clone().completed(record)),
             None => Err(DltError::Gone {
@@ -194,7 +199,12 @@ impl Mailbox {
         let described = self.admin.describe_topics(&[&source.topic]).await?;
         let count = match described.first() {
             Some(topic) => topic.partitions.len() as i32,
-            None => return Err(DltError::NoTopic(source.topic.clone())),
+            None => {
+                return Err(DltError::NoSource {
+                    letter: letter.clone(),
+                    topic: source.topic.clone(),
+                });
+            }
         };
         let partition = if source.partition < count {
             source.partition

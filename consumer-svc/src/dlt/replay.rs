@@ -53,7 +53,7 @@ pub async fn one(
     }
     let mut survey = mailbox.survey(std::slice::from_ref(&place.topic)).await?;
     survey.open.retain(|open, _| open == place);
-    let work = Work::prepare(mailbox, survey).await?;
+    let mut work = Work::prepare(mailbox, survey).await?;
     if let Some(replayed_to) = work.replayed.get(place) {
         return Err(DltError::AlreadyReplayed {
             letter: place.clone(),
@@ -67,27 +67,41 @@ pub async fn one(
     work.finish(mailbox, &letter, out).await.map(drop)
 }
 
-/// Replays all letters of one topic or of all that have not been replayed.
+/// Replays all letters of one topic or of all that have not been replayed. One that cannot be is named
+/// and left open, and the others go on.
+///
+/// # Errors
+/// [`DltError::NotAll`] after all have had their turn; at once what would keep the others too.
 pub async fn all(
     mailbox: &Mailbox,
     topic: Option<&str>,
     out: &mut impl Write,
 ) -> Result<(), DltError> {
     let topics = mailbox.topics(topic).await?;
-    let work = Work::prepare(mailbox, mailbox.survey(&topics).await?).await?;
-    let mut number = 0_u64;
+    let mut work = Work::prepare(mailbox, mailbox.survey(&topics).await?).await?;
+    let mut replayed = 0_u64;
+    let mut failed = 0_u64;
     let mut scan = mailbox.scan(&topics).await?;
     while let Some(records) = scan.next().await? {
         for record in records {
-            if let Entry::Letter(letter) = Entry::of(record)
-                && work.finish(mailbox, &letter, out).await?
-            {
-                number += 1;
+            let Entry::Letter(letter) = Entry::of(record) else {
+                continue;
+            };
+            match work.finish(mailbox, &letter, out).await {
+                Ok(now) => replayed += u64::from(now),
+                Err(error) if error.is_of_one_letter() => {
+                    failed += 1;
+                    let _ = writeln!(out, "{error}");
+                }
+                Err(error) => return Err(error),
             }
         }
     }
-    let _ = writeln!(out, "{number} dead letters replayed");
-    Ok(())
+    let _ = writeln!(out, "{replayed} dead letters replayed");
+    match failed {
+        0 => Ok(()),
+        _ => Err(DltError::NotAll(failed)),
+    }
 }
 
 /// What is to be done about letters.
@@ -98,6 +112,8 @@ struct Work {
     landed: HashMap<Place, Place>,
     /// Those to be sent, and how.
     claimed: HashMap<Place, Claim>,
+    /// Those that nobody could make a claim for, and why.
+    refused: HashMap<Place, DltError>,
 }
 
 impl Work {
@@ -106,10 +122,17 @@ impl Work {
         let landed = mailbox.replays(&survey).await?;
         let mut letters = survey.open.clone();
         letters.retain(|letter, _| !landed.contains_key(letter));
+        let mut refused = HashMap::new();
         for (letter, source) in &letters {
-            if !survey.claims.contains_key(letter) {
-                let claim = mailbox.new_claim(letter, source).await?;
-                mailbox.write_claim(&claim).await?;
+            if survey.claims.contains_key(letter) {
+                continue;
+            }
+            match claim(mailbox, letter, source).await {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_letter() => {
+                    refused.insert(letter.clone(), error);
+                }
+                Err(error) => return Err(error),
             }
         }
         mailbox.read_on(&mut survey).await?;
@@ -118,9 +141,12 @@ impl Work {
         } = survey;
         let to_be_sent =
             |letter: &Place| letters.contains_key(letter) && !replayed.contains_key(letter);
+        // Somebody else may have got further meanwhile.
+        refused.retain(|letter, _| to_be_sent(letter));
         let claims = claims.into_iter();
         Ok(Self {
             claimed: claims.filter(|(letter, _)| to_be_sent(letter)).collect(),
+            refused,
             replayed,
             landed,
         })
@@ -128,12 +154,14 @@ impl Work {
 
     /// Whether something is to be done about a letter.
     fn concerns(&self, letter: &Place) -> bool {
-        self.landed.contains_key(letter) || self.claimed.contains_key(letter)
+        self.landed.contains_key(letter)
+            || self.claimed.contains_key(letter)
+            || self.refused.contains_key(letter)
     }
 
     /// Step 4, or the marker alone. Whether the letter was replayed now.
     async fn finish(
-        &self,
+        &mut self,
         mailbox: &Mailbox,
         letter: &Letter,
         out: &mut impl Write,
@@ -148,9 +176,16 @@ impl Work {
         } else if let Some(claim) = self.claimed.get(place) {
             replay(mailbox, letter, claim, out).await?;
             return Ok(true);
+        } else if let Some(error) = self.refused.remove(place) {
+            return Err(error);
         }
         Ok(false)
     }
+}
+
+async fn claim(mailbox: &Mailbox, letter: &Place, source: &Place) -> Result<(), DltError> {
+    let claim = mailbox.new_claim(letter, source).await?;
+    mailbox.write_claim(&claim).await
 }
 
 async fn replay(

@@ -227,6 +227,8 @@ impl<'a> Desk<'a> {
             "--all".to_owned(),
             format!("--topic={}", self.letters),
             format!("--kafka-bootstrap-servers={}", self.shop.stage.bootstrap()),
+            // A busy machine may stand still for longer than operators want to wait.
+            "--request-timeout=60s".to_owned(),
         ];
         let folder = self.shop.folder().join(operator);
         Process::start("consumer-svc", "dlt", &folder, &arguments)

@@ -180,7 +180,7 @@ pub async fn behind_a_held_letter(run: Run) -> Verdict {
 /// The broker refuses the events of a few orders, which wait in back-off in the real consumer-svc,
 /// with thousands done behind them.
 pub async fn behind_refused_events(run: Run) -> Verdict {
-    behind_a_few(run, ResponseError::InvalidRecord, async |consumer| {
+    behind_a_few(run, ResponseError::InvalidRecord, &[], async |consumer| {
         end_well(consumer).await;
         let output = consumer.process.output();
         let given_up = "records given up while queued or waiting for a retry";
@@ -193,16 +193,24 @@ pub async fn behind_refused_events(run: Run) -> Verdict {
 /// orders. They are named, the others go on. When it is to end it waits for them as long as it may,
 /// and says at its end which they were.
 pub async fn without_a_leader(run: Run) -> Verdict {
-    behind_a_few(run, ResponseError::NotLeaderOrFollower, async |consumer| {
-        let named = |output: &str| stuck(output).next().map(drop);
-        consumer.process.eventually(PATIENCE, named).await;
-        let status = consumer.end().await;
-        let output = consumer.process.output();
-        assert_eq!(status.code(), Some(1), "{output}");
-        // On a busy machine others may be named that were done after all.
-        let left = |place: &str| output.contains(&format!("{place} still in the handler's hands"));
-        assert!(stuck(&output).any(|place| left(&place)), "{output}");
-    })
+    // It uses all the time that it has.
+    let flags = [("shutdown-timeout", "3s")];
+    behind_a_few(
+        run,
+        ResponseError::NotLeaderOrFollower,
+        &flags,
+        async |consumer| {
+            let named = |output: &str| stuck(output).next().map(drop);
+            consumer.process.eventually(PATIENCE, named).await;
+            let status = consumer.end().await;
+            let output = consumer.process.output();
+            assert_eq!(status.code(), Some(1), "{output}");
+            // On a busy machine others may be named that were done after all.
+            let left =
+                |place: &str| output.contains(&format!("{place} still in the handler's hands"));
+            assert!(stuck(&output).any(|place| left(&place)), "{output}");
+        },
+    )
     .await
 }
 
@@ -211,6 +219,7 @@ pub async fn without_a_leader(run: Run) -> Verdict {
 async fn behind_a_few(
     run: Run,
     error: ResponseError,
+    flags: &[(&str, &str)],
     end: impl AsyncFnOnce(&mut Instance),
 ) -> Verdict {
     let mut shop = Shop::empty(Stage::in_process().await).await;
@@ -218,10 +227,7 @@ async fn behind_a_few(
     let topic = NewTopic::new(&statuses, STATUSES, 1);
     let made = shop.client.admin().create_topics(&[topic]).await;
     made.expect("a topic is made");
-    let flags = [
-        ("kafka-max-processing-time", "1s"),
-        ("shutdown-timeout", "3s"),
-    ];
+    let flags = [&[("kafka-max-processing-time", "1s")], flags].concat();
     for service in [Service::Producer, Service::Consumer, Service::Notifier] {
         shop.add(service, &flags).await;
     }
