@@ -15,9 +15,19 @@ const MOST: usize = 16;
 /// The latest epochs of one partition, as far as they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
-    /// Epoch, and the first offset known to be of it; -1 = written in an epoch that is not known. Both ascending.
-    epochs: Vec<(i32, i64)>,
-    /// Nothing is known from here on.
+    /// Ascending by epoch and by offset.
+    epochs: Vec<Run>,
+}
+
+/// What was read of one epoch. Between its end and the next one's first offset compaction left nothing: there the
+/// epoch changed, at an offset that is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    /// -1 = written in an epoch that is not known.
+    epoch: i32,
+    /// The first offset known to be of it.
+    first: i64,
+    /// Behind the last offset known to be of it.
     end: i64,
 }
 
@@ -34,67 +44,73 @@ impl Lineage {
     /// What lies from `from` up to `to` is of `epoch`.
     #[inline]
     pub(crate) fn read(&mut self, epoch: i32, from: i64, to: i64) {
-        self.end = to;
-        if self.last_is(epoch) {
+        if let Some(last) = self.epochs.last_mut()
+            && last.epoch == epoch
+        {
+            last.end = to;
             return;
         }
         // What is read once more, from an earlier position on, is known already.
         self.epochs
-            .retain(|(known, first)| *known <= epoch && *first < from);
-        if !self.last_is(epoch) {
-            self.epochs.push((epoch, from));
-            if self.epochs.len() > MOST {
-                self.epochs.remove(0);
+            .retain(|known| known.epoch <= epoch && known.first < from);
+        match self.epochs.last_mut() {
+            Some(last) if last.epoch == epoch => {
+                last.end = to;
+                return;
             }
+            Some(last) => last.end = last.end.min(from),
+            None => {}
         }
-    }
-
-    fn last_is(&self, epoch: i32) -> bool {
-        self.epochs.last().is_some_and(|(last, _)| *last == epoch)
+        self.epochs.push(Run {
+            epoch,
+            first: from,
+            end: to,
+        });
+        if self.epochs.len() > MOST {
+            self.epochs.remove(0);
+        }
     }
 
     /// Goes on with what was read next.
     pub(crate) fn extend(&mut self, next: &Self) {
-        for (at, (epoch, from)) in next.epochs.iter().enumerate() {
-            let to = next
-                .epochs
-                .get(at + 1)
-                .map_or(next.end, |(_, first)| *first);
-            self.read(*epoch, *from, to);
+        for run in &next.epochs {
+            self.read(run.epoch, run.first, run.end);
         }
     }
 
-    /// The epoch of what lies right before `position`; -1 = not known.
+    /// The epoch of what lies right before `position`; -1 = not known. A guess would be taken for a log that was cut
+    /// back, wherever the epoch that is named ended before `position`.
     pub(crate) fn before(&self, position: i64) -> i32 {
-        if position > self.end {
-            return -1;
-        }
-        let of = self
-            .epochs
-            .iter()
-            .rev()
-            .find(|(_, first)| *first < position);
-        of.map_or(-1, |(epoch, _)| *epoch)
+        let of = self.epochs.iter().rev().find(|run| run.first < position);
+        of.filter(|run| position <= run.end)
+            .map_or(-1, |run| run.epoch)
     }
 
     /// The latest epoch; -1 = not known.
     pub(crate) fn last(&self) -> i32 {
-        self.epochs.last().map_or(-1, |(epoch, _)| *epoch)
+        self.epochs.last().map_or(-1, |run| run.epoch)
     }
 
     /// The leader's log is another one: of the epochs up to the one before `position` it has `epoch` last, which ends
-    /// at `end` there. Returns the first offset known to differ, which is below `position`; what is known of it and
-    /// of all behind it is forgotten.
+    /// at `end` there. Returns the first offset not known to be the same, which is below `position`; what is
+    /// known of it and of all behind it is forgotten.
     pub(crate) fn diverged(&mut self, position: i64, epoch: i32, end: i64) -> i64 {
-        let later = self.epochs.iter().find(|(known, _)| *known > epoch);
-        let ours = later.map_or(position, |(_, first)| *first);
-        let differs = end.min(ours).min(position).max(0);
+        let later = self.epochs.iter().find(|run| run.epoch > epoch);
+        let ours = later.map_or(position, |run| run.first);
+        let mut differs = end.min(ours).min(position).max(0);
         self.epochs
-            .retain(|(known, first)| *known <= epoch && *first < differs);
-        if self.epochs.is_empty() && differs > 0 {
-            self.epochs.push((epoch, differs - 1));
+            .retain(|run| run.epoch <= epoch && run.first < differs);
+        if let Some(last) = self.epochs.last_mut() {
+            // Where an epoch ended in a gap, the leader may have what was never read.
+            differs = differs.min(last.end);
+            last.end = differs;
+        } else if differs > 0 {
+            self.epochs.push(Run {
+                epoch,
+                first: differs - 1,
+                end: differs,
+            });
         }
-        self.end = differs;
         differs
     }
 }
@@ -184,6 +200,38 @@ mod tests {
         assert_eq!(lineage.diverged(100, 7, 60), 60);
     }
 
+    /// Epoch 1 up to 5, then a gap in which epoch 2 began, which goes on from 10, with a gap of its own, up to 20.
+    fn compacted() -> Lineage {
+        let mut lineage = Lineage::default();
+        lineage.read(1, 0, 5);
+        lineage.read(2, 10, 12);
+        lineage.read(2, 15, 20);
+        lineage
+    }
+
+    #[test]
+    fn where_an_epoch_ended_in_a_gap_none_is_known() {
+        let mut parts = Lineage::resumed(5, 1);
+        let mut next = Lineage::default();
+        next.read(2, 10, 20);
+        parts.extend(&next);
+        for lineage in [compacted(), parts] {
+            let found = [5, 6, 10, 11].map(|position| lineage.before(position));
+            assert_eq!(found, [1, -1, -1, 2]);
+            assert_eq!(lineage.before(15), 2, "the same before and behind the gap");
+        }
+    }
+
+    #[test]
+    fn what_differs_may_begin_in_the_gap() {
+        for end in [7, 40] {
+            let mut lineage = compacted();
+            assert_eq!(lineage.diverged(20, 1, end), 5, "it ends at {end}");
+            assert_eq!(lineage.before(5), 1);
+            assert_eq!(lineage.before(6), -1, "forgotten");
+        }
+    }
+
     #[test]
     fn only_the_latest_are_kept() {
         let mut lineage = Lineage::default();
@@ -207,22 +255,37 @@ mod tests {
     }
 
     proptest! {
-        /// Two logs that part somewhere: an epoch has one leader, so behind that no epoch is in both.
+        /// Two logs that part somewhere: an epoch has one leader, so behind that no epoch is in both. Compaction left
+        /// `kept` of the one that was read.
         #[test]
         fn the_answers_of_the_leader_lead_back_to_where_the_logs_part(
             both in epochs(0..4, 4),
             ours in epochs((2..8).prop_map(|half| 2 * half), 5),
             theirs in epochs((2..8).prop_map(|half| 2 * half + 1), 5),
+            kept in prop_oneof![
+                Just(vec![true; 80]),
+                prop::collection::vec(any::<bool>(), 80),
+            ],
         ) {
             let ours = [&both[..], &ours].concat();
             let theirs = [&both[..], &theirs].concat();
             let mut lineage = Lineage::default();
-            for (at, epoch) in (0..).zip(&ours) {
+            // Behind the last that was read: of all, and of what is in both.
+            let (mut position, mut same) = (0, 0);
+            for ((at, epoch), _) in (0..).zip(&ours).zip(&kept).filter(|(_, kept)| **kept) {
                 lineage.read(*epoch, at, at + 1);
+                position = at + 1;
+                if position <= both.len() as i64 {
+                    same = position;
+                }
             }
-            let mut position = ours.len() as i64;
+            for ((behind, epoch), kept) in (1..).zip(&ours).zip(&kept) {
+                let found = lineage.before(behind);
+                prop_assert!(found == *epoch || (found == -1 && !kept), "before {behind}: {found}");
+            }
             while position > 0 {
                 let epoch = lineage.before(position);
+                prop_assert!(epoch >= 0);
                 // As `LeaderEpochFileCache.endOffsetFor` of the leader.
                 let floor = theirs.iter().filter(|known| **known <= epoch).max();
                 let floor = floor.copied().unwrap_or(epoch);
@@ -234,7 +297,10 @@ mod tests {
                 prop_assert!(differs < position);
                 position = differs;
             }
-            prop_assert_eq!(position, both.len() as i64);
+            // Before the first that was read nothing can be missed.
+            let first = (0..).zip(&kept).find(|(_, kept)| **kept).map_or(0, |(at, _)| at);
+            let part = first.max(both.len() as i64);
+            prop_assert!(same <= position && position <= part, "{same} {position} {part}");
         }
     }
 }

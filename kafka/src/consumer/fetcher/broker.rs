@@ -331,7 +331,9 @@ fn partition(
 fn is_another_log(shared: &Shared, taken: &Taken, divergence: &Divergence) -> bool {
     let same_leader = divergence.leader_epoch == divergence.epoch
         && divergence.leader_epoch == taken.leader_epoch;
-    same_leader || shared.topic_id(&taken.topic) != taken.topic_id
+    let ids = [taken.topic_id, shared.topic_id(&taken.topic)];
+    // 0: not known.
+    same_leader || (!ids.contains(&0) && ids[0] != ids[1])
 }
 
 /// Whether newer metadata may name another leader.
