@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 /// Resolution of the connection timeouts.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
+/// Before its first request.
+const NEW: u8 = 4;
+/// Between two requests.
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BODY: u8 = 2;
@@ -60,7 +63,7 @@ impl Watched {
 
     /// Bytes have come. Says whether they begin a request's head.
     pub(crate) fn received(&self) -> bool {
-        let begins = self.phase.load(Relaxed) == IDLE;
+        let begins = matches!(self.phase.load(Relaxed), NEW | IDLE);
         if begins {
             self.enter(HEAD);
         }
@@ -131,9 +134,10 @@ impl Watched {
         match self.phase.load(Relaxed) {
             // Its last answer is not taken: there is no end to wait for.
             IDLE if self.is_blocked() => slow.then_some((1, Ending::Drop)),
-            IDLE if slow => Some((0, Ending::AfterRequest)),
-            // Perhaps its request is under way.
+            NEW | IDLE if slow => Some((0, Ending::AfterRequest)),
+            // Perhaps its next request is under way; the first one of a new connection surely is.
             IDLE => Some((2, Ending::AfterRequest)),
+            NEW => Some((3, Ending::AfterRequest)),
             HEAD => slow.then_some((1, Ending::Late)),
             BODY => slow.then_some((1, Ending::Drop)),
             _ => None,
@@ -248,7 +252,7 @@ impl Watchdog {
         }
         let watched = Arc::new(Watched {
             clock: self.clock.clone(),
-            phase: AtomicU8::new(IDLE),
+            phase: AtomicU8::new(NEW),
             since: AtomicU32::new(self.clock.load(Relaxed)),
             blocked: AtomicU32::new(0),
             ending: AtomicU8::new(0),
@@ -287,7 +291,7 @@ impl Watchdog {
             }
             match watched.phase.load(Relaxed) {
                 HEAD if age > self.read_ticks => watched.end(Ending::Late),
-                IDLE if age > self.idle_ticks => watched.end(Ending::AfterRequest),
+                NEW | IDLE if age > self.idle_ticks => watched.end(Ending::AfterRequest),
                 _ => {}
             }
         }
@@ -384,6 +388,7 @@ mod tests {
     fn the_longest_idle_makes_room() {
         let dog = dog(2, 1000, 1000);
         let first = dog.admit().unwrap();
+        first.watched.idle();
         dog.tick();
         let second = dog.admit().unwrap();
         second.watched.idle();
@@ -394,6 +399,18 @@ mod tests {
         second.watched.busy();
         third.watched.busy();
         assert!(dog.admit().is_none());
+    }
+
+    #[test]
+    fn one_that_was_answered_makes_room_before_one_that_has_only_just_come() {
+        let dog = dog(2, 100, 100);
+        let [new, answered] = [(); 2].map(|()| dog.admit().unwrap());
+        answered.watched.received();
+        answered.watched.busy();
+        answered.watched.idle();
+        let _third = dog.admit().unwrap();
+        assert_eq!(woken(&answered.watched), Some(Ending::AfterRequest));
+        assert_eq!(woken(&new.watched), None);
     }
 
     #[test]
