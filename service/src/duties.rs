@@ -134,7 +134,9 @@ impl Duties {
             Ok(()) => failure.map_or(Ok(()), Err),
             Err(_) => Err(failure.unwrap_or(RunError::Overdue {
                 timeout: self.config.timeout,
-                left: vec!["records not yet acknowledged by Kafka"],
+                left: vec![
+                    "records not yet acknowledged by Kafka, or a database that does not close",
+                ],
             })),
         }
     }
