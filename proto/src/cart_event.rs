@@ -138,10 +138,7 @@ fn as_change<'a>(kind: EventType) -> Option<Option<OfItem<'a>>> {
         EventType::CartItemAdded => Some(Some(CartChange::ItemAdded)),
         EventType::CartItemChanged => Some(Some(CartChange::ItemChanged)),
         EventType::CartItemRemoved => Some(Some(CartChange::ItemRemoved)),
-        EventType::OrderPlaced
-        | EventType::OrderStatusChanged
-        | EventType::OrderResult
-        | EventType::UserCreated => None,
+        _ => None,
     }
 }
 

@@ -16,11 +16,25 @@ pub enum EventType {
     CartItemAdded,
     CartItemChanged,
     CartItemRemoved,
+    /// On `book.views`.
+    BookViewed,
+    /// On `book.downloads`.
+    BookDownloaded,
+    /// On `book.purchases`.
+    BookPurchased,
+    /// On `book.reviews`.
+    BookReviewed,
+    /// On `book.ratings`.
+    BookRated,
+    /// On `analytics.aggregated-stats`, as are those below.
+    BookStats,
+    SystemOverview,
+    PopularBooks,
 }
 
 impl EventType {
     /// All of them, for help texts.
-    pub const ALL: [EventType; 8] = [
+    pub const ALL: [EventType; 16] = [
         EventType::OrderPlaced,
         EventType::OrderStatusChanged,
         EventType::OrderResult,
@@ -29,6 +43,14 @@ impl EventType {
         EventType::CartItemAdded,
         EventType::CartItemChanged,
         EventType::CartItemRemoved,
+        EventType::BookViewed,
+        EventType::BookDownloaded,
+        EventType::BookPurchased,
+        EventType::BookReviewed,
+        EventType::BookRated,
+        EventType::BookStats,
+        EventType::SystemOverview,
+        EventType::PopularBooks,
     ];
 
     /// The value of `ce_type`.
@@ -42,6 +64,14 @@ impl EventType {
             EventType::CartItemAdded => "CartItemAdded",
             EventType::CartItemChanged => "CartItemChanged",
             EventType::CartItemRemoved => "CartItemRemoved",
+            EventType::BookViewed => "BookViewed",
+            EventType::BookDownloaded => "BookDownloaded",
+            EventType::BookPurchased => "BookPurchased",
+            EventType::BookReviewed => "BookReviewed",
+            EventType::BookRated => "BookRated",
+            EventType::BookStats => "BookStats",
+            EventType::SystemOverview => "SystemOverview",
+            EventType::PopularBooks => "PopularBooks",
         }
     }
 
@@ -61,6 +91,14 @@ impl EventType {
             EventType::CartItemAdded => "KAFKA_TYPE_ID_CART_ITEM_ADDED",
             EventType::CartItemChanged => "KAFKA_TYPE_ID_CART_ITEM_CHANGED",
             EventType::CartItemRemoved => "KAFKA_TYPE_ID_CART_ITEM_REMOVED",
+            EventType::BookViewed => "KAFKA_TYPE_ID_BOOK_VIEWED",
+            EventType::BookDownloaded => "KAFKA_TYPE_ID_BOOK_DOWNLOADED",
+            EventType::BookPurchased => "KAFKA_TYPE_ID_BOOK_PURCHASED",
+            EventType::BookReviewed => "KAFKA_TYPE_ID_BOOK_REVIEWED",
+            EventType::BookRated => "KAFKA_TYPE_ID_BOOK_RATED",
+            EventType::BookStats => "KAFKA_TYPE_ID_BOOK_STATS",
+            EventType::SystemOverview => "KAFKA_TYPE_ID_SYSTEM_OVERVIEW",
+            EventType::PopularBooks => "KAFKA_TYPE_ID_POPULAR_BOOKS",
         }
     }
 }

@@ -5,8 +5,9 @@
 use crate::dead_letter::{self, Place};
 use crate::headers::ReceivedHeaders;
 use crate::{
-    CartEvent, CartItemChange, EventType, NewCartItem, Notification, Order, OrderRequest,
-    OrderStatusEvent, RegistrationRequest, Rfc3339, Spelling, Traceparent, UserEvent, order_id,
+    Aggregate, BookEvent, BookEventKind, BookEventRequest, CartEvent, CartItemChange, EventType,
+    NewCartItem, Notification, Order, OrderRequest, OrderStatusEvent, RegistrationRequest, Rfc3339,
+    Spelling, Traceparent, UserEvent, order_id,
 };
 
 /// The first byte says what the rest is: a record's value, a request's body, or headers.
@@ -26,6 +27,8 @@ pub fn events(data: &[u8]) {
         5 => user(data),
         6 => cart(data),
         7 => requests_without_an_order(data),
+        9..=13 => book(data, BookEventKind::ALL[usize::from(kind >> 1) - 9]),
+        14 => aggregate(data),
         _ => headers(data),
     }
 }
@@ -81,6 +84,33 @@ fn cart(data: &[u8]) {
         event.write(&mut written);
         assert_eq!(CartEvent::decode(&written).as_ref(), Ok(&event));
     }
+}
+
+fn book(data: &[u8], kind: BookEventKind) {
+    if let Ok(event) = BookEvent::decode(data, kind) {
+        assert!(event.user_id.is_some() || !kind.is_keyed_by_user());
+        let mut written = Vec::new();
+        event.write(&mut written);
+        assert_eq!(BookEvent::decode(&written, kind).as_ref(), Ok(&event));
+    }
+    if let Ok(request) = BookEventRequest::decode(data, kind) {
+        let time = Rfc3339::from_millis(0);
+        let event = request.into_event(1, "e".into(), time.as_str().into());
+        let mut written = Vec::new();
+        event.write(&mut written);
+        assert_eq!(BookEvent::decode(&written, kind).as_ref(), Ok(&event));
+    }
+}
+
+fn aggregate(data: &[u8]) {
+    let Ok(Some(mut aggregate)) = Aggregate::decode(data) else {
+        return;
+    };
+    let mut written = Vec::new();
+    aggregate.write(&mut written);
+    let range = -62_167_219_200_000..=253_402_300_799_999;
+    aggregate.generated_at = aggregate.generated_at.clamp(*range.start(), *range.end());
+    assert_eq!(Aggregate::decode(&written), Ok(Some(aggregate)));
 }
 
 fn requests_without_an_order(data: &[u8]) {

@@ -11,3 +11,9 @@ pub const NOTIFICATION_GROUP: &str = "notification-group";
 
 /// consumer-svc on `users.events`.
 pub const CART_SERVICE: &str = "cart-service";
+
+/// consumer-svc on the topics of book events.
+pub const ANALYTICS: &str = "analytics-service-group";
+
+/// producer-svc on `analytics.aggregated-stats`.
+pub const MAIN_APPLICATION: &str = "main-application";

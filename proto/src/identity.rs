@@ -2,13 +2,13 @@
 //!
 //! A record with a `ce_id` is that event. One without is as welcome, and is known by what it says:
 //! an order by its order id, a status or notification by order id and status, a created user by the
-//! user's id, anything else by its place in the log. A record derived from an order is a UUIDv5 (RFC 9562, 5.5) of (order id, step),
-//! so processing an order twice sends the same events twice, not two events.
+//! user's id, a book event by its `eventId`, anything else by its place in the log. A record derived from an order is a
+//! UUIDv5 (RFC 9562, 5.5) of (order id, step), so processing an order twice sends the same events twice, not two events.
 
 use sha1::{Digest, Sha1};
 use uuid::{Builder, Uuid};
 
-use crate::{FinalStatus, Status};
+use crate::{EventType, FinalStatus, Status};
 
 // UUIDv5 of their names, in a namespace of this system (see the test).
 const CREATED: Uuid = Uuid::from_u128(0xc00a2661_d9d9_5402_ad4e_726ae912fe46);
@@ -18,6 +18,7 @@ const RESULT_CONFIRMED: Uuid = Uuid::from_u128(0xc843bf2f_90c0_5263_a5f1_976548c
 const RESULT_REJECTED: Uuid = Uuid::from_u128(0x074ab26c_3281_558f_a7d4_e5d1f478f2fb);
 const USER_CREATED: Uuid = Uuid::from_u128(0xd78c9411_28cf_58d8_b55d_74d023b8c685);
 const CART_CREATED: Uuid = Uuid::from_u128(0x78e7b827_2dc7_569d_843d_58e84b10b457);
+const AGGREGATE: Uuid = Uuid::from_u128(0xb4e642b1_7767_5407_bf52_553f9e3d82f0);
 const IDEMPOTENCY_KEY: Uuid = Uuid::from_u128(0x3627422a_df44_54ea_9cf1_bddd5b1b17fd);
 
 /// A record that is derived from an order.
@@ -65,6 +66,16 @@ pub fn cart_created(user_id: i64) -> Uuid {
     version_5(&CART_CREATED, &user_id.to_string())
 }
 
+/// The `ce_id` of an aggregate: what was found out about one thing at one time (milliseconds since 1970), so that a
+/// record that is sent again is the same. `book_id` for [`EventType::BookStats`].
+pub fn aggregate(kind: EventType, book_id: Option<i64>, generated_at: i64) -> Uuid {
+    let book = book_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    version_5(
+        &AGGREGATE,
+        &format!("{}/{book}/{generated_at}", kind.as_str()),
+    )
+}
+
 /// The identity of a record that says nothing about itself.
 pub fn of_place(topic: &str, partition: i32, offset: i64) -> String {
     format!("{topic}/{partition}/{offset}")
@@ -96,6 +107,7 @@ mod tests {
             (IDEMPOTENCY_KEY, "IDEMPOTENCY-KEY"),
             (USER_CREATED, "USER-CREATED"),
             (CART_CREATED, "CART-CREATED"),
+            (AGGREGATE, "AGGREGATE"),
         ] {
             assert_eq!(namespace, Uuid::new_v5(&SYSTEM, name.as_bytes()), "{name}");
         }

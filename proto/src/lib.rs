@@ -5,9 +5,10 @@
 //! closure, and headers to send are plain byte slices.
 //!
 //! Where to look first:
-//! - [`Order`], [`OrderStatusEvent`], [`Notification`], [`UserEvent`], [`CartEvent`]: one event a
+//! - [`Order`], [`OrderStatusEvent`], [`Notification`], [`UserEvent`], [`CartEvent`], [`BookEvent`]: one event a
 //!   file; each decodes from borrowed bytes and writes itself into a reused buffer. [`OrderRequest`],
-//!   [`RegistrationRequest`] and [`NewCartItem`] are what is taken over HTTP.
+//!   [`RegistrationRequest`], [`NewCartItem`] and [`BookEventRequest`] are what is taken over HTTP. [`Aggregate`]: what
+//!   the events of books come to.
 //! - [`DecodeError`]: what is wrong with bytes that are no event of ours, all wrong fields named.
 //! - [`EventHeaders`] (CloudEvents binary mode), [`Traceparent`] (W3C), [`identity`] (which records
 //!   are the same event) and [`dead_letter`] (headers of the `<topic>-dlt` topics).
@@ -16,8 +17,13 @@
 //! [`EventType`] and in [`topics`]. Hot path: decoding borrows, writing appends to a buffer that the
 //! caller reuses, headers and their values lie on the stack.
 
+mod aggregate;
+mod average;
+mod book_event;
+mod book_event_request;
 mod cart_event;
 mod cart_item_request;
+mod currency;
 pub mod dead_letter;
 mod email;
 mod error;
@@ -42,8 +48,13 @@ mod user_event;
 mod uuid_text;
 mod writer;
 
+pub use aggregate::{Aggregate, AggregateData, Figures, PopularBook};
+pub use average::Average;
+pub use book_event::{BookDetail, BookEvent, BookEventKind, MAX_AMOUNT, ReviewAction};
+pub use book_event_request::BookEventRequest;
 pub use cart_event::{CartChange, CartEvent, CartItem};
 pub use cart_item_request::{CartItemChange, NewCartItem};
+pub use currency::Currency;
 pub use error::{DecodeError, FieldError, FieldErrors};
 pub use event_type::{EventType, TypeIds};
 pub use headers::{EventHeaders, Header, HeaderList, ReceivedHeaders};

@@ -62,6 +62,54 @@ pub const CARTS_EVENTS: Topic = Topic {
     key: "userId",
 };
 
+/// Books that were looked at.
+pub const BOOK_VIEWS: Topic = Topic {
+    name: "book.views",
+    variable: "BOOK_VIEWS_TOPIC",
+    partitions: 3,
+    key: "bookId",
+};
+
+/// Books that were downloaded.
+pub const BOOK_DOWNLOADS: Topic = Topic {
+    name: "book.downloads",
+    variable: "BOOK_DOWNLOADS_TOPIC",
+    partitions: 3,
+    key: "userId",
+};
+
+/// Books that were bought.
+pub const BOOK_PURCHASES: Topic = Topic {
+    name: "book.purchases",
+    variable: "BOOK_PURCHASES_TOPIC",
+    partitions: 2,
+    key: "userId",
+};
+
+/// Reviews of books.
+pub const BOOK_REVIEWS: Topic = Topic {
+    name: "book.reviews",
+    variable: "BOOK_REVIEWS_TOPIC",
+    partitions: 2,
+    key: "bookId",
+};
+
+/// Ratings of books.
+pub const BOOK_RATINGS: Topic = Topic {
+    name: "book.ratings",
+    variable: "BOOK_RATINGS_TOPIC",
+    partitions: 2,
+    key: "bookId",
+};
+
+/// What the events of books come to.
+pub const AGGREGATED_STATS: Topic = Topic {
+    name: "analytics.aggregated-stats",
+    variable: "AGGREGATED_STATS_TOPIC",
+    partitions: 2,
+    key: "aggregationType",
+};
+
 /// What a topic of dead letters is called: its source's name and this.
 pub const DEAD_LETTER_SUFFIX: &str = "-dlt";
 
@@ -78,6 +126,12 @@ mod tests {
             NOTIFICATIONS,
             USERS_EVENTS,
             CARTS_EVENTS,
+            BOOK_VIEWS,
+            BOOK_DOWNLOADS,
+            BOOK_PURCHASES,
+            BOOK_REVIEWS,
+            BOOK_RATINGS,
+            AGGREGATED_STATS,
         ]
         .map(|topic| (topic.name, topic.variable, topic.partitions));
         assert_eq!(
@@ -89,6 +143,12 @@ mod tests {
                 ("notifications", "NOTIFICATIONS_TOPIC", 3),
                 ("users.events", "USERS_EVENTS_TOPIC", 3),
                 ("carts.events", "CARTS_EVENTS_TOPIC", 3),
+                ("book.views", "BOOK_VIEWS_TOPIC", 3),
+                ("book.downloads", "BOOK_DOWNLOADS_TOPIC", 3),
+                ("book.purchases", "BOOK_PURCHASES_TOPIC", 2),
+                ("book.reviews", "BOOK_REVIEWS_TOPIC", 2),
+                ("book.ratings", "BOOK_RATINGS_TOPIC", 2),
+                ("analytics.aggregated-stats", "AGGREGATED_STATS_TOPIC", 2),
             ]
         );
     }

@@ -45,6 +45,17 @@ impl<'a> ObjectWriter<'a> {
         self
     }
 
+    /// A member whose value `write` appends as JSON.
+    pub(crate) fn nested(
+        &mut self,
+        name: &'static str,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &mut Self {
+        self.name(name);
+        write(self.out);
+        self
+    }
+
     pub(crate) fn end(&mut self) {
         if self.separator == b'{' {
             self.out.push(b'{');

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use proto::{
-    CartChange, CartEvent, CartItem, DecodeError, FinalStatus, Notification, Order, OrderRequest,
-    OrderStatusEvent, Spelling, Status, UserCreated, UserEvent, order_id,
+    Aggregate, AggregateData, Average, BookDetail, BookEvent, BookEventKind, CartChange, CartEvent,
+    CartItem, Currency, DecodeError, Figures, FinalStatus, Notification, Order, OrderRequest,
+    OrderStatusEvent, PopularBook, ReviewAction, Spelling, Status, UserCreated, UserEvent,
+    order_id,
 };
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -134,6 +136,146 @@ fn cart_events() {
     let wrong = CartEvent::decode(br#"{"type":"CartItemAdded","cartId":1}"#).unwrap_err();
     let named: Vec<&str> = wrong.fields().iter().map(|error| error.field).collect();
     assert_eq!(named, ["userId", "itemId", "product", "quantity", "price"]);
+}
+
+#[test]
+fn book_events() {
+    let head =
+        r#"{"eventId":"e-1","bookId":3,"userId":"u-1","timestamp":"2026-01-02T03:04:05.678Z""#;
+    let rub = Currency::parse("RUB").unwrap();
+    for (detail, tail) in [
+        (BookDetail::Viewed, "}"),
+        (BookDetail::Downloaded, "}"),
+        (
+            BookDetail::Purchased {
+                amount: 99_900,
+                currency: rub,
+            },
+            r#","amount":99900,"currency":"RUB"}"#,
+        ),
+        (
+            BookDetail::Reviewed {
+                text: "good".into(),
+                action: ReviewAction::Created,
+            },
+            r#","text":"good","action":"created"}"#,
+        ),
+        (BookDetail::Rated(5), r#","rating":5}"#),
+    ] {
+        let json = format!("{head}{tail}");
+        let event = BookEvent {
+            event_id: Some("e-1".into()),
+            book_id: 3,
+            user_id: Some("u-1".into()),
+            timestamp: Some("2026-01-02T03:04:05.678Z".into()),
+            detail,
+        };
+        let kind = event.detail.kind();
+        assert_eq!(written(|out| event.write(out)), json);
+        assert_eq!(BookEvent::decode(json.as_bytes(), kind).unwrap(), event);
+    }
+    // Ids as numbers or strings, in either spelling; what is not ours is ignored.
+    let json = br#"{"event_id":7,"book_id":"3","user_id":9,"rating":99,"x":{}}"#;
+    let event = BookEvent::decode(json, BookEventKind::Downloaded).unwrap();
+    assert_eq!(event.event_id.as_deref(), Some("7"));
+    assert_eq!((event.book_id, event.user_id.as_deref()), (3, Some("9")));
+    let said = |json: &str, kind| {
+        let error = BookEvent::decode(json.as_bytes(), kind).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(
+        said("{}", BookEventKind::Purchased),
+        "bookId is missing; userId is missing; amount is missing; currency is missing"
+    );
+    assert_eq!(
+        said(
+            r#"{"book_id":0,"timestamp":"now","text":1,"action":"x"}"#,
+            BookEventKind::Reviewed
+        ),
+        "book_id must be a whole number from 1 on; timestamp must be an RFC 3339 time; text must be \
+         a string, is an integer; action must be created or updated"
+    );
+    assert_eq!(said("{}", BookEventKind::Viewed), "bookId is missing");
+}
+
+#[test]
+fn aggregates() {
+    let at = r#"","generatedAt":"2026-01-02T03:04:05.678Z","data":"#;
+    let figures = Figures {
+        views: 1,
+        downloads: 2,
+        purchases: 3,
+        revenue: [("USD", 7), ("RUB", 9_007_199_254_740_993)]
+            .map(|(code, amount)| (Currency::parse(code).unwrap(), amount))
+            .into(),
+        reviews: 4,
+        ratings: 2,
+        average_rating: Average::of(9, 2),
+    };
+    let sums = r#""views":1,"downloads":2,"purchases":3,"revenue":{"RUB":9007199254740993,"USD":7},"reviews":4,"ratings":2,"averageRating":4.5}"#;
+    let nothing = r#""views":0,"downloads":0,"purchases":0,"revenue":{},"reviews":0,"ratings":0,"averageRating":null}"#;
+    let book = |figures| AggregateData::BookStats {
+        book_id: 3,
+        figures,
+    };
+    for (data, json) in [
+        (
+            book(figures.clone()),
+            format!(r#"BOOK_STATS{at}{{"bookId":3,{sums}"#),
+        ),
+        (
+            book(Figures::default()),
+            format!(r#"BOOK_STATS{at}{{"bookId":3,{nothing}"#),
+        ),
+        (
+            AggregateData::SystemOverview { books: 7, figures },
+            format!(r#"SYSTEM_OVERVIEW{at}{{"books":7,{sums}"#),
+        ),
+        (
+            AggregateData::PopularBooks(vec![PopularBook {
+                rank: 1,
+                book_id: 3,
+                score: 12,
+                views: 1,
+                downloads: 2,
+                purchases: 1,
+            }]),
+            format!(
+                r#"POPULAR_BOOKS{at}[{{"rank":1,"bookId":3,"score":12,"views":1,"downloads":2,"purchases":1}}]"#
+            ),
+        ),
+        (
+            AggregateData::PopularBooks(Vec::new()),
+            format!("POPULAR_BOOKS{at}[]"),
+        ),
+    ] {
+        let json = format!(r#"{{"aggregationType":"{json}}}"#);
+        let aggregate = Aggregate {
+            generated_at: 1_767_323_045_678,
+            data,
+        };
+        assert_eq!(written(|out| aggregate.write(out)), json);
+        assert_eq!(Aggregate::decode(json.as_bytes()).unwrap(), Some(aggregate));
+    }
+    assert_eq!(PopularBook::score_of(1, 2, 1), 12);
+    // What a later version adds is no error for an earlier one.
+    let later = br#"{"aggregationType":"AUTHOR_STATS","data":17}"#;
+    assert_eq!(Aggregate::decode(later), Ok(None));
+    let wrong = br#"{"aggregationType":"BOOK_STATS","generatedAt":1,"data":{"bookId":0,"views":-1,"downloads":1.5,"purchases":1,"revenue":{"R":1},"reviews":1,"averageRating":9}}"#;
+    let wrong = Aggregate::decode(wrong).unwrap_err();
+    let named: Vec<&str> = wrong.fields().iter().map(|error| error.field).collect();
+    assert_eq!(
+        named,
+        [
+            "generatedAt",
+            "data.bookId",
+            "data.views",
+            "data.downloads",
+            "data.revenue",
+            "data.ratings",
+            "data.averageRating"
+        ]
+    );
 }
 
 #[test]

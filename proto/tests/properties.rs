@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use proptest::option;
 use proptest::prelude::*;
 use proto::{
-    CartEvent, CartItemChange, FinalStatus, NewCartItem, Notification, Order, OrderRequest,
-    OrderStatusEvent, RegistrationRequest, Rfc3339, Spelling, Status, UserEvent, order_id,
+    Aggregate, AggregateData, Average, BookDetail, BookEvent, BookEventKind, BookEventRequest,
+    CartEvent, CartItemChange, Currency, Figures, FinalStatus, MAX_AMOUNT, NewCartItem,
+    Notification, Order, OrderRequest, OrderStatusEvent, RegistrationRequest, ReviewAction,
+    Rfc3339, Spelling, Status, UserEvent, order_id,
 };
 use serde_json::{Map, Value, json};
 
@@ -59,6 +61,12 @@ fn near_json() -> impl Strategy<Value = String> {
         Just("reason"),
         Just("createdAt"),
         Just("updatedAt"),
+        Just("bookId"),
+        Just("amount"),
+        Just("currency"),
+        Just("rating"),
+        Just("aggregationType"),
+        Just("data"),
         Just("x"),
     ];
     let value = prop_oneof![
@@ -96,9 +104,86 @@ fn decode_all(bytes: &[u8]) {
     let _ = CartEvent::decode(bytes);
     let _ = (NewCartItem::decode(bytes), CartItemChange::decode(bytes));
     let _ = RegistrationRequest::decode(bytes).is_ok();
+    for kind in BookEventKind::ALL {
+        let _ = BookEvent::decode(bytes, kind);
+        let _ = BookEventRequest::decode(bytes, kind);
+    }
+    let _ = Aggregate::decode(bytes);
+}
+
+fn currency() -> impl Strategy<Value = Currency> {
+    "[A-Z]{3}".prop_map(|code| Currency::parse(&code).unwrap())
+}
+
+fn detail() -> impl Strategy<Value = BookDetail<'static>> {
+    prop_oneof![
+        Just(BookDetail::Viewed),
+        Just(BookDetail::Downloaded),
+        (0..=MAX_AMOUNT, currency())
+            .prop_map(|(amount, currency)| BookDetail::Purchased { amount, currency }),
+        (product(), any::<bool>()).prop_map(|(text, new)| BookDetail::Reviewed {
+            text: text.into(),
+            action: if new {
+                ReviewAction::Created
+            } else {
+                ReviewAction::Updated
+            },
+        }),
+        (1..=5u8).prop_map(BookDetail::Rated),
+    ]
+}
+
+prop_compose! {
+    fn figures()(
+        counts in proptest::array::uniform5(0..i64::MAX),
+        revenue in proptest::collection::btree_map(currency(), 0..i64::MAX, 0..4),
+        average in option::of(100..=500i64),
+    ) -> Figures {
+        let [views, downloads, purchases, reviews, ratings] = counts;
+        let average_rating = average.and_then(Average::from_hundredths);
+        Figures { views, downloads, purchases, revenue, reviews, ratings, average_rating }
+    }
 }
 
 proptest! {
+    #[test]
+    fn book_events_come_back(
+        event_id in option::of(id()),
+        book_id in 1..i64::MAX,
+        user_id in id(),
+        millis: i64,
+        detail in detail(),
+    ) {
+        let event = BookEvent {
+            event_id: event_id.map(Cow::Owned),
+            book_id,
+            user_id: Some(user_id.into()),
+            timestamp: Some(Rfc3339::from_millis(millis).to_string().into()),
+            detail,
+        };
+        let mut out = Vec::new();
+        event.write(&mut out);
+        prop_assert_eq!(BookEvent::decode(&out, event.detail.kind()).unwrap(), event);
+    }
+
+    #[test]
+    fn aggregates_come_back(
+        generated_at in 0..4_000_000_000_000i64,
+        id in 1..i64::MAX,
+        figures in figures(),
+        of_a_book: bool,
+    ) {
+        let data = if of_a_book {
+            AggregateData::BookStats { book_id: id, figures }
+        } else {
+            AggregateData::SystemOverview { books: id, figures }
+        };
+        let aggregate = Aggregate { generated_at, data };
+        let mut out = Vec::new();
+        aggregate.write(&mut out);
+        prop_assert_eq!(Aggregate::decode(&out).unwrap(), Some(aggregate));
+    }
+
     #[test]
     fn orders_come_back(order in order(), spelling in spelling(), missing_as in spelling()) {
         let mut out = Vec::new();
