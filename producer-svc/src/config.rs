@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use proto::{EventType, TypeIds, groups, topics};
 use service::config::{
-    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
+    Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
 };
 
 use crate::NAME;
+use crate::admin::DEFAULT_PASSWORD;
 
 /// All that producer-svc can be told.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub struct Config {
     pub password_hashes: usize,
     /// How long published events are kept.
     pub outbox_retention: Duration,
+    /// Who may use the admin page and its API.
+    pub admin_user: String,
+    pub admin_password: Secret,
     pub type_ids: TypeIds,
 }
 
@@ -65,6 +69,20 @@ pub fn program() -> Program {
             group::SERVICE,
             "How long events are kept in the database after they are published.",
         ),
+        Opt::new(
+            "ADMIN_USER",
+            "admin",
+            group::SERVICE,
+            "Who may use /admin and /api/admin.",
+        ),
+        Opt::new(
+            "ADMIN_PASSWORD",
+            DEFAULT_PASSWORD,
+            group::SERVICE,
+            "The password for it. With the default they answer on this machine alone: loopback, \
+             nothing forwarded.",
+        )
+        .secret(),
         Opt::unset(
             EventType::UserCreated.type_id_variable(),
             group::SERVICE,
@@ -143,6 +161,13 @@ impl Config {
                 "must be longer than 0",
                 |retention: &Duration| !retention.is_zero(),
             ),
+            // As RFC 7617 has it: the first colon ends the name.
+            admin_user: values.checked(
+                "ADMIN_USER",
+                "must be without colons and control characters",
+                |name: &String| !name.contains(|c: char| c == ':' || c.is_control()),
+            ),
+            admin_password: values.get("ADMIN_PASSWORD"),
             type_ids: TypeIds::from_variables(
                 &[EventType::OrderPlaced, EventType::UserCreated],
                 |variable| values.find(variable),

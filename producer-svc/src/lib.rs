@@ -7,8 +7,10 @@
 //! - [`view`]: the group `order-view` writes what happens to orders into the database;
 //!   `GET /api/orders/{orderId}` reads it.
 //! - [`users`]: registration, and its events by way of the outbox.
+//! - [`admin`]: what operators see, behind a password.
 //! - [`status_feed`]: server-sent events, from the status topic itself.
 
+mod admin;
 mod config;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

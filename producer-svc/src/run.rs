@@ -15,11 +15,12 @@ use service::kafka_glue::{
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay};
 
+use crate::admin::Guard;
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::users::{self, Passwords, Stages, UserStore};
 use crate::view::{self, ViewHandler, ViewStore};
-use crate::{Config, NAME, intake};
+use crate::{Config, NAME, admin, intake};
 
 /// The service's document of its HTTP interface.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -63,6 +64,8 @@ pub async fn run(
 
     let mut routes = intake::routes(&config, &producer, &metrics)
         .merge(service_routes(&health, &metrics, OPENAPI));
+    // Behind the guard.
+    let operators = admin::routes(&config, &client);
     let mut parts = Parts {
         config: &config,
         client: &client,
@@ -90,6 +93,10 @@ pub async fn run(
         }
         _ => routes = routes.merge(users::routes_without_users()),
     }
+
+    let guard = Guard::new(&config.admin_user, &config.admin_password);
+    guard.warn_of_default();
+    let routes = routes.merge(operators.around(guard, Guard::let_through));
 
     tracing::info!("listening at {}", listeners.names());
     let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));

@@ -57,6 +57,7 @@ fn the_interface_document_lists_every_route() {
         "/api/orders/events",
         "/api/orders/{orderId}/events",
         "/api/auth/registration",
+        "/api/admin/topics",
         "/livez",
         "/readyz",
         "/metrics",

@@ -25,8 +25,8 @@ pub use metrics::HttpMetrics;
 pub use problem::{FieldProblem, Problem};
 pub use request::Request;
 pub use response::{Response, empty, json, json_bytes, text};
-pub use router::Router;
+pub use router::{Next, Router};
 pub use server::Server;
 pub use service_routes::service_routes;
 
-pub use hyper::{Method, StatusCode, header};
+pub use hyper::{HeaderMap, Method, StatusCode, header};

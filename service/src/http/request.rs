@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::poll_fn;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 
@@ -73,6 +73,19 @@ impl Request {
     /// The other end of the connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The host, perhaps with a port, that the client means to speak to: that of an absolute URI, else
+    /// the one `Host` header (RFC 9112, 3.3). `None` where there is none, or several, or no text.
+    pub fn host(&self) -> Option<&str> {
+        if let Some(authority) = self.parts.uri.authority() {
+            return Some(authority.as_str());
+        }
+        let mut hosts = self.parts.headers.get_all(HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.to_str().ok(),
+            _ => None,
+        }
     }
 
     /// A header as text; `None` where it is absent or no text.

@@ -13,6 +13,16 @@ use super::response::Response;
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
 
+/// The handler that [`Router::around`] stands before.
+pub struct Next(Handler);
+
+impl Next {
+    /// What the handler answers.
+    pub async fn run(self, request: Request) -> Result<Response, Problem> {
+        (self.0)(request).await
+    }
+}
+
 /// Methods and paths to handlers. Paths are matchit's: `/api/orders/{orderId}`, `{*rest}`.
 #[derive(Default)]
 pub struct Router {
@@ -63,6 +73,26 @@ impl Router {
         Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
         self.route(Method::POST, path, state, handler)
+    }
+
+    /// Puts `around` before every route added so far: it answers itself, or passes the request on with
+    /// [`Next::run`] and may change the answer. It stands before the handlers alone: a path or a method
+    /// that is not there is refused without it.
+    pub fn around<S, F, Fut>(mut self, state: S, around: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, Request, Next) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        for (_, methods) in &mut self.routes {
+            for (_, handler) in methods {
+                let (inner, state, around) = (handler.clone(), state.clone(), around.clone());
+                *handler = Arc::new(move |request| {
+                    Box::pin(around(state.clone(), request, Next(inner.clone()))) as Answer
+                });
+            }
+        }
+        self
     }
 
     /// All routes of another router as well.
