@@ -6,6 +6,7 @@
 //! - a record's way: `fetcher` → `runner` (`hand_out`, `start`, `settle`) → `lanes`, `flights` →
 //!   `tracker` → commit; or `dead_letter`;
 //! - a partition's way: `group` (`GroupEvent`) → `runner/assignment` → `positions` → `fetcher`;
+//!   the application's say in it: [`PartitionListener`], `runner/listening`;
 //! - pure parts, tested as models: `lanes`, `lineage`, `tracker`, `assignor`, `protocol`.
 
 use std::future::Future;
@@ -24,6 +25,7 @@ pub(crate) mod group_error;
 mod handler;
 pub(crate) mod lanes;
 pub(crate) mod lineage;
+mod listener;
 pub(crate) mod membership;
 pub(crate) mod positions;
 pub(crate) mod protocol;
@@ -42,6 +44,7 @@ pub use self::error::ConsumerError;
 pub use self::group_error::GroupError;
 pub use self::handler::{Handler, Outcome};
 pub use self::lanes::Lane;
+pub use self::listener::{NewPartition, PartitionListener, StartAt};
 pub use self::record::ConsumerRecord;
 pub use self::runner::Report;
 pub use self::stats::{

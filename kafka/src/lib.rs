@@ -36,8 +36,8 @@ pub use self::{
     consumer::{
         Assignor, AutoOffsetReset, Consumer, ConsumerBuilder, ConsumerError, ConsumerRecord,
         ConsumerState, ConsumerStats, ConsumerStatsHandle, DeadLetters, GroupError, Handler,
-        InFlightRecord, Lane, Outcome, Outcomes, PartitionStats, Report, RetryPolicy,
-        TopicPartition, TopicStats, UnknownAssignor, dead_letter,
+        InFlightRecord, Lane, NewPartition, Outcome, Outcomes, PartitionListener, PartitionStats,
+        Report, RetryPolicy, StartAt, TopicPartition, TopicStats, UnknownAssignor, dead_letter,
     },
     error::{ConfigError, Error, ResponseError},
     partitioner::{murmur2, partition_for_key},

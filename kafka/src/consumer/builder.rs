@@ -9,6 +9,7 @@ use super::dead_letter::DeadLetters;
 use super::fetcher::FetchConfig;
 use super::group::GroupConfig;
 use super::handler::Handler;
+use super::listener::{Listener, PartitionListener};
 use super::stats::ConsumerStatsHandle;
 use crate::cluster::Cluster;
 use crate::error::ConfigError;
@@ -90,6 +91,7 @@ pub(crate) struct Settings {
     pub(crate) revocation_drain: Duration,
     pub(crate) shutdown_drain: Duration,
     pub(crate) max_processing_time: Duration,
+    pub(crate) listener: Option<Listener>,
 }
 
 /// Builds a [`Consumer`]. Durations and sizes have the Java client's defaults unless said otherwise.
@@ -123,6 +125,7 @@ impl ConsumerBuilder {
             revocation_drain: Duration::from_secs(10),
             shutdown_drain: Duration::from_secs(5),
             max_processing_time: Duration::from_secs(300),
+            listener: None,
         };
         Self {
             cluster,
@@ -282,6 +285,13 @@ impl ConsumerBuilder {
     /// How long records may still be worked on after the shutdown began. Default 5 s.
     pub fn shutdown_drain(mut self, drain: Duration) -> Self {
         self.settings.shutdown_drain = drain;
+        self
+    }
+
+    /// Lets the application say where partitions start, and hear of it before they go. Default: the group's commit says
+    /// it.
+    pub fn listener(mut self, listener: impl PartitionListener) -> Self {
+        self.settings.listener = Some(Listener(Arc::new(listener)));
         self
     }
 

@@ -17,6 +17,7 @@ mod commits;
 mod core;
 mod handing_out;
 mod letters;
+mod listening;
 mod report;
 mod resetting;
 mod settling;
@@ -233,7 +234,9 @@ where
                 .sum(),
             uncommitted: Vec::new(),
         };
-        if !matches!(self.core.fatal, Some(ConsumerError::Group(_))) {
+        let member = !matches!(self.core.fatal, Some(ConsumerError::Group(_)));
+        self.core.tell_last(member).await;
+        if member {
             report.uncommitted = self.core.commit_last().await;
             for revocation in &mut self.core.revocations {
                 if let Some(done) = revocation.done.take() {
@@ -257,6 +260,12 @@ impl Core {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Located(located) => self.on_located(located),
+            Done::Asked(asked) => {
+                if let Some(asked) = asked {
+                    self.on_asked(*asked);
+                }
+            }
+            Done::Handed { revocation } => self.commit_revocation(revocation),
             Done::Committed {
                 sent,
                 results,

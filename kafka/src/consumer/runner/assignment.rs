@@ -13,10 +13,12 @@ use super::super::positions::{End, positions};
 use super::super::topic_partition::TopicPartition;
 use super::super::tracker::OffsetTracker;
 use super::core::{Core, Done, Located, Revocation};
+use super::listening::Told;
 use crate::backoff::Backoff;
 
 /// First and longest wait before a start position is asked for again.
-const LOCATE_RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+pub(super) const LOCATE_RETRY: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// Time of a revocation that is kept for its commit.
 const COMMIT_RESERVE: Duration = Duration::from_secs(2);
@@ -68,6 +70,9 @@ impl Core {
                     self.lanes.drop_slot(at);
                     if let Some(slot) = &mut self.slots[at] {
                         slot.revoked = true;
+                        if let Told::Asking(_) = slot.told {
+                            slot.told = Told::Nothing;
+                        }
                         revocation.slots.push((at, slot.life));
                     }
                 }
@@ -78,10 +83,14 @@ impl Core {
                     group = %self.settings.group.group, partitions = %names(&partitions),
                     "partitions lost: they belong to another member already"
                 );
-                for name in &partitions {
-                    if let Some(&at) = self.index.get(name) {
-                        self.remove_slot(at);
-                    }
+                let slots: Vec<_> = partitions
+                    .iter()
+                    .filter_map(|name| self.index.get(name).copied())
+                    .filter_map(|at| Some((at, self.slots[at].as_ref()?.life)))
+                    .collect();
+                self.tell_lost(slots.clone());
+                for (at, _) in slots {
+                    self.remove_slot(at);
                 }
             }
             GroupEvent::Fatal(error) => self.fail(ConsumerError::Group(error)),
@@ -97,34 +106,52 @@ impl Core {
         } in partitions
         {
             if let Some(&old) = self.index.get(&partition) {
+                if let Some(slot) = &self.slots[old] {
+                    self.tell_lost(vec![(old, slot.life)]);
+                }
                 self.remove_slot(old);
             }
-            let (at, life) = self.add_slot(partition.clone(), claim);
-            match start {
-                Start::Committed(committed) => {
-                    let tracker = OffsetTracker::new(
-                        committed.offset,
-                        Some(&committed.metadata),
-                        self.settings.max_ahead,
-                    );
-                    if let Some(slot) = &mut self.slots[at] {
-                        slot.lineage = Lineage::resumed(committed.offset, committed.leader_epoch);
-                        slot.tracker = Some(tracker);
-                        slot.committed = Some(committed.offset);
-                    }
-                    self.start_fetching(at);
-                }
-                Start::First => wanted.push((at, life, End::Earliest)),
-                Start::Policy => match self.reset_end() {
-                    Some(end) => wanted.push((at, life, end)),
-                    None => {
-                        let group = self.settings.group.group.clone();
-                        self.fail(ConsumerError::NoOffset { group, partition });
-                    }
-                },
+            let (at, life) = self.add_slot(partition, claim);
+            if !self.ask_listener(at, life, &start, 0) {
+                wanted.extend(self.place(at, life, start));
             }
         }
         self.locate(wanted, 0);
+    }
+
+    /// The listener leaves the start to the group.
+    pub(super) fn start_as_the_group_says(&mut self, at: usize, life: u64, start: Start) {
+        let wanted = self.place(at, life, start).into_iter().collect();
+        self.locate(wanted, 0);
+    }
+
+    /// Starts at the group's commit. Without one the leader has to be asked for an end of the log.
+    fn place(&mut self, at: usize, life: u64, start: Start) -> Option<(usize, u64, End)> {
+        match start {
+            Start::Committed(committed) => {
+                let tracker = OffsetTracker::new(
+                    committed.offset,
+                    Some(&committed.metadata),
+                    self.settings.max_ahead,
+                );
+                let slot = self.slot(at, life)?;
+                slot.lineage = Lineage::resumed(committed.offset, committed.leader_epoch);
+                slot.tracker = Some(tracker);
+                slot.committed = Some(committed.offset);
+                self.start_fetching(at);
+                None
+            }
+            Start::First => Some((at, life, End::Earliest)),
+            Start::Policy => match self.reset_end() {
+                Some(end) => Some((at, life, end)),
+                None => {
+                    let group = self.settings.group.group.clone();
+                    let partition = self.slot(at, life)?.name.clone();
+                    self.fail(ConsumerError::NoOffset { group, partition });
+                    None
+                }
+            },
+        }
     }
 
     pub(super) fn reset_end(&self) -> Option<End> {
@@ -231,19 +258,32 @@ impl Core {
             let left: usize = revocation.slots.iter().map(running).sum();
             if !revocation.committing && (left == 0 || self.now >= revocation.drain_until) {
                 revocation.committing = true;
-                due.push((revocation.id, revocation.slots.clone(), left));
+                due.push((
+                    revocation.id,
+                    revocation.slots.clone(),
+                    revocation.deadline,
+                    left,
+                ));
             }
         }
-        // A commit that has nothing to do ends its revocation at once.
-        for (id, slots, left) in due {
+        for (id, slots, deadline, left) in due {
             if left > 0 {
                 tracing::warn!(
                     group = %self.settings.group.group, left,
                     "records of revoked partitions still run after the drain: their results will be dropped"
                 );
             }
-            self.commit_slots(&slots, Some(id));
+            if !self.tell_revoked(id, &slots, deadline) {
+                self.commit_revocation(id);
+            }
         }
+    }
+
+    /// What has ended of a revocation's partitions is committed; with nothing to commit the revocation is over at once.
+    pub(super) fn commit_revocation(&mut self, id: u64) {
+        let found = self.revocations.iter().find(|found| found.id == id);
+        let slots = found.map_or_else(Vec::new, |found| found.slots.clone());
+        self.commit_slots(&slots, Some(id));
     }
 
     /// A revocation's commit ended: the partitions are gone.
@@ -273,7 +313,7 @@ impl Core {
     }
 }
 
-fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
+pub(super) fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
     let names: Vec<_> = partitions.into_iter().map(ToString::to_string).collect();
     names.join(" ")
 }

@@ -19,6 +19,7 @@ use super::super::positions::End;
 use super::super::stats::{ConsumerStatsHandle, Outcomes, TopicStats};
 use super::super::topic_partition::TopicPartition;
 use super::MAX_PARKED_BYTES;
+use super::listening::Asked;
 use super::slot::Slot;
 use super::task::Task;
 use crate::backoff::Jitter;
@@ -65,6 +66,10 @@ pub(super) struct CommitState {
 pub(super) enum Done {
     /// Start positions, by slot and life.
     Located(Vec<Located>),
+    /// The listener has said where a partition starts; `None` where it went meanwhile.
+    Asked(Option<Box<Asked>>),
+    /// The listener has let go of a revocation's partitions.
+    Handed { revocation: u64 },
     Committed {
         sent: Vec<Sent>,
         results: Vec<(TopicPartition, CommitResult)>,

@@ -7,6 +7,7 @@ use super::super::group::{Claim, Commit, Committed};
 use super::super::lineage::Lineage;
 use super::super::topic_partition::TopicPartition;
 use super::super::tracker::{OffsetTracker, metadata};
+use super::listening::Told;
 use crate::backoff::Retries;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walker};
 
@@ -48,6 +49,7 @@ pub(super) struct Slot {
     pub(super) fetch_problem: Option<String>,
     pub(super) hold_problem: Option<String>,
     pub(super) letter_problem: Option<String>,
+    pub(super) told: Told,
 }
 
 /// The chunk whose records are being handed out.
@@ -79,6 +81,7 @@ impl Slot {
             fetch_problem: None,
             hold_problem: None,
             letter_problem: None,
+            told: Told::default(),
         }
     }
 
