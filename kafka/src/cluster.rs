@@ -20,8 +20,9 @@ use kafka_protocol::{
 };
 use tokio::sync::watch;
 
+pub(crate) use self::pool::Pool;
+use self::refresh::Refresh;
 pub(crate) use self::view::{ClusterView, TopicView};
-use self::{pool::Pool, refresh::Refresh};
 use crate::{client::ClientConfig, connection::Connection, error::Error};
 
 /// What a connection is used for. Each purpose has connections of its own, because a broker answers
@@ -31,7 +32,7 @@ use crate::{client::ClientConfig, connection::Connection, error::Error};
 pub(crate) enum Purpose {
     /// Produce and InitProducerId.
     Produce,
-    /// Fetch.
+    /// Fetch; each consumer from a pool of its own.
     Fetch,
     /// Fetch of partitions that must not wait behind a long poll under way.
     FetchAside,
@@ -118,8 +119,23 @@ impl Cluster {
         node: i32,
         purpose: Purpose,
     ) -> Result<Connection, Error> {
+        self.connection_of(&self.pool, node, purpose).await
+    }
+
+    /// A pool for somebody whose calls hold up what is behind them for long, and who keeps calling.
+    pub(crate) fn own_pool(&self) -> Pool {
+        self.pool.sibling()
+    }
+
+    /// As [`Cluster::connection`], out of somebody's own pool.
+    pub(crate) async fn connection_of(
+        self: &Arc<Self>,
+        pool: &Pool,
+        node: i32,
+        purpose: Purpose,
+    ) -> Result<Connection, Error> {
         let address = self.address(node)?;
-        let opened = self.pool.connection(&address, purpose, &self.config).await;
+        let opened = pool.connection(&address, purpose, &self.config).await;
         if opened.is_err() {
             // The broker may have moved to another address, its partitions to another broker.
             self.request_refresh();

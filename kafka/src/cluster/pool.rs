@@ -13,10 +13,12 @@ use crate::{
 /// `host:port` and what for.
 type Key = (Arc<str>, Purpose);
 
-pub(super) struct Pool {
+type Refused = HashMap<Arc<str>, (Instant, Error)>;
+
+pub(crate) struct Pool {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
     /// Brokers that refused this client, and until when that is believed without asking again.
-    refused: Mutex<HashMap<Arc<str>, (Instant, Error)>>,
+    refused: Arc<Mutex<Refused>>,
 }
 
 #[derive(Default)]
@@ -42,7 +44,15 @@ impl Pool {
     pub(super) fn new() -> Self {
         Self {
             slots: Mutex::default(),
-            refused: Mutex::default(),
+            refused: Arc::default(),
+        }
+    }
+
+    /// Connections apart from these, to the same brokers: what one pool is refused, both know.
+    pub(super) fn sibling(&self) -> Self {
+        Self {
+            slots: Mutex::default(),
+            refused: self.refused.clone(),
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) use self::targets::Ticket;
 use self::targets::{Place, Taken, Targets};
 use super::lineage::Lineage;
 use crate::backoff::{Jitter, Retries};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Pool};
 use crate::error::Error;
 use crate::records::walker::IsolationLevel;
 
@@ -141,6 +141,9 @@ pub(crate) struct Fetcher {
 
 struct Shared {
     cluster: Arc<Cluster>,
+    /// Not shared with the client's other consumers: a broker answers a connection's requests one
+    /// after another, and each long poll would hold up the next consumer's.
+    connections: Pool,
     config: FetchConfig,
     targets: Mutex<Targets>,
     /// Counts what may give a waiting loop something to do.
@@ -158,6 +161,7 @@ impl Fetcher {
     ) -> (Self, mpsc::UnboundedReceiver<Vec<Fetched>>) {
         let (answers, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
+            connections: cluster.own_pool(),
             cluster,
             budget: Budget::new(config.buffer_bytes),
             config,

@@ -40,23 +40,17 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
         changes.borrow_and_update();
         views.borrow_and_update();
         let room = shared.budget.room();
+        let now = Instant::now();
         if let Some(room) = room
-            && (main_until.is_none() || !aside_busy)
+            && let Some((purpose, wait)) =
+                next_poll(main_until, aside_busy, now, shared.config.max_wait)
         {
             let taken = shared.take(node);
             if !taken.is_empty() {
-                let now = Instant::now();
-                let (purpose, wait) = match main_until {
-                    None => {
-                        main_until = Some(now + shared.config.max_wait);
-                        (Purpose::Fetch, shared.config.max_wait)
-                    }
-                    // What goes aside joins the main poll when that comes around again.
-                    Some(until) => {
-                        aside_busy = true;
-                        (Purpose::FetchAside, until.saturating_duration_since(now))
-                    }
-                };
+                match purpose {
+                    Purpose::Fetch => main_until = Some(now + wait),
+                    _ => aside_busy = true,
+                }
                 let in_air = InAir {
                     shared: shared.clone(),
                     taken,
@@ -77,6 +71,24 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
             () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
         }
     }
+}
+
+/// Which request may go out and how long the broker may wait with its answer: the main poll, or one
+/// beside it, which ends with it, so that its partitions join the main poll when that comes around
+/// again. A main poll that is about to come around, or late, is waited for: asking beside it without a
+/// wait would ask again and again.
+fn next_poll(
+    main_until: Option<Instant>,
+    aside_busy: bool,
+    now: Instant,
+    max_wait: Duration,
+) -> Option<(Purpose, Duration)> {
+    const ABOUT_TO_END: Duration = Duration::from_millis(20);
+    let Some(until) = main_until else {
+        return Some((Purpose::Fetch, max_wait));
+    };
+    let left = until.saturating_duration_since(now);
+    (!aside_busy && left > ABOUT_TO_END).then_some((Purpose::FetchAside, left))
 }
 
 /// What a request asks for. Dropped before its end, as the requests to a broker are that leaves the
@@ -112,7 +124,10 @@ async fn poll(
     let shared = in_air.shared.clone();
     // A connection that stays silent past the poll's end is cut: `call` closes it.
     let timeout = wait + shared.cluster.config().request_timeout;
-    let response = match shared.cluster.connection(node, purpose).await {
+    let connection = shared
+        .cluster
+        .connection_of(&shared.connections, node, purpose);
+    let response = match connection.await {
         Ok(connection) => {
             let diverging = connection.version::<FetchRequest>() >= Some(DIVERGING_EPOCHS);
             let request = request(&shared, wait, room, &in_air.taken, diverging);
@@ -448,6 +463,21 @@ mod tests {
         assert!(take().is_empty(), "it is in the air");
         drop(request);
         assert_eq!(take().len(), 1, "for whoever leads it now");
+    }
+
+    #[test]
+    fn nothing_goes_beside_a_main_poll_that_ought_to_have_ended() {
+        let (now, wait) = (Instant::now(), Duration::from_millis(500));
+        let next = |main_until, busy| next_poll(main_until, busy, now, wait);
+        assert_eq!(next(None, true), Some((Purpose::Fetch, wait)));
+        let left = Duration::from_millis(300);
+        assert_eq!(
+            next(Some(now + left), false),
+            Some((Purpose::FetchAside, left))
+        );
+        assert_eq!(next(Some(now + left), true), None);
+        assert_eq!(next(Some(now + Duration::from_millis(1)), false), None);
+        assert_eq!(next(Some(now), false), None);
     }
 
     #[test]
