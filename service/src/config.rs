@@ -21,7 +21,7 @@ mod value;
 mod values;
 
 pub use self::kafka::KafkaConfig;
-pub use common::{Common, common_options, common_options_without_database};
+pub use common::{Common, common_options};
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use option::{Opt, group};

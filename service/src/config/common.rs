@@ -13,7 +13,6 @@ pub struct Common {
     pub service: &'static str,
     pub kafka: KafkaConfig,
     pub http: HttpConfig,
-    /// Empty for a service without a database.
     pub database: DatabaseConfig,
     pub log_format: LogFormat,
     pub log_level: LogFilter,
@@ -53,16 +52,6 @@ pub fn common_options(
         LOGS,
         "Threads that run the service; 0 is one a core.",
     ));
-    options
-}
-
-/// The common options of a service that has no database.
-pub fn common_options_without_database(
-    http_addr: &'static str,
-    group_id: &'static str,
-) -> Vec<Opt> {
-    let mut options = common_options(http_addr, group_id, "");
-    options.retain(|option| option.group != group::DATABASE);
     options
 }
 
@@ -127,27 +116,6 @@ mod tests {
         );
         #[cfg(feature = "embedded")]
         assert_eq!(read(&[]).unwrap().database.kind, DatabaseKind::Sqlite);
-    }
-
-    #[test]
-    fn a_service_may_have_no_database() {
-        let program = Program {
-            name: "mail-svc",
-            about: "",
-            options: common_options_without_database("127.0.0.1:5004", "mail"),
-            commands: vec![],
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let Parsed::Invocation(mut invocation) =
-            program.parse([], std::iter::empty(), folder.path())
-        else {
-            panic!("printed");
-        };
-        assert!(!invocation.values.has("DB_HOST"));
-        assert!(invocation.values.has("HTTP_ADDR"));
-        let common = Common::read("mail-svc", &mut invocation.values);
-        assert_eq!(common.database.url.expose(), "");
-        invocation.values.finish(()).unwrap();
     }
 
     #[test]

@@ -59,15 +59,7 @@ pub(super) fn database_options(url: &'static str) -> Vec<Opt> {
 }
 
 impl DatabaseConfig {
-    /// Empty for a service without a database.
     pub(super) fn read(values: &mut Values) -> Self {
-        if !values.has("DATABASE_URL") {
-            return Self {
-                kind: DatabaseKind::Postgres,
-                url: Secret::new(""),
-                pool_size: 0,
-            };
-        }
         let pool_size = values.checked("DATABASE_POOL_SIZE", "must be at least 1", |n| *n > 0);
         let host: Option<String> = values.find("DB_HOST");
         if host.is_some() && values.is_given("DATABASE_URL") {

@@ -123,11 +123,6 @@ impl Values {
         })
     }
 
-    /// Whether the program has this option.
-    pub fn has(&self, variable: &str) -> bool {
-        self.rows.iter().any(|row| row.option.variable == variable)
-    }
-
     /// Whether a flag, the environment or the env file gave the option.
     pub fn is_given(&mut self, variable: &str) -> bool {
         self.row(variable).origin != Origin::Default
