@@ -1,15 +1,16 @@
 //! The outbox: what a transaction left there reaches Kafka, in order, whatever happens to the relay.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use kafka::{Client, ClientConfig, NewTopic, Producer, ReaderEvent};
+use kafka::{Client, ClientConfig, NewTopic, OffsetAt, Producer, ReaderEvent, TopicPartition};
 use service::CancellationToken;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{Database, DatabaseKind, Migration};
 use service::health::Health;
 use service::metrics::Metrics;
-use service::outbox::{self, NewEvent, Outbox, Relay, Silent};
+use service::outbox::{self, Announce, NewEvent, Outbox, Relay, Silent};
 use sqlx::Row;
 use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, polled, unique};
@@ -32,7 +33,7 @@ struct Scene {
     client: Client,
     topic: String,
     _kafka: Kafka,
-    _own: OwnDatabase,
+    own: OwnDatabase,
 }
 
 impl Scene {
@@ -57,7 +58,7 @@ impl Scene {
             database,
             client,
             _kafka: kafka,
-            _own: own,
+            own,
         };
         scene.make_topic(&scene.topic).await;
         scene
@@ -104,9 +105,28 @@ impl Scene {
     }
 
     async fn waiting(&self) -> i64 {
-        let query = sqlx::query("SELECT COUNT(*) FROM outbox WHERE published_at IS NULL");
-        let row = query.fetch_one(self.database.pool()).await.unwrap();
-        row.try_get(0).unwrap()
+        self.count("SELECT COUNT(*) FROM outbox WHERE published_at IS NULL")
+            .await
+    }
+
+    async fn marked(&self) -> i64 {
+        self.count("SELECT COUNT(*) FROM outbox WHERE published_at IS NOT NULL")
+            .await
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        let row = sqlx::query(sql).fetch_one(self.database.pool());
+        row.await.unwrap().try_get(0).unwrap()
+    }
+
+    /// Records in the topic.
+    async fn sent(&self) -> i64 {
+        let partitions: Vec<_> = (0..3)
+            .map(|partition| TopicPartition::new(self.topic.as_str(), partition))
+            .collect();
+        let admin = self.client.admin();
+        let ends = admin.offsets(&partitions, OffsetAt::Latest).await.unwrap();
+        ends.into_values().sum()
     }
 
     /// Leaves an event in a transaction of its own.
@@ -250,8 +270,13 @@ async fn an_event_is_published_as_soon_as_its_transaction_has_committed() {
 async fn a_relay_killed_at_any_point_loses_nothing_and_keeps_the_order() {
     let scene = Scene::new().await;
     let keys = ["a", "b"];
-    let rounds = 24;
-    for round in 0..rounds {
+    let mut rounds = 0;
+    // At each await of a pass, one after the other, until some kill has fallen between a sending and
+    // its mark.
+    while rounds < 24 || scene.sent().await <= scene.marked().await {
+        assert!(rounds < 500, "no kill fell after a sending");
+        let round = rounds;
+        rounds += 1;
         for key in keys {
             scene
                 .append(&scene.topic, key, &format!("{key}-{round}"))
@@ -268,6 +293,77 @@ async fn a_relay_killed_at_any_point_loses_nothing_and_keeps_the_order() {
     }
     scene.publish_all(scene.relay()).await;
     let log = scene.log(&scene.topic, |log| log.has(&keys, rounds)).await;
+    log.assert_in_order();
+}
+
+/// Stands still for longer than the lease when its first event is sent, as a process that is stopped
+/// does, and loses it meanwhile.
+struct Frozen {
+    database_url: String,
+    woken: Mutex<Option<Instant>>,
+    /// How long after it woke the second event was sent.
+    second: Arc<Mutex<Option<Duration>>>,
+}
+
+impl Announce for Frozen {
+    fn sending(&self, _topic: &str, _body: &str) {
+        let woken = *self.woken.lock().unwrap();
+        if let Some(woken) = woken {
+            self.second.lock().unwrap().get_or_insert(woken.elapsed());
+        }
+    }
+
+    fn sent(&self, _topic: &str, _body: &str) {
+        let mut woken = self.woken.lock().unwrap();
+        if woken.is_some() {
+            return;
+        }
+        let url = self.database_url.clone();
+        let taking = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+                sqlx::query("UPDATE outbox_lease SET holder = 'other', turn = turn + 1")
+                    .execute(&pool)
+                    .await
+                    .unwrap();
+            });
+        });
+        taking.join().unwrap();
+        std::thread::sleep(TERM);
+        *woken = Some(Instant::now());
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_was_frozen_past_its_lease_sends_nothing_more_until_it_has_it_again() {
+    let scene = Scene::new().await;
+    scene.append_many(&["a"], 2).await;
+    let second = Arc::default();
+    let frozen = Frozen {
+        database_url: scene.own.url.clone(),
+        woken: Mutex::default(),
+        second: Arc::clone(&second),
+    };
+    let (outbox, database) = (scene.outbox.clone(), scene.database.clone());
+    let metrics = Metrics::new();
+    let relay = Relay::new(outbox, database, scene.producer(), frozen, &metrics).lease_term(TERM);
+    let stop = CancellationToken::new();
+    let health = Health::new().optional("outbox");
+    let running = tokio::spawn(relay.run(health, stop.clone(), Duration::from_secs(5)));
+    scene.all_published().await;
+    stop.cancel();
+    running.await.unwrap();
+    // The other one shows no sign of life, so the lease is taken again, after a term.
+    let second = second.lock().unwrap().expect("a second event");
+    assert!(
+        second >= TERM,
+        "sent without the lease, {second:?} after it"
+    );
+    let log = scene.log(&scene.topic, |log| log.has(&["a"], 2)).await;
     log.assert_in_order();
 }
 

@@ -5,8 +5,10 @@
 //! Each taking raises `turn`, and all that a holder writes asks for its turn, so a holder that was
 //! asleep past its term writes nothing any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sqlx::{AnyConnection, Row};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -25,7 +27,7 @@ pub(super) struct Lease {
     database: Database,
     term: Duration,
     me: String,
-    held: Option<Held>,
+    held: Arc<Mutex<Option<Held>>>,
     watched: Watched,
 }
 
@@ -34,6 +36,22 @@ struct Held {
     turn: i64,
     /// Before the last sign of life was sent.
     renewed: Instant,
+}
+
+/// What is known of a lease, for who does not renew it. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    held: Arc<Mutex<Option<Held>>>,
+    term: Duration,
+}
+
+impl Hold {
+    /// Whether it is held, as far as can be known without asking: for a whole term after the last
+    /// sign of life nobody else takes it.
+    pub(super) fn is_held(&self) -> bool {
+        let held = *self.held.lock();
+        held.is_some_and(|held| held.renewed.elapsed() < self.term)
+    }
 }
 
 /// The row as it was found.
@@ -70,27 +88,33 @@ impl Lease {
             database,
             term,
             me: Uuid::new_v4().to_string(),
-            held: None,
+            held: Arc::default(),
             watched: Watched::default(),
         }
     }
 
-    /// Whether it is held, as far as can be known without asking: for a whole term after the last
-    /// sign of life nobody else takes it.
+    /// For who sends while it is renewed.
+    pub(super) fn hold(&self) -> Hold {
+        Hold {
+            held: self.held.clone(),
+            term: self.term,
+        }
+    }
+
+    /// See [`Hold::is_held`].
     pub(super) fn is_held(&self) -> bool {
-        self.held
-            .is_some_and(|held| held.renewed.elapsed() < self.term)
+        self.hold().is_held()
     }
 
     /// Whether it was held, and may be still if nobody has taken it since.
     pub(super) fn has_lapsed(&self) -> bool {
-        self.held.is_some() && !self.is_held()
+        self.held.lock().is_some() && !self.is_held()
     }
 
     /// Whether the next sign of life is due.
     pub(super) fn is_due(&self) -> bool {
-        self.held
-            .is_some_and(|held| held.renewed.elapsed() >= self.beat())
+        let held = *self.held.lock();
+        held.is_some_and(|held| held.renewed.elapsed() >= self.beat())
     }
 
     /// How often the holder shows that it lives.
@@ -104,7 +128,7 @@ impl Lease {
     /// The database's.
     pub(super) async fn take(&mut self) -> Result<bool, sqlx::Error> {
         let now = Instant::now();
-        self.held = None;
+        *self.held.lock() = None;
         let found = self.find().await?;
         if !self.watched.may_take(&found, now, &self.me, self.term) {
             return Ok(false);
@@ -125,12 +149,12 @@ impl Lease {
             Ok(rows)
         };
         if self.database.write(update).await? == 1 {
-            self.held = Some(Held {
+            *self.held.lock() = Some(Held {
                 turn: found.turn + 1,
                 renewed: now,
             });
         }
-        Ok(self.held.is_some())
+        Ok(self.held.lock().is_some())
     }
 
     async fn find(&self) -> Result<Found, sqlx::Error> {
@@ -169,7 +193,7 @@ impl Lease {
         &self,
         connection: &mut AnyConnection,
     ) -> Result<bool, sqlx::Error> {
-        let Some(held) = self.held else {
+        let Some(held) = *self.held.lock() else {
             return Ok(false);
         };
         let rows =
@@ -183,15 +207,16 @@ impl Lease {
 
     /// What became of a renewal that began at `since`.
     pub(super) fn renewed(&mut self, renewed: bool, since: Instant) {
-        match &mut self.held {
+        let mut held = self.held.lock();
+        match &mut *held {
             Some(held) if renewed => held.renewed = since,
-            _ => self.held = None,
+            _ => *held = None,
         }
     }
 
     /// Gives it back, so that the next one need not wait. A failure costs that wait alone.
     pub(super) async fn release(&mut self) {
-        let Some(held) = self.held.take() else {
+        let Some(held) = self.held.lock().take() else {
             return;
         };
         let update = async {

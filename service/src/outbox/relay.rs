@@ -1,10 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::Utc;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kafka::{OutgoingRecord, ProduceError, Producer, RecordMetadata};
+use kafka::{ProduceError, Producer};
 use parking_lot::Mutex;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::{Instant, sleep};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::append::Outbox;
 use super::lease::{Lease, TERM};
+use super::line::{LineSender, Sent, Waiting, lines};
 use crate::db::{Database, filled_up};
 use crate::health::HealthPart;
 use crate::metrics::{Counter, Metrics};
@@ -57,6 +58,8 @@ pub enum RelayError {
     LeftBehind,
     #[error("another instance's relay has taken over")]
     LeaseLost,
+    #[error("the lease was not renewed in time")]
+    LeaseLapsed,
 }
 
 /// Publishes what lies in the outbox, in order, while it holds the lease.
@@ -80,22 +83,6 @@ struct Sweep {
     after: i64,
     /// Topics and keys of events that were left behind: none of theirs is sent in this walk.
     held: HashSet<(String, String)>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    id: i64,
-    topic: String,
-    key: String,
-    headers: String,
-    body: String,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    id: i64,
-    partition: i32,
-    offset: i64,
 }
 
 impl<A: Announce> Relay<A> {
@@ -260,9 +247,17 @@ impl<A: Announce> Relay<A> {
     ) -> (Vec<(String, String)>, Result<(), RelayError>) {
         // Nothing is begun any more once this is cancelled.
         let halt = stop.child_token();
+        let hold = self.lease.hold();
+        let sender = LineSender {
+            producer: &self.producer,
+            announce: &self.announce,
+            unmarked: &self.unmarked,
+            halt: &halt,
+            hold: &hold,
+        };
         let mut lines: FuturesUnordered<_> = lines(waiting)
             .into_iter()
-            .map(|line| line_of(line, &self.producer, &self.announce, &self.unmarked, &halt))
+            .map(|line| sender.send_all(line))
             .collect();
         let overdue = async {
             stop.cancelled().await;
@@ -271,15 +266,21 @@ impl<A: Announce> Relay<A> {
         tokio::pin!(overdue);
         let period = self.lease.beat();
         let mut beat = tokio::time::interval_at(Instant::now() + period, period);
-        let (mut held, mut failure) = (Vec::new(), None);
+        let (mut held, mut failure, mut lapsed) = (Vec::new(), None, false);
         loop {
             tokio::select! {
                 line = lines.next() => match line {
-                    None => return (held, failure.map_or(Ok(()), Err)),
+                    None => {
+                        if lapsed && !stop.is_cancelled() {
+                            failure = failure.or(Some(RelayError::LeaseLapsed));
+                        }
+                        return (held, failure.map_or(Ok(()), Err));
+                    }
                     Some(Ok(())) => {}
                     Some(Err((key, error))) => {
                         held.push(key);
-                        failure = failure.or(Some(error));
+                        lapsed |= error.is_none();
+                        failure = failure.or(error);
                     }
                 },
                 _ = beat.tick() => {
@@ -336,76 +337,6 @@ enum Pass {
     NotOurs,
 }
 
-/// The events of each key, in their order.
-fn lines(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
-    let mut lines: Vec<Vec<Waiting>> = Vec::new();
-    let mut line_of: HashMap<(String, String), usize> = HashMap::new();
-    for event in waiting {
-        let key = (event.topic.clone(), event.key.clone());
-        let line = *line_of.entry(key).or_insert(lines.len());
-        match lines.get_mut(line) {
-            Some(line) => line.push(event),
-            None => lines.push(vec![event]),
-        }
-    }
-    lines
-}
-
-async fn line_of(
-    line: Vec<Waiting>,
-    producer: &Producer,
-    announce: &impl Announce,
-    unmarked: &Mutex<Vec<Sent>>,
-    halt: &CancellationToken,
-) -> Result<(), ((String, String), RelayError)> {
-    for event in line {
-        if halt.is_cancelled() {
-            return Ok(());
-        }
-        announce.sending(&event.topic, &event.body);
-        match send(producer, &event).await {
-            Ok(place) => {
-                announce.sent(&event.topic, &event.body);
-                unmarked.lock().push(Sent {
-                    id: event.id,
-                    partition: place.partition,
-                    offset: place.offset,
-                });
-            }
-            Err(error) => {
-                announce.failed(&error);
-                let failure = RelayError::Kafka {
-                    id: event.id,
-                    topic: event.topic.clone(),
-                    error,
-                };
-                return Err(((event.topic, event.key), failure));
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn send(producer: &Producer, event: &Waiting) -> Result<RecordMetadata, ProduceError> {
-    // Written by `append`.
-    let headers: Vec<(String, Option<String>)> =
-        serde_json::from_str(&event.headers).unwrap_or_default();
-    let headers: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_deref().map(str::as_bytes)))
-        .collect();
-    producer
-        .send(&OutgoingRecord {
-            topic: &event.topic,
-            partition: None,
-            key: Some(event.key.as_bytes()),
-            value: Some(event.body.as_bytes()),
-            headers: &headers,
-            timestamp: None,
-        })
-        .await
-}
-
 async fn mark_in(connection: &mut sqlx::AnyConnection, sent: &[Sent]) -> Result<(), sqlx::Error> {
     let mut values = String::new();
     for index in 0..sent.len() {
@@ -435,31 +366,4 @@ async fn mark_in(connection: &mut sqlx::AnyConnection, sent: &[Sent]) -> Result<
     }
     query.execute(connection).await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_key_has_a_line_and_keeps_its_order() {
-        let event = |id, topic: &str, key: &str| Waiting {
-            id,
-            topic: topic.into(),
-            key: key.into(),
-            headers: String::new(),
-            body: String::new(),
-        };
-        let lines = lines(vec![
-            event(1, "t", "a"),
-            event(2, "t", "b"),
-            event(3, "u", "a"),
-            event(4, "t", "a"),
-        ]);
-        let ids: Vec<Vec<i64>> = lines
-            .iter()
-            .map(|line| line.iter().map(|event| event.id).collect())
-            .collect();
-        assert_eq!(ids, [vec![1, 4], vec![2], vec![3]]);
-    }
 }
