@@ -9,6 +9,7 @@
 mod handler;
 mod items;
 mod metrics;
+mod requests;
 mod routes;
 mod schema;
 mod stages;
@@ -17,6 +18,7 @@ mod store;
 pub(crate) use handler::CartHandler;
 pub(crate) use items::Carts;
 pub(crate) use metrics::CartMetrics;
+pub(crate) use requests::RETENTION as REQUEST_RETENTION;
 pub(crate) use routes::{routes, routes_without_carts};
 pub(crate) use schema::MIGRATIONS;
 pub(crate) use stages::Stages;

@@ -24,6 +24,8 @@ pub struct Config {
     pub cart_group: String,
     /// How long published events are kept.
     pub outbox_retention: Duration,
+    /// How long an `Idempotency-Key` is remembered.
+    pub request_key_retention: Duration,
     pub type_ids: TypeIds,
     pub rules: Rules,
     /// Recent orders that are remembered.
@@ -115,6 +117,12 @@ pub fn program() -> Program {
             "7d",
             group::SERVICE,
             "How long events are kept in the database after they are published.",
+        ),
+        Opt::new(
+            "REQUEST_KEY_RETENTION",
+            "1d",
+            group::SERVICE,
+            "How long the Idempotency-Key of an item is remembered.",
         ),
         Opt::new(
             "CART_GROUP_ID",
@@ -211,6 +219,7 @@ impl Config {
                 "must be longer than 0",
                 |retention: &Duration| !retention.is_zero(),
             ),
+            request_key_retention: values.positive("REQUEST_KEY_RETENTION"),
             type_ids: TypeIds::from_variables(&TYPE_IDS.map(|(event, _)| event), |variable| {
                 values.find(variable)
             }),

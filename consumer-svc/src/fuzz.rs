@@ -47,6 +47,7 @@ fn scene() -> (Runtime, Server) {
                 topic: config.carts_topic.to_string(),
                 type_ids: config.type_ids.clone(),
             },
+            patience: config.common.http.request_timeout,
         };
         Server::new(
             run::routes(&health, &metrics, Some(&carts)),

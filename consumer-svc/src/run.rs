@@ -199,7 +199,15 @@ impl Parts<'_> {
             type_ids: self.config.type_ids.clone(),
         };
         self.start_cart_group(duties, &database, &events)?;
-        Ok(Carts { database, events })
+        duties.spawn_quiet(
+            "retention of request keys",
+            carts::REQUEST_RETENTION.run(database.clone(), self.config.request_key_retention, stop),
+        );
+        Ok(Carts {
+            database,
+            events,
+            patience: common.http.request_timeout,
+        })
     }
 
     fn start_cart_group(

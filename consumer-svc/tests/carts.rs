@@ -24,7 +24,18 @@ async fn records(shop: &Shop, topic: &str, number: usize) -> Vec<ConsumerRecord>
 }
 
 async fn call(service: &Service, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let headers = [("content-type", "application/json")];
+    call_with(service, method, path, &[], body).await
+}
+
+async fn call_with(
+    service: &Service,
+    method: &str,
+    path: &str,
+    more: &[(&str, &str)],
+    body: &str,
+) -> (u16, Value) {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend_from_slice(more);
     let answer = http::request(service.address, method, path, &headers, body).await;
     let body = match answer.body.is_empty() {
         true => Value::Null,
@@ -70,6 +81,43 @@ async fn a_user_gets_one_cart_however_often_the_event_comes() {
         assert_eq!((told.user_id, told.change), (user_id, CartChange::Created));
         assert_eq!(event.headers.get("ce_type"), Some(&b"CartCreated"[..]));
     }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_item_that_is_sent_again_under_its_key_is_the_same_item() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&[]).await;
+    for user in [7, 8] {
+        send_user(&shop, user).await;
+        cart_of(&service, user).await;
+    }
+    let pen = r#"{"product":"Pen","quantity":1,"price":100}"#;
+    let add = async |user: i64, key: &str, body: &str| {
+        let path = format!("/api/cart/user/{user}/items");
+        let key = [("idempotency-key", key)];
+        call_with(&service, "POST", &path, &key, body).await
+    };
+    let (status, first) = add(7, "one", pen).await;
+    assert_eq!(status, 201);
+    assert_eq!(add(7, "one", pen).await, (201, first.clone()));
+    assert_eq!(cart_of(&service, 7).await["items"], json!([first.clone()]));
+    let other = add(7, "one", r#"{"product":"Pen","quantity":2,"price":100}"#).await;
+    assert_eq!(other.0, 422, "{}", other.1);
+    assert_eq!(add(7, "", pen).await.0, 400);
+    // Another key, another cart: other requests.
+    assert_ne!(add(7, "two", pen).await.1["id"], first["id"]);
+    assert_ne!(add(8, "one", pen).await.1["id"], first["id"]);
+    // Whoever took it out again does not get it back by the old request.
+    let path = format!("/api/cart/user/7/items/{}", first["id"]);
+    assert_eq!(call(&service, "DELETE", &path, "").await.0, 204);
+    assert_eq!(add(7, "one", pen).await, (201, first));
+    let cart = cart_of(&service, 7).await;
+    assert_eq!(cart["items"].as_array().unwrap().len(), 1, "{cart}");
+    // Two carts, three items, one removal.
+    let events = records(&shop, &shop.carts, 6).await;
+    assert_eq!(events.len(), 6);
     service.stop().await;
 }
 

@@ -33,9 +33,6 @@ pub(crate) struct Intake {
 /// How long a client should wait before it sends a refused order again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Longest `Idempotency-Key` in bytes: far past any UUID or hash, and a bound on what is hashed.
-const MAX_KEY_BYTES: usize = 255;
-
 /// Both ways in, sharing a producer and the counters.
 ///
 /// The producer's delivery timeout must be `REQUEST_TIMEOUT`: it is what bounds the wait here, for
@@ -103,18 +100,9 @@ impl Intake {
         if let Some(id) = &asked.order_id {
             return Ok(id.clone());
         }
-        let id = match request.headers().get("idempotency-key") {
+        let id = match request.idempotency_key()? {
             None => order_id::new(),
-            Some(key) => match key.to_str() {
-                Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => {
-                    order_id::idempotent(self.route, asked.user_id.as_deref(), key)
-                }
-                _ => {
-                    return Err(Problem::bad_request(format!(
-                        "the Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"
-                    )));
-                }
-            },
+            Some(key) => order_id::idempotent(self.route, asked.user_id.as_deref(), key),
         };
         Ok(Cow::Owned(id.as_str().to_owned()))
     }

@@ -4,7 +4,7 @@ use service::outbox;
 use crate::{users, view};
 
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 3] = [
+pub(crate) static MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "order events",
@@ -22,5 +22,11 @@ pub(crate) static MIGRATIONS: [Migration; 3] = [
         name: "outbox",
         sqlite: outbox::SQLITE,
         postgres: outbox::POSTGRES,
+    },
+    Migration {
+        version: 4,
+        name: "users' request keys",
+        sqlite: users::REQUEST_KEY,
+        postgres: users::REQUEST_KEY,
     },
 ];

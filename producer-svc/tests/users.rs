@@ -146,6 +146,98 @@ async fn a_user_registered_while_kafka_is_away_is_announced_when_it_is_back() {
     back.end().await.unwrap();
 }
 
+async fn register_under(service: &Running, key: &str, email: &str, password: &str) -> (u16, Value) {
+    let body = json!({ "email": email, "password": password }).to_string();
+    service
+        .post_with(PATH, &[("idempotency-key", key)], &body)
+        .await
+}
+
+#[tokio::test]
+async fn a_registration_that_is_sent_again_under_its_key_is_the_same_user() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let first = (201, json!({"userId": 1}));
+    for email in ["anna@example.com", "Anna@example.com"] {
+        let again = register_under(&service, "key", email, "secret7").await;
+        assert_eq!(again, first);
+    }
+    for (key, password) in [("key", "secret8"), ("other", "secret7")] {
+        let refused = register_under(&service, key, "anna@example.com", password).await;
+        assert_eq!(refused.0, 409, "{}", refused.1);
+    }
+    assert_eq!(register(&service, "anna@example.com").await.0, 409);
+    let unkeyed = register_under(&service, "", "anna@example.com", "secret7").await;
+    assert_eq!(unkeyed.0, 400);
+    // At the same time, so that the insertion has to decide.
+    let both =
+        ["boris@example.com"; 4].map(|email| register_under(&service, "b", email, "secret7"));
+    let both = futures::future::join_all(both).await;
+    assert!(both.iter().all(|answer| *answer == both[0]), "{both:?}");
+    assert_eq!(both[0].0, 201);
+    assert_eq!(count(&scene, "SELECT COUNT(*) FROM outbox").await, 2);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registration_that_cannot_be_stored_in_time_is_refused_and_may_be_sent_again() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[("REQUEST_TIMEOUT", "2s")]).await;
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&scene.database.url).await.unwrap();
+    // Others may read, and not write.
+    let lock = match scene.database.url.starts_with("sqlite:") {
+        true => pool.begin_with("BEGIN IMMEDIATE").await.unwrap(),
+        false => {
+            let mut lock = pool.begin().await.unwrap();
+            let locking = sqlx::query("LOCK TABLE users IN EXCLUSIVE MODE");
+            locking.execute(&mut *lock).await.unwrap();
+            lock
+        }
+    };
+    let body = r#"{"email":"anna@example.com","password":"secret7"}"#;
+    let headers = [("idempotency-key", "key")];
+    let refused = http::post(service.address, PATH, &headers, body).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.body.contains("Idempotency-Key"), "{}", refused.body);
+    lock.rollback().await.unwrap();
+    let again = eventually(SOON, || async {
+        let again = register_under(&service, "key", "anna@example.com", "secret7").await;
+        (again.0 != 503).then_some(again)
+    })
+    .await;
+    assert_eq!(again.0, 201, "{}", again.1);
+    assert_eq!(count(&scene, "SELECT COUNT(*) FROM outbox").await, 1);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_flood_of_registrations_each_is_stored_or_told_to_come_again() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[("PASSWORD_HASHES", "1")]).await;
+    let flood = (0..150).map(|number| {
+        let body = json!({ "email": format!("n{number}@example.com"), "password": "secret7" });
+        let address = service.address;
+        async move { http::post(address, PATH, &[], &body.to_string()).await }
+    });
+    let mut stored = 0;
+    for answer in futures::future::join_all(flood).await {
+        match answer.status {
+            201 => stored += 1,
+            503 => assert_eq!(answer.header("retry-after"), Some("1")),
+            other => panic!("{other} {}", answer.body),
+        }
+    }
+    assert!(stored > 0);
+    assert_eq!(count(&scene, "SELECT COUNT(*) FROM users").await, stored);
+    assert_eq!(register(&service, "anna@example.com").await.0, 201);
+    service.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn an_instance_without_users_says_so() {
     let kafka = Kafka::start().await;

@@ -81,6 +81,11 @@ pub fn of_place(topic: &str, partition: i32, offset: i64) -> String {
     format!("{topic}/{partition}/{offset}")
 }
 
+/// What an `Idempotency-Key` stands for on a route: kept instead of the key, which is a client's own.
+pub fn idempotent_request(route: &str, key: &str) -> Uuid {
+    idempotent_order(route, None, key)
+}
+
 pub(crate) fn idempotent_order(route: &str, user: Option<&str>, key: &str) -> Uuid {
     // Lengths first, so that no part can be taken for the end of another.
     let user = user.map_or_else(|| "-".to_owned(), |user| format!("{}:{user}", user.len()));

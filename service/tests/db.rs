@@ -491,3 +491,27 @@ async fn a_deadlock_is_tried_again_and_is_no_database_away() {
     assert!(database.is_ready());
     assert_eq!(count(&database).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_writes_is_bounded_by_the_request_and_not_held_against_the_database() {
+    let database = Database::new(
+        &DatabaseConfig {
+            kind: DatabaseKind::Postgres,
+            url: Secret::new("postgres://127.0.0.1:1/none"),
+            pool_size: 1,
+        },
+        &ONE,
+    )
+    .unwrap();
+    let begin = tokio::time::Instant::now();
+    let limit = Duration::from_secs(5);
+    let never = std::future::pending::<Result<(), sqlx::Error>>();
+    let error = database.write_within(limit, never).await.unwrap_err();
+    assert_eq!(begin.elapsed(), limit);
+    assert!(service::db::is_unavailable(&error), "{error}");
+    // A longer patience than any transaction's is none.
+    let never = std::future::pending::<Result<(), sqlx::Error>>();
+    let hour = Duration::from_secs(3_600);
+    database.write_within(hour, never).await.unwrap_err();
+    assert_eq!(begin.elapsed(), limit + Duration::from_secs(30));
+}

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use proto::{CartChange, CartEvent, CartItem, CartItemChange, NewCartItem, Traceparent};
 use service::db::{Database, storable};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
+use super::requests;
 use super::store::CartEvents;
 
 /// Lines that a cart may have: more than anybody buys, few enough to answer at once.
@@ -13,6 +16,8 @@ pub(super) const MAX_ITEMS: i64 = 1_000;
 pub(crate) struct Carts {
     pub(crate) database: Database,
     pub(crate) events: CartEvents,
+    /// Longest time for a change.
+    pub(crate) patience: Duration,
 }
 
 /// A user's cart with its lines, in the order in which they were added.
@@ -34,6 +39,8 @@ pub(super) enum ChangeError {
     NoItem(i64),
     #[error("the cart has {MAX_ITEMS} items, which is all it holds")]
     Full,
+    #[error("this Idempotency-Key was sent with another item")]
+    OtherItem,
 }
 
 impl Carts {
@@ -67,14 +74,24 @@ impl Carts {
         Ok(Some(cart))
     }
 
-    /// Adds a line; gives it with its id.
+    /// Adds a line; gives it with its id. Asked for again under the same `key`, it gives the line that
+    /// was added then, and changes nothing.
     pub(super) async fn add(
         &self,
         user_id: i64,
         new: &NewCartItem<'_>,
+        key: Option<&str>,
         trace: &Traceparent,
     ) -> Result<CartItem<'static>, ChangeError> {
         self.change(user_id, trace, async |connection, cart_id| {
+            if let Some(key) = key
+                && let Some(added) = requests::find(connection, cart_id, key).await?
+            {
+                return Ok(match added.is(new) {
+                    true => Ok(Change::Known(added.item)),
+                    false => Err(ChangeError::OtherItem),
+                });
+            }
             let count = sqlx::query("SELECT COUNT(*) FROM cart_items WHERE cart_id = $1")
                 .bind(cart_id)
                 .fetch_one(&mut *connection)
@@ -90,9 +107,13 @@ impl Carts {
             .bind(storable(new.product.as_ref().into()))
             .bind(new.quantity)
             .bind(new.price)
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await?;
-            Ok(Ok(CartChange::ItemAdded(item(&row, row.try_get(3)?, 0)?)))
+            let added = item(&row, row.try_get(3)?, 0)?;
+            if let Some(key) = key {
+                requests::keep(connection, cart_id, key, &added).await?;
+            }
+            Ok(Ok(Change::Made(CartChange::ItemAdded(added))))
         })
         .await
     }
@@ -119,7 +140,9 @@ impl Carts {
             .fetch_optional(connection)
             .await?;
             Ok(match row {
-                Some(row) => Ok(CartChange::ItemChanged(item(&row, item_id, 0)?)),
+                Some(row) => Ok(Change::Made(CartChange::ItemChanged(item(
+                    &row, item_id, 0,
+                )?))),
                 None => Err(ChangeError::NoItem(item_id)),
             })
         })
@@ -143,7 +166,9 @@ impl Carts {
             .fetch_optional(connection)
             .await?;
             Ok(match row {
-                Some(row) => Ok(CartChange::ItemRemoved(item(&row, item_id, 0)?)),
+                Some(row) => Ok(Change::Made(CartChange::ItemRemoved(item(
+                    &row, item_id, 0,
+                )?))),
                 None => Err(ChangeError::NoItem(item_id)),
             })
         })
@@ -159,7 +184,7 @@ impl Carts {
         work: impl AsyncFnOnce(
             &mut AnyConnection,
             i64,
-        ) -> Result<Result<CartChange<'static>, ChangeError>, sqlx::Error>,
+        ) -> Result<Result<Change, ChangeError>, sqlx::Error>,
     ) -> Result<CartItem<'static>, ChangeError> {
         let now = proto::now_millis();
         let transaction = async {
@@ -175,7 +200,8 @@ impl Carts {
             };
             let cart_id = cart.try_get(0)?;
             let change = match work(&mut tx, cart_id).await? {
-                Ok(change) => change,
+                Ok(Change::Made(change)) => change,
+                Ok(known @ Change::Known(_)) => return Ok(Ok(known)),
                 Err(error) => return Ok(Err(error)),
             };
             let event = CartEvent {
@@ -188,21 +214,33 @@ impl Carts {
                 .append(&mut tx, event.clone(), now, trace)
                 .await?;
             tx.commit().await?;
-            Ok(Ok(event.change))
+            Ok(Ok(Change::Made(event.change)))
         };
-        let change = self.database.write(transaction).await??;
-        self.events.outbox.committed();
-        match change {
-            CartChange::ItemAdded(item)
-            | CartChange::ItemChanged(item)
-            | CartChange::ItemRemoved(item) => Ok(item),
-            CartChange::Created => Err(ChangeError::NoCart(user_id)),
+        let change = self.database.write_within(self.patience, transaction);
+        match change.await?? {
+            Change::Known(item) => Ok(item),
+            Change::Made(change) => {
+                self.events.outbox.committed();
+                match change {
+                    CartChange::ItemAdded(item)
+                    | CartChange::ItemChanged(item)
+                    | CartChange::ItemRemoved(item) => Ok(item),
+                    CartChange::Created => Err(ChangeError::NoCart(user_id)),
+                }
+            }
         }
     }
 }
 
+/// What became of a cart in a transaction.
+enum Change {
+    Made(CartChange<'static>),
+    /// The same request made it before.
+    Known(CartItem<'static>),
+}
+
 /// Product, quantity and price from column `at` on.
-fn item(row: &AnyRow, id: i64, at: usize) -> Result<CartItem<'static>, sqlx::Error> {
+pub(super) fn item(row: &AnyRow, id: i64, at: usize) -> Result<CartItem<'static>, sqlx::Error> {
     Ok(CartItem {
         id,
         product: row.try_get::<String, _>(at)?.into(),

@@ -1,4 +1,4 @@
-use proto::{CartItem, CartItemChange, DecodeError, NewCartItem, Traceparent};
+use proto::{CartItem, CartItemChange, DecodeError, NewCartItem, Traceparent, UuidText, identity};
 use serde::Serialize;
 use service::db::database_problem;
 use service::http::{
@@ -82,7 +82,10 @@ async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
     let trace = trace(&request);
     let body = request.body().await?;
     let new = NewCartItem::decode(&body).map_err(refusal)?;
-    let added = carts.add(user_id, &new, &trace).await;
+    let key = request.idempotency_key()?;
+    let key = key.map(|key| UuidText::new(identity::idempotent_request(ITEMS, key)));
+    let key = key.as_ref().map(UuidText::as_str);
+    let added = carts.add(user_id, &new, key, &trace).await;
     let added = added.map_err(|error| unchanged(&carts, error))?;
     Ok(json(StatusCode::CREATED, &ShownItem::from(&added)))
 }
@@ -132,6 +135,10 @@ fn unchanged(carts: &Carts, error: ChangeError) -> Problem {
         ChangeError::NoCart(user_id) => no_cart(user_id),
         ChangeError::NoItem(_) => Problem::not_found(error.to_string()),
         ChangeError::Full => Problem::new(StatusCode::CONFLICT, error.to_string()),
+        ChangeError::OtherItem => Problem::unprocessable(vec![FieldProblem {
+            field: "Idempotency-Key".into(),
+            detail: error.to_string().into(),
+        }]),
     }
 }
 

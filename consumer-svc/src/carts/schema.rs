@@ -1,8 +1,10 @@
 use service::db::Migration;
 use service::outbox;
 
+use super::requests;
+
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 2] = [
+pub(crate) static MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "carts",
@@ -14,6 +16,12 @@ pub(crate) static MIGRATIONS: [Migration; 2] = [
         name: "outbox",
         sqlite: outbox::SQLITE,
         postgres: outbox::POSTGRES,
+    },
+    Migration {
+        version: 3,
+        name: "request keys",
+        sqlite: requests::SCHEMA,
+        postgres: requests::SCHEMA,
     },
 ];
 

@@ -116,10 +116,12 @@ impl BatchWrite for CreateCarts {
         items
             .iter()
             .map(|item| {
-                carts
-                    .get(&item.user_id)
-                    .copied()
-                    .ok_or(sqlx::Error::RowNotFound)
+                let cart = carts.get_mut(&item.user_id);
+                let cart = cart.ok_or(sqlx::Error::RowNotFound)?;
+                let answer = *cart;
+                // Whoever asks for the same user behind it finds the cart there.
+                cart.created = false;
+                Ok(answer)
             })
             .collect()
     }
@@ -175,4 +177,48 @@ async fn find(
         carts.insert(row.try_get(1)?, found);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use service::config::{DatabaseConfig, Secret};
+    use service::db::{Database, DatabaseKind};
+    use testkit::database::OwnDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_who_comes_twice_in_a_batch_gets_one_cart_that_is_created_once() {
+        let own = OwnDatabase::new().await;
+        let kind = match own.url.starts_with("sqlite:") {
+            true => DatabaseKind::Sqlite,
+            false => DatabaseKind::Postgres,
+        };
+        let config = DatabaseConfig {
+            kind,
+            url: Secret::new(&own.url),
+            pool_size: 2,
+        };
+        let database = Database::new(&config, &crate::carts::MIGRATIONS).unwrap();
+        database.migrate().await.unwrap();
+        let create = CreateCarts {
+            events: CartEvents {
+                outbox: Outbox::default(),
+                topic: "carts.events".to_owned(),
+                type_ids: TypeIds::default(),
+            },
+        };
+        let wanted = [7, 8, 7, 7].map(|user_id| WantedCart {
+            user_id,
+            trace: Traceparent::new(),
+        });
+        let mut tx = database.begin_write().await.unwrap();
+        let carts = create.write(&mut tx, &wanted).await.unwrap();
+        let created: Vec<bool> = carts.iter().map(|cart| cart.created).collect();
+        assert_eq!(created, [true, true, false, false]);
+        assert!(carts[0].id == carts[2].id && carts[0].id != carts[1].id);
+        let events = sqlx::query("SELECT COUNT(*) FROM outbox");
+        let events = events.fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(events.get::<i64, _>(0), 2);
+    }
 }

@@ -1,11 +1,12 @@
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
-use tokio::sync::Semaphore;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Registrations that may wait for their turn, for each that is being hashed: some seconds of work.
 const WAITING: usize = 64;
@@ -17,9 +18,14 @@ const WAITING: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Passwords {
     at_a_time: Arc<Semaphore>,
-    /// Places in the queue, those of the running ones among them.
+    /// Places of registrations, whatever they wait for: this bounds their memory.
     places: Arc<Semaphore>,
 }
+
+/// A registration's place, from its admission to its answer. Clones are the same place: a hash that
+/// runs has it too, even if nobody waits for it any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held")] Arc<OwnedSemaphorePermit>);
 
 /// Why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
@@ -45,61 +51,104 @@ impl Passwords {
         }
     }
 
-    /// The PHC string of `password` with a salt of its own. Dropped, it gives up its place in the
-    /// queue; a hash that runs ends first.
+    /// A place for a registration; none while too many are under way.
+    pub(crate) fn admit(&self) -> Option<Place> {
+        let place = self.places.clone().try_acquire_owned().ok()?;
+        Some(Place(Arc::new(place)))
+    }
+
+    /// The PHC string of `password` with a salt of its own. Dropped, it gives up its turn; a hash that
+    /// runs ends first.
     ///
     /// # Errors
-    /// [`HashError::Busy`] where the queue is full, or its turn does not come within `patience`.
+    /// [`HashError::Busy`] where its turn does not come before `deadline`.
     pub(crate) async fn hash(
         &self,
+        place: &Place,
         password: String,
-        patience: Duration,
+        deadline: Instant,
     ) -> Result<String, HashError> {
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| HashError::Busy)?;
+        let hash = move || {
+            let hash = Argon2::default().hash_password(password.as_bytes());
+            hash.map(|hash| hash.to_string())
+        };
+        let hash = self.in_turn(place, deadline, hash).await?;
+        hash.map_err(|error| HashError::Failed(error.to_string()))
+    }
+
+    /// Whether `password` is the one of a PHC string; costs what hashing costs.
+    ///
+    /// # Errors
+    /// Like [`Passwords::hash`].
+    pub(crate) async fn is(
+        &self,
+        place: &Place,
+        password: String,
+        hash: String,
+        deadline: Instant,
+    ) -> Result<bool, HashError> {
+        let verify = move || {
+            let hash = PasswordHash::new(&hash);
+            hash.is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            })
+        };
+        self.in_turn(place, deadline, verify).await
+    }
+
+    /// Does the work on a thread of its own, one of a bounded number.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        place: &Place,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HashError> {
         let turn = self.at_a_time.clone().acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(patience, turn).await else {
+        let Ok(Ok(turn)) = tokio::time::timeout_at(deadline, turn).await else {
             return Err(HashError::Busy);
         };
-        let hashing = tokio::task::spawn_blocking(move || {
-            let hash = Argon2::default().hash_password(password.as_bytes());
-            // Held until the work is done, even if nobody waits for it any more.
+        let place = place.clone();
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
             drop((turn, place));
-            hash.map(|hash| hash.to_string())
+            done
         });
-        match hashing.await {
-            Ok(hash) => hash.map_err(|error| HashError::Failed(error.to_string())),
-            Err(error) => Err(HashError::Failed(error.to_string())),
-        }
+        let done = working.await;
+        done.map_err(|error| HashError::Failed(error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use argon2::password_hash::PasswordVerifier;
-    use argon2::password_hash::phc::PasswordHash;
+    use std::time::Duration;
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(60);
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
 
     #[tokio::test]
     async fn a_hash_is_argon2id_with_a_salt_of_its_own() {
         let passwords = Passwords::new(1);
-        let first = passwords.hash("пароль".into(), SOON).await.unwrap();
-        let second = passwords.hash("пароль".into(), SOON).await.unwrap();
+        let place = passwords.admit().unwrap();
+        let hash = async || {
+            let hash = passwords.hash(&place, "пароль".into(), soon()).await;
+            hash.unwrap()
+        };
+        let (first, second) = (hash().await, hash().await);
         assert!(
             first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{first}"
         );
         assert_ne!(first, second);
-        let parsed = PasswordHash::new(&first).unwrap();
-        let verified = |password: &str| {
-            Argon2::default()
-                .verify_password(password.as_bytes(), &parsed)
-                .is_ok()
+        let is = async |password: &str| {
+            let verified = passwords.is(&place, password.into(), first.clone(), soon());
+            verified.await.unwrap()
         };
-        assert!(verified("пароль") && !verified("пароли"));
+        assert!(is("пароль").await && !is("пароли").await);
     }
 
     #[tokio::test]
@@ -108,27 +157,27 @@ mod tests {
         let turn = passwords.at_a_time.clone().acquire_owned().await.unwrap();
         let waiting: Vec<_> = (0..=WAITING)
             .map(|_| {
+                let place = passwords.admit().unwrap();
                 let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.hash("123456".into(), SOON).await })
+                tokio::spawn(async move { passwords.hash(&place, "123456".into(), soon()).await })
             })
             .collect();
-        testkit::eventually(SOON, || async {
-            (passwords.places.available_permits() == 0).then_some(())
-        })
-        .await;
-        let refused = passwords.hash("123456".into(), SOON).await;
-        assert!(matches!(refused, Err(HashError::Busy)), "{refused:?}");
+        assert!(passwords.admit().is_none());
         for task in waiting {
             task.abort();
             let _ = task.await;
         }
         // Who waits in vain is told so, too.
-        let late = passwords
-            .hash("123456".into(), Duration::from_millis(1))
-            .await;
+        let place = passwords.admit().unwrap();
+        let late = Instant::now() + Duration::from_millis(1);
+        let late = passwords.hash(&place, "123456".into(), late).await;
         assert!(matches!(late, Err(HashError::Busy)), "{late:?}");
         drop(turn);
-        passwords.hash("123456".into(), SOON).await.unwrap();
+        passwords
+            .hash(&place, "123456".into(), soon())
+            .await
+            .unwrap();
+        drop(place);
         assert_eq!(passwords.places.available_permits(), 1 + WAITING);
     }
 }

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{RegistrationRequest, Traceparent};
+use proto::{RegistrationRequest, Traceparent, UuidText, identity};
 use serde_json::json;
 use service::db::database_problem;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
+use tokio::time::Instant;
 
-use super::password::{HashError, Passwords};
-use super::store::UserStore;
+use super::password::{HashError, Passwords, Place};
+use super::store::{NewUser, UserStore};
 use crate::refusal::refusal;
 
 const PATH: &str = "/api/auth/registration";
@@ -16,7 +17,7 @@ const PATH: &str = "/api/auth/registration";
 struct Registration {
     store: UserStore,
     passwords: Passwords,
-    /// How long a registration waits for its password's turn.
+    /// Longest time to the answer.
     patience: Duration,
 }
 
@@ -54,51 +55,101 @@ async fn register(
     let body = request.body().await?;
     let asked =
         RegistrationRequest::decode(&body).map_err(|error| refusal(error, "registration"))?;
-    let id = registration.register(&asked, &trace).await?;
+    let key = request.idempotency_key()?;
+    let key = key.map(|key| UuidText::new(identity::idempotent_request(PATH, key)));
+    let key = key.as_ref().map(UuidText::as_str);
+    let id = registration.register(&asked, key, &trace).await?;
     Ok(json(StatusCode::CREATED, &json!({ "userId": id })))
 }
 
 impl Registration {
+    /// Answered in `REQUEST_TIMEOUT`, whatever the database does, and at once where too many are under
+    /// way.
     async fn register(
         &self,
         asked: &RegistrationRequest<'_>,
+        key: Option<&str>,
         trace: &Traceparent,
     ) -> Result<i64, Problem> {
+        let deadline = Instant::now() + self.patience;
+        let Some(place) = self.passwords.admit() else {
+            return Err(busy());
+        };
         // Before the work of hashing; two at once are told apart by the insertion.
-        if self
-            .store
-            .is_taken(&asked.email)
-            .await
-            .map_err(|error| self.unread(&error))?
-        {
+        if let Some(id) = self.known(asked, key, &place, deadline).await? {
+            return Ok(id);
+        }
+        let password = asked.password.clone().into_owned();
+        let hash = self.passwords.hash(&place, password, deadline).await;
+        let new = NewUser {
+            email: &asked.email,
+            password_hash: &hash.map_err(unhashed)?,
+            key,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let created = self.store.create(&new, left, trace).await;
+        match created.map_err(|error| self.unread(&error))? {
+            Some(id) => Ok(id),
+            // The try before this one, or somebody else.
+            None => match self.known(asked, key, &place, deadline).await? {
+                Some(id) => Ok(id),
+                None => Err(busy()),
+            },
+        }
+    }
+
+    /// The user whom this very request has registered before; none where nobody has the address. What
+    /// makes it the same request is its key, and the password.
+    async fn known(
+        &self,
+        asked: &RegistrationRequest<'_>,
+        key: Option<&str>,
+        place: &Place,
+        deadline: Instant,
+    ) -> Result<Option<i64>, Problem> {
+        let finding = tokio::time::timeout_at(deadline, self.store.find(&asked.email));
+        let found = match finding.await {
+            Ok(found) => found.map_err(|error| self.unread(&error))?,
+            Err(_) => return Err(Problem::unavailable(AWAY, Duration::from_secs(1))),
+        };
+        let Some(user) = found else {
+            return Ok(None);
+        };
+        if key.is_none() || user.key.as_deref() != key {
             return Err(taken());
         }
         let password = asked.password.clone().into_owned();
-        let hash = match self.passwords.hash(password, self.patience).await {
-            Ok(hash) => hash,
-            Err(HashError::Busy) => {
-                return Err(Problem::unavailable(
-                    "too many registrations at once; send it again",
-                    Duration::from_secs(1),
-                ));
-            }
-            Err(error) => {
-                tracing::error!("registration: {error}");
-                return Err(Problem::internal());
-            }
-        };
-        let created = self.store.create(&asked.email, &hash, trace).await;
-        created
-            .map_err(|error| self.unread(&error))?
-            .ok_or_else(taken)
+        let same = self
+            .passwords
+            .is(place, password, user.password_hash, deadline);
+        match same.await.map_err(unhashed)? {
+            true => Ok(Some(user.id)),
+            false => Err(taken()),
+        }
     }
 
     fn unread(&self, error: &sqlx::Error) -> Problem {
-        database_problem(
-            &self.store.database,
-            error,
-            "the users' database does not answer; send the registration again",
-        )
+        database_problem(&self.store.database, error, AWAY)
+    }
+}
+
+const AWAY: &str = "the users' database does not answer; send the registration again, with the same \
+                    Idempotency-Key if it had one";
+
+fn busy() -> Problem {
+    Problem::unavailable(
+        "too many registrations at once; send it again",
+        Duration::from_secs(1),
+    )
+}
+
+fn unhashed(error: HashError) -> Problem {
+    match error {
+        HashError::Busy => busy(),
+        HashError::Failed(error) => {
+            tracing::error!("registration: {error}");
+            Problem::internal()
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proto::{EventHeaders, EventType, Rfc3339, Traceparent, UserCreated, UuidText, identity};
 use service::db::{Database, storable};
 use service::outbox::{NewEvent, Outbox};
@@ -25,6 +27,25 @@ CREATE TABLE users (
 );
 ";
 
+/// A column for what the `Idempotency-Key` of a registration stands for, on both databases.
+pub(crate) const REQUEST_KEY: &str = "ALTER TABLE users ADD COLUMN request_key TEXT;";
+
+/// A user to be.
+#[derive(Clone, Copy)]
+pub(super) struct NewUser<'a> {
+    pub(super) email: &'a str,
+    pub(super) password_hash: &'a str,
+    /// What the request's `Idempotency-Key` stands for.
+    pub(super) key: Option<&'a str>,
+}
+
+/// What tells a request that is sent again from another one.
+pub(super) struct KnownUser {
+    pub(super) id: i64,
+    pub(super) password_hash: String,
+    pub(super) key: Option<String>,
+}
+
 /// Keeps users, and leaves their events in the outbox.
 #[derive(Debug, Clone)]
 pub(crate) struct UserStore {
@@ -36,39 +57,48 @@ pub(crate) struct UserStore {
 }
 
 impl UserStore {
-    /// Whether somebody has this address already.
+    /// Who has this address.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) async fn is_taken(&self, email: &str) -> Result<bool, sqlx::Error> {
-        let query = sqlx::query("SELECT id FROM users WHERE email_key = $1")
-            .bind(key_of(email))
-            .fetch_optional(self.database.pool());
-        Ok(self.database.read(query).await?.is_some())
+    pub(super) async fn find(&self, email: &str) -> Result<Option<KnownUser>, sqlx::Error> {
+        let query =
+            sqlx::query("SELECT id, password_hash, request_key FROM users WHERE email_key = $1")
+                .bind(key_of(email))
+                .fetch_optional(self.database.pool());
+        let Some(row) = self.database.read(query).await? else {
+            return Ok(None);
+        };
+        Ok(Some(KnownUser {
+            id: row.try_get(0)?,
+            password_hash: row.try_get(1)?,
+            key: row.try_get(2)?,
+        }))
     }
 
     /// The id of the new user; none where somebody has this address already. The user and the event
     /// are there, or neither.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) async fn create(
+    /// The database's, or that it did not answer in `limit`: then the user may be there.
+    pub(super) async fn create(
         &self,
-        email: &str,
-        password_hash: &str,
+        user: &NewUser<'_>,
+        limit: Duration,
         trace: &Traceparent,
     ) -> Result<Option<i64>, sqlx::Error> {
         let now = proto::now_millis();
         let create = async {
             let mut tx = self.database.begin_write().await?;
             let row = sqlx::query(
-                "INSERT INTO users (email, email_key, password_hash, created_at) \
-                 VALUES ($1, $2, $3, $4) ON CONFLICT (email_key) DO NOTHING RETURNING id",
+                "INSERT INTO users (email, email_key, password_hash, created_at, request_key) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email_key) DO NOTHING RETURNING id",
             )
-            .bind(storable(email.into()))
-            .bind(key_of(email))
-            .bind(password_hash)
+            .bind(storable(user.email.into()))
+            .bind(key_of(user.email))
+            .bind(user.password_hash)
             .bind(now)
+            .bind(user.key)
             .fetch_optional(&mut *tx)
             .await?;
             let Some(row) = row else {
@@ -76,11 +106,12 @@ impl UserStore {
             };
             let id: i64 = row.try_get(0)?;
             // Nobody else knows the user yet, so this event is the first.
-            self.leave_event(&mut tx, id, email, now, trace).await?;
+            self.leave_event(&mut tx, id, user.email, now, trace)
+                .await?;
             tx.commit().await?;
             Ok(Some(id))
         };
-        let created = self.database.write(create).await?;
+        let created = self.database.write_within(limit, create).await?;
         if created.is_some() {
             self.outbox.committed();
         }

@@ -193,8 +193,35 @@ impl Database {
         &self,
         transaction: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
+        self.watched(within(WRITE_LIMIT, transaction)).await
+    }
+
+    /// The same for a request that is answered in `limit`, whatever the database does. That it took
+    /// longer is not held against the database.
+    ///
+    /// # Errors
+    /// Its own, or that there was no answer in time: then it may have been committed nevertheless.
+    pub async fn write_within<T>(
+        &self,
+        limit: Duration,
+        transaction: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        if limit >= WRITE_LIMIT {
+            return self.write(transaction).await;
+        }
+        match timeout(limit, self.watched(transaction)).await {
+            Ok(result) => result,
+            Err(_) => Err(late(limit)),
+        }
+    }
+
+    /// Notes trouble of a transaction that is the database's.
+    async fn watched<T>(
+        &self,
+        transaction: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
         let result = tokio::select! {
-            result = within(WRITE_LIMIT, transaction) => result,
+            result = transaction => result,
             () = self.left() => Err(failed("no answer before the service ended")),
         };
         if let Err(error) = &result
@@ -332,8 +359,11 @@ impl Database {
         }
     }
 
-    /// Whether the schema can be read.
-    async fn look(&self) -> Result<(), sqlx::Error> {
+    /// Asks the database now, whether its schema can be read, whatever was known of it before.
+    ///
+    /// # Errors
+    /// It does not answer in 10 s, nothing has been migrated yet, or SQLite's file is gone.
+    pub async fn look(&self) -> Result<(), sqlx::Error> {
         if let Some(file) = &self.file {
             file.check()?;
         }
@@ -417,7 +447,7 @@ async fn within<T>(
 }
 
 fn late(limit: Duration) -> sqlx::Error {
-    failed(format!("no answer within {} s", limit.as_secs()))
+    failed(format!("no answer within {:.1} s", limit.as_secs_f64()))
 }
 
 fn failed(text: impl Into<String>) -> sqlx::Error {

@@ -38,6 +38,9 @@ pub(crate) struct Arriving(AtomicUsize);
 /// A thousand bodies of the default `MAX_BODY_BYTES`; those that come in one piece do not count.
 const MAX_ARRIVING: usize = 64 << 20;
 
+/// Longest `Idempotency-Key` in bytes: far past any UUID or hash, and a bound on what is hashed.
+const MAX_KEY_BYTES: usize = 255;
+
 /// One body's share of [`Arriving`], given back when dropped.
 struct Share<'a> {
     of: &'a Arriving,
@@ -117,6 +120,22 @@ impl Request {
     /// Whether the query names `name`, with or without a value.
     pub fn has_query(&self, name: &str) -> bool {
         self.query(name).is_some()
+    }
+
+    /// The `Idempotency-Key`, by which a request is the same when it is sent again.
+    ///
+    /// # Errors
+    /// 400: it is empty, longer than 255 bytes, or not of visible ASCII characters.
+    pub fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
+        let Some(key) = self.parts.headers.get("idempotency-key") else {
+            return Ok(None);
+        };
+        match key.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key)),
+            _ => Err(Problem::bad_request(format!(
+                "the Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"
+            ))),
+        }
     }
 
     /// Refuses what is not declared as `media_type`; parameters such as `charset=utf-8` are
