@@ -12,6 +12,7 @@ pub mod killed;
 pub mod network;
 pub mod poison;
 pub mod postgres;
+pub mod registrations;
 pub mod replays;
 pub mod shutdown;
 pub mod slow;
@@ -37,15 +38,15 @@ pub struct Scenario {
     pub about: &'static str,
     /// Variables without which it cannot run.
     pub needs: &'static [&'static str],
-    run: fn(Run) -> BoxFuture<'static, Verdict>,
+    run: fn(Run) -> BoxFuture<'static, String>,
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs it; gives what it came to, for people.
     ///
     /// # Panics
     /// When something is lost, invented or reordered, naming it.
-    pub async fn run(&self, run: Run) -> Verdict {
+    pub async fn run(&self, run: Run) -> String {
         (self.run)(run).await
     }
 }
@@ -81,7 +82,7 @@ macro_rules! scenarios {
             name: $name,
             about: $about,
             needs: &[$($($needs),+)?],
-            run: |run| $run(run).boxed(),
+            run: |run| $run(run).map(|verdict| verdict.to_string()).boxed(),
         }),*];
     };
 }
@@ -128,6 +129,10 @@ scenarios! {
     "coordinator-moved": answers::coordinator_moved, "the coordinators of all groups move";
     "disk-full": disk::full, "the disk of the embedded broker is full";
     "orders-copied": copies::of_orders, "orders lie in their topic more than once";
+    "registrations-consumer-killed": registrations::consumer_killed, "users register while consumer-svc is killed (one for ten orders)";
+    "registrations-producer-killed": registrations::producer_killed, "so they do while producer-svc is killed";
+    "registrations-relay-killed": registrations::relay_killed, "the relay is killed between publishing and marking";
+    "registrations-postgres": registrations::postgres_restarted, "users register while PostgreSQL is restarted", needs "TEST_POSTGRES_BIN";
     "cluster-killed": cluster::nodes_killed, "one of three nodes is killed, then the next", needs "TEST_KAFKA_HOME";
     "cluster-leaders": cluster::leaders_moved, "leaders move between three nodes", needs "TEST_KAFKA_HOME";
     "cluster-partitions": cluster::partitions_added, "partitions are added to topics in use", needs "TEST_KAFKA_HOME";

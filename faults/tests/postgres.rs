@@ -1,7 +1,7 @@
 //! PostgreSQL in trouble: intake goes on, what needs the database waits, nothing is lost or blamed.
 
 use faults::run::Run;
-use faults::scenarios::postgres;
+use faults::scenarios::{postgres, registrations};
 
 fn short() -> Run {
     Run::short_of(200, 1)
@@ -40,4 +40,9 @@ async fn a_read_only_server_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_is_kept_up_with() {
     postgres::slow(short()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_has_one_cart_though_the_server_is_restarted() {
+    registrations::postgres_restarted(Run::short_of(600, 1)).await;
 }

@@ -4,6 +4,7 @@ use proto::{EventType, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
 };
+use service::http::ServiceUrl;
 
 use crate::NAME;
 use crate::admin::DEFAULT_PASSWORD;
@@ -28,6 +29,9 @@ pub struct Config {
     /// Who may use the admin page and its API.
     pub admin_user: String,
     pub admin_password: Secret,
+    /// Where consumer-svc listens, and the group that creates its carts: for the diagnosis alone.
+    pub cart_service: ServiceUrl,
+    pub cart_group: String,
     pub type_ids: TypeIds,
 }
 
@@ -83,6 +87,18 @@ pub fn program() -> Program {
              nothing forwarded.",
         )
         .secret(),
+        Opt::new(
+            "CART_SERVICE_URL",
+            "http://localhost:5003",
+            group::SERVICE,
+            "Where consumer-svc is asked why a user has no cart.",
+        ),
+        Opt::new(
+            "CART_GROUP_ID",
+            groups::CART_SERVICE,
+            group::KAFKA,
+            "The consumer group that creates carts.",
+        ),
         Opt::unset(
             EventType::UserCreated.type_id_variable(),
             group::SERVICE,
@@ -122,12 +138,20 @@ pub fn program() -> Program {
         name: NAME,
         about: "The shop's HTTP front door: takes orders, shows their state, streams their events.",
         options,
-        commands: vec![Command {
-            name: "healthcheck",
-            arguments: "",
-            about: "Ask the running service's own /livez; status 0 if it answers.",
-            options: vec![],
-        }],
+        commands: vec![
+            Command {
+                name: "doctor",
+                arguments: "",
+                about: "Say why a user has no cart; status 0 if the cart is there, 1 if not.",
+                options: vec![Opt::flag("USER", None, "The user's id.")],
+            },
+            Command {
+                name: "healthcheck",
+                arguments: "",
+                about: "Ask the running service's own /livez; status 0 if it answers.",
+                options: vec![],
+            },
+        ],
     }
 }
 
@@ -168,6 +192,8 @@ impl Config {
                 |name: &String| !name.contains(|c: char| c == ':' || c.is_control()),
             ),
             admin_password: values.get("ADMIN_PASSWORD"),
+            cart_service: values.get("CART_SERVICE_URL"),
+            cart_group: values.get("CART_GROUP_ID"),
             type_ids: TypeIds::from_variables(
                 &[EventType::OrderPlaced, EventType::UserCreated],
                 |variable| values.find(variable),

@@ -8,10 +8,12 @@
 //!   `GET /api/orders/{orderId}` reads it.
 //! - [`users`]: registration, and its events by way of the outbox.
 //! - [`admin`]: what operators see, behind a password.
+//! - [`doctor`]: why a user has no cart.
 //! - [`status_feed`]: server-sent events, from the status topic itself.
 
 mod admin;
 mod config;
+pub mod doctor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod intake;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use producer_svc::{Config, NAME, program};
+use producer_svc::{Config, NAME, doctor, program};
 use service::http::Listeners;
 use service::{healthcheck, launch};
 
@@ -11,6 +11,15 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(status) => return status,
     };
+    if invocation.command == Some("doctor") {
+        return match doctor::Command::read(invocation) {
+            Ok(command) => {
+                let common = command.config().common.clone();
+                launch::block_on(&common, command.run())
+            }
+            Err(mistakes) => launch::refuse(NAME, &mistakes),
+        };
+    }
     let config = match Config::read(invocation.values) {
         Ok(config) => config,
         Err(mistakes) => return launch::refuse(NAME, &mistakes),

@@ -16,6 +16,7 @@ use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay};
 
 use crate::admin::Guard;
+use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::users::{self, Passwords, Stages, UserStore};
@@ -65,7 +66,7 @@ pub async fn run(
     let mut routes = intake::routes(&config, &producer, &metrics)
         .merge(service_routes(&health, &metrics, OPENAPI));
     // Behind the guard.
-    let operators = admin::routes(&config, &client);
+    let mut operators = admin::routes(&config, &client);
     let mut parts = Parts {
         config: &config,
         client: &client,
@@ -90,8 +91,12 @@ pub async fn run(
     match &database {
         Some(database) if config.users => {
             routes = routes.merge(start_users(&mut parts, database)?);
+            operators = operators.merge(doctor::routes(Doctor::new(&config, &client, database)));
         }
-        _ => routes = routes.merge(users::routes_without_users()),
+        _ => {
+            routes = routes.merge(users::routes_without_users());
+            operators = operators.merge(doctor::routes_without_users());
+        }
     }
 
     let guard = Guard::new(&config.admin_user, &config.admin_password);

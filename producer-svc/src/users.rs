@@ -12,4 +12,4 @@ mod store;
 pub(crate) use password::Passwords;
 pub(crate) use routes::{routes, routes_without_users};
 pub(crate) use stages::Stages;
-pub(crate) use store::{POSTGRES, REQUEST_KEY, SQLITE, UserStore};
+pub(crate) use store::{POSTGRES, REQUEST_KEY, SQLITE, UserStore, registered_at};

@@ -29,6 +29,8 @@ fn help_lists_every_option_and_its_default() {
         "[default: order-view]",
         "ORDER_VIEW_RETENTION",
         "ORDER_STATUS_TOPIC",
+        "doctor",
+        "CART_SERVICE_URL",
         "healthcheck",
     ] {
         assert!(help.contains(part), "{part:?} is missing in\n{help}");
@@ -57,6 +59,7 @@ fn the_interface_document_lists_every_route() {
         "/api/orders/events",
         "/api/orders/{orderId}/events",
         "/api/auth/registration",
+        "/api/admin/diagnostics/cart/{userId}",
         "/api/admin/topics",
         "/livez",
         "/readyz",

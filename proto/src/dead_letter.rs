@@ -12,6 +12,8 @@ pub const TIME: &str = "dlt-time";
 pub const OMITTED: &str = "dlt-omitted";
 /// On a replayed record, and on the claim and the marker of its replay: where the dead letter lies, see [`Place`].
 pub const REPLAY_OF: &str = "dlt-replay-of";
+/// On the marker of a replay: where the replayed record lies.
+pub const REPLAYED_TO: &str = "dlt-replayed-to";
 
 /// Where a record lies; written `topic/partition/offset`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

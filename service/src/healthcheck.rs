@@ -38,7 +38,7 @@ fn ask(address: SocketAddr, timeout: Duration) -> Result<(), String> {
 }
 
 /// Where to reach a listener from its own machine: "any address" is no destination.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

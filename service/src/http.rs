@@ -1,9 +1,10 @@
 //! HTTP/1.1 over hyper: listeners, router, bounded requests, responses, problems, event streams.
 //!
 //! [`Router`] maps methods and paths to handlers, [`Server`] serves it on [`Listeners`]. A handler
-//! is `async fn(State, Request) -> Result<Response, Problem>`.
+//! is `async fn(State, Request) -> Result<Response, Problem>`. [`ServiceUrl`] asks another service.
 
 mod body;
+mod client;
 mod connection;
 mod events;
 mod language;
@@ -18,6 +19,7 @@ mod service_routes;
 mod watchdog;
 
 pub use body::Body;
+pub use client::{CallError, ServiceAnswer, ServiceUrl};
 pub use events::{EventFrame, EventSender, EventStream, KEEP_ALIVE, event_stream};
 pub use language::{Language, preferred};
 pub use listeners::{BindError, Listeners};

@@ -32,10 +32,14 @@ pub(crate) const NOTIFIER_ADDR: &str = "NOTIFIER_HTTP_ADDR";
 
 /// What each service of this process has for itself, so that it cannot be set for all at once, and
 /// what to do instead.
-const NOT_SHARED: [(&str, &str); 9] = [
+const NOT_SHARED: [(&str, &str); 10] = [
     (
         "HTTP_ADDR",
         "is each service's own; set PRODUCER_HTTP_ADDR, CONSUMER_HTTP_ADDR, NOTIFIER_HTTP_ADDR",
+    ),
+    (
+        "CART_SERVICE_URL",
+        "is for services that are processes of their own; here carts are in this one",
     ),
     ("KAFKA_GROUP_ID", OWN_PROCESSES),
     ("KAFKA_GROUP_INSTANCE_ID", OWN_PROCESSES),

@@ -35,6 +35,7 @@ pub(crate) async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), Sh
     let consumer = Listeners::bind(&config.consumer.common.http.addresses, CONSUMER_ADDR).await?;
     let notifier = Listeners::bind(&config.notifier.common.http.addresses, NOTIFIER_ADDR).await?;
     let broker = open_broker(&mut config).await?;
+    config.producer.cart_service = consumer.addresses()[0].into();
 
     let services = [
         (producer_svc::NAME, &producer),

@@ -211,6 +211,27 @@ async fn orders_go_through_and_nothing_is_gone_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_user_gets_a_cart_and_the_diagnosis_finds_the_whole_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Shop::open(&mut program(folder.path())).await;
+    let main = shop.producer[0];
+    let body = r#"{"email":"anna@example.com","password":"secret7"}"#;
+    let (status, user) = shop.post(main, "/api/auth/registration", body).await;
+    assert_eq!((status, &user["userId"]), (201, &1.into()));
+    // admin, admin
+    let login = [("authorization", "Basic YWRtaW46YWRtaW4=")];
+    let path = "/api/admin/diagnostics/cart/1";
+    eventually(SOON, || async {
+        let answer = http::request(main, "GET", path, &login, "").await;
+        let report: Value = serde_json::from_str(&answer.body).unwrap();
+        let stages = report["stages"].as_array().expect("stages");
+        let fine = stages.iter().all(|stage| stage["state"] == "ok");
+        (fine && report["verdict"] == "there").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_kafka_elsewhere_no_broker_is_started() {
     let kafka = Kafka::own_broker().await;
     let folder = tempfile::tempdir().unwrap();

@@ -6,14 +6,11 @@ use bytes::Bytes;
 use kafka::{ConsumerRecord, Headers};
 use proto::dead_letter::{
     ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place,
-    REASON, REPLAY_OF, TIME,
+    REASON, REPLAY_OF, REPLAYED_TO, TIME,
 };
 use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
 
 use super::claim::Claim;
-
-/// On a marker: where the replayed record lies.
-pub const REPLAYED_TO: &str = "dlt-replayed-to";
 
 /// What a record on a dead-letter topic is.
 #[derive(Debug)]

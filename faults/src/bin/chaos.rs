@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(None) => {
             print!("{HELP}");
             for scenario in ALL {
-                println!("  {:<24}{}", scenario.name, scenario.about);
+                println!("  {:<31}{}", scenario.name, scenario.about);
             }
             return ExitCode::SUCCESS;
         }

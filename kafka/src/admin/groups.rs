@@ -17,7 +17,7 @@ use kafka_protocol::{
 
 use super::{Admin, OffsetAt, text};
 use crate::{
-    consumer::{protocol, topic_partition::TopicPartition},
+    consumer::{protocol, topic_partition::TopicPartition, tracker::metadata::CommitMetadata},
     error::Error,
 };
 
@@ -71,6 +71,19 @@ pub struct CommittedOffset {
     pub leader_epoch: i32,
     /// What the committer noted with it.
     pub metadata: String,
+}
+
+impl CommittedOffset {
+    /// Whether the record at `offset` is handled: it lies before the commit, or this crate's consumer
+    /// noted it as done beyond it. What other clients note counts for nothing.
+    pub fn has_handled(&self, offset: i64) -> bool {
+        let beyond = || {
+            let noted = CommitMetadata::parse(&self.metadata).unwrap_or_default();
+            let relative = offset - self.offset;
+            noted.runs.iter().any(|run| run.contains(&relative))
+        };
+        offset < self.offset || beyond()
+    }
 }
 
 /// How far a group is behind in a partition.
@@ -371,4 +384,26 @@ pub(crate) fn describe_members(
             .map(member)
             .collect::<Result<_, Error>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_as_done_beyond_the_commit_is_handled() {
+        let committed = |metadata: &str| CommittedOffset {
+            offset: 10,
+            leader_epoch: -1,
+            metadata: metadata.to_owned(),
+        };
+        let handled = |metadata: &str| -> Vec<i64> {
+            let committed = committed(metadata);
+            (8..18).filter(|at| committed.has_handled(*at)).collect()
+        };
+        assert_eq!(handled(""), [8, 9]);
+        // One is not done, then two are, one is not, three are.
+        assert_eq!(handled("k1;BCBD;e4"), [8, 9, 11, 12, 14, 15, 16]);
+        assert_eq!(handled("somebody else's"), [8, 9]);
+    }
 }

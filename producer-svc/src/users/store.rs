@@ -152,6 +152,21 @@ impl UserStore {
     }
 }
 
+/// When a user registered, in milliseconds since 1970; none: there is no such user.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn registered_at(
+    database: &Database,
+    user_id: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    let query = sqlx::query("SELECT created_at FROM users WHERE id = $1")
+        .bind(user_id)
+        .fetch_optional(database.pool());
+    let row = database.read(query).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
 /// Two spellings of an address that differ in case alone are one. An address that is read here has
 /// no NUL (`RegistrationRequest`).
 fn key_of(email: &str) -> String {

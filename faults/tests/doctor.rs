@@ -1,0 +1,244 @@
+//! "Why is there no cart?": each stage of the way fails on purpose, and is named.
+
+use std::process::Output;
+
+use faults::carts::CartShop;
+use faults::process::PATIENCE;
+use faults::shop::Stage;
+use proto::topics::DEAD_LETTER_SUFFIX;
+use serde_json::Value;
+use sqlx::Row;
+use testkit::{eventually, unique};
+
+/// The state of a stage in a report.
+fn state<'a>(report: &'a Value, name: &str) -> &'a str {
+    let stages = report["stages"].as_array().expect("stages");
+    let stage = stages.iter().find(|stage| stage["name"] == name);
+    stage.and_then(|stage| stage["state"].as_str()).expect(name)
+}
+
+/// Waits until the route says that this stage is the first to fail; gives its report.
+async fn blames(shop: &CartShop, user: i64, stage: &str) -> Value {
+    eventually(PATIENCE, || async {
+        let report = shop.diagnosis(user).await;
+        (report["firstFailure"] == stage).then_some(report)
+    })
+    .await
+}
+
+fn text(output: &Output) -> (Option<i32>, String) {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    (output.status.code(), String::from_utf8(text).expect("text"))
+}
+
+/// What no report may show.
+fn assert_nothing_personal(text: &str) {
+    for part in ["example.com", "secret7", "argon2"] {
+        assert!(!text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_that_is_there_is_found_and_a_user_that_is_not_is_named() {
+    let shop = CartShop::open(Stage::any().await).await;
+    let user = shop.register("anna@example.com").await;
+    shop.has_cart(user).await;
+    let report = eventually(PATIENCE, || async {
+        let report = shop.diagnosis(user).await;
+        // The mark and the commit come a moment after the cart.
+        let stages = report["stages"].as_array()?;
+        let fine = stages.iter().all(|stage| stage["state"] == "ok");
+        fine.then_some(report)
+    })
+    .await;
+    assert_eq!(report["verdict"], "there", "{report}");
+    assert_eq!(report["firstFailure"], Value::Null);
+    assert_nothing_personal(&report.to_string());
+    let (status, said) = text(&shop.doctor(user).await);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains(&format!("User {user} has cart")), "{said}");
+    assert_nothing_personal(&said);
+
+    let (status, said) = text(&shop.doctor(user + 1).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; user fails"), "{said}");
+    let (status, said) = text(&shop.doctor(0).await);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("--user"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumer_svc_that_is_down_is_named_and_so_is_its_database() {
+    let mut shop = CartShop::open(Stage::any().await).await;
+    let first = shop.register("anna@example.com").await;
+    shop.has_cart(first).await;
+
+    shop.carts_database.take_away();
+    let second = shop.register("boris@example.com").await;
+    let report = blames(&shop, second, "carts-database").await;
+    assert_ne!(state(&report, "handled"), "ok", "{report}");
+    shop.carts_database.give_back();
+    shop.has_cart(second).await;
+
+    shop.consumer.kill();
+    let third = shop.register("vera@example.com").await;
+    let report = blames(&shop, third, "cart-service").await;
+    for stage in ["carts-database", "cart"] {
+        assert_eq!(state(&report, stage), "unknown", "{report}");
+    }
+    // The coordinator takes the member for alive until its session is over.
+    eventually(PATIENCE, || async {
+        (state(&shop.diagnosis(third).await, "group") == "failed").then_some(())
+    })
+    .await;
+    let (status, said) = text(&shop.doctor(third).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; cart-service fails"), "{said}");
+    shop.consumer.start_again().await;
+    shop.has_cart(third).await;
+    assert_eq!(text(&shop.doctor(third).await).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_does_not_read_the_topic_is_named_though_consumer_svc_answers() {
+    // As with a CART_GROUP_ID or a USERS_EVENTS_TOPIC mistyped.
+    let (topic, group) = (unique("mistyped"), unique("mistyped"));
+    let topic = ("users-events-topic", topic.as_str());
+    let group = ("cart-group-id", group.as_str());
+    let elsewhere = CartShop::open_with(Stage::any().await, &[topic, group]).await;
+    let user = elsewhere.register("anna@example.com").await;
+    let report = blames(&elsewhere, user, "group").await;
+    assert!(report.to_string().contains("has no members"), "{report}");
+    drop(elsewhere);
+
+    let idle = CartShop::open_with(Stage::any().await, &[topic]).await;
+    let user = idle.register("anna@example.com").await;
+    let report = blames(&idle, user, "group").await;
+    assert!(
+        report.to_string().contains("none of the 1 members"),
+        "{report}"
+    );
+    assert_eq!(state(&report, "cart-service"), "ok", "{report}");
+    assert_eq!(state(&report, "handled"), "failed", "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_event_is_found_among_the_dead_letters_with_its_reason() {
+    let shop = CartShop::open(Stage::any().await).await;
+    let user = poisoned_user(&shop).await;
+    let topic = format!("{}{DEAD_LETTER_SUFFIX}", shop.users_topic);
+    let report = blames(&shop, user, "dead-letters").await;
+    for stage in ["record", "handled"] {
+        assert_eq!(state(&report, stage), "ok", "{report}");
+    }
+    let stages = report["stages"].as_array().unwrap();
+    let letter = stages.iter().find(|s| s["name"] == "dead-letters").unwrap();
+    let seen = letter["seen"].as_str().unwrap();
+    assert!(seen.contains("userId is missing"), "{seen}");
+    let advice = letter["advice"].as_str().unwrap();
+    assert!(advice.contains(&format!("dlt replay {topic} ")), "{advice}");
+    assert_nothing_personal(&report.to_string());
+    let (status, said) = text(&shop.doctor(user).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; dead-letters fails"), "{said}");
+}
+
+/// A user whose event has lost its `userId` on the way into the outbox.
+async fn poisoned_user(shop: &CartShop) -> i64 {
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(shop.users_database.own_url())
+        .await
+        .expect("a database");
+    let now = proto::now_millis();
+    let mut tx = pool.begin().await.expect("a transaction");
+    let user = sqlx::query(
+        "INSERT INTO users (email, email_key, password_hash, created_at) \
+         VALUES ('anna@example.com', 'anna@example.com', '', $1) RETURNING id",
+    )
+    .bind(now)
+    .fetch_one(&mut *tx)
+    .await
+    .expect("a user");
+    let user: i64 = user.get(0);
+    let id = proto::identity::user_created(user);
+    sqlx::query(
+        "INSERT INTO outbox (topic, record_key, headers, body, created_at) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&shop.users_topic)
+    .bind(user.to_string())
+    .bind(format!(r#"[["ce_id","{id}"]]"#))
+    .bind(r#"{"type":"UserCreated","email":"anna@example.com"}"#)
+    .bind(now)
+    .execute(&mut *tx)
+    .await
+    .expect("an event");
+    tx.commit().await.expect("a commit");
+    user
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_database_that_is_away_is_named() {
+    let shop = CartShop::open(Stage::any().await).await;
+    let user = shop.register("anna@example.com").await;
+    shop.has_cart(user).await;
+    shop.users_database.take_away();
+    let absent = user + 1;
+    let report = blames(&shop, absent, "users-database").await;
+    for stage in ["user", "event", "published"] {
+        assert_eq!(state(&report, stage), "unknown", "{report}");
+    }
+    for stage in ["kafka", "cart-service", "carts-database", "group"] {
+        assert_eq!(state(&report, stage), "ok", "{report}");
+    }
+    let (status, said) = text(&shop.doctor(absent).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; users-database fails"), "{said}");
+    // The cart is there all the same, and that is the answer.
+    let (status, said) = text(&shop.doctor(user).await);
+    assert_eq!(status, Some(0), "{said}");
+    shop.users_database.give_back();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_that_is_away_is_named_and_the_relay_that_does_not_publish() {
+    let mut shop = CartShop::open(Stage::own(None).await).await;
+    let first = shop.register("anna@example.com").await;
+    shop.has_cart(first).await;
+    shop.stage.kill().await;
+    let second = shop.register("boris@example.com").await;
+    let report = blames(&shop, second, "kafka").await;
+    assert_eq!(state(&report, "published"), "failed", "{report}");
+    for stage in ["record", "group", "handled", "dead-letters"] {
+        assert_eq!(state(&report, stage), "unknown", "{report}");
+    }
+    let (status, said) = text(&shop.doctor(second).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; kafka fails"), "{said}");
+
+    // Kafka is back, and nobody publishes.
+    shop.producer.kill();
+    shop.stage.restart().await;
+    let (status, said) = text(&shop.doctor(second).await);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("; published fails"), "{said}");
+    assert!(said.contains("it waits since"), "{said}");
+    shop.producer.start_again().await;
+    shop.has_cart(second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_gone_is_named() {
+    let shop = CartShop::open(Stage::any().await).await;
+    let admin = shop.client.admin();
+    admin
+        .delete_topics(&[&shop.users_topic])
+        .await
+        .expect("a sound Kafka");
+    let report = eventually(PATIENCE, || async {
+        let report = shop.diagnosis(1).await;
+        (state(&report, "kafka") == "failed").then_some(report)
+    })
+    .await;
+    assert!(report.to_string().contains("does not exist"), "{report}");
+}

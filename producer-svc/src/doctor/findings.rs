@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka::{CommittedOffset, GroupDescription};
+use proto::dead_letter::Place;
+use service::outbox::Published;
+
+/// What was asked and answered, or why it cannot be told.
+pub(super) type Seen<T> = Result<T, String>;
+
+/// Everything that was seen of a user's way to a cart.
+#[derive(Debug, Clone)]
+pub(super) struct Findings {
+    pub(super) user_id: i64,
+    pub(super) asked: Asked,
+    /// When the user registered, in milliseconds since 1970; none: there is no such user.
+    pub(super) user: Seen<Option<i64>>,
+    /// The `UserCreated` in the outbox; none: not there (any more).
+    pub(super) event: Seen<Option<Published>>,
+    /// How many partitions the users' topic has; none: it does not exist. An error: Kafka is away.
+    pub(super) topic: Seen<Option<i32>>,
+    pub(super) record: Seen<Record>,
+    pub(super) group: Seen<GroupDescription>,
+    /// The cart group's commits by partition of the users' topic.
+    pub(super) committed: Seen<BTreeMap<i32, CommittedOffset>>,
+    pub(super) letter: Seen<Letters>,
+    pub(super) cart_service: Seen<Readiness>,
+    pub(super) cart: Seen<Cart>,
+}
+
+/// Whom and what was asked for: the names that advice mentions.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Milliseconds since 1970.
+    pub(super) at: i64,
+    pub(super) users_topic: String,
+    pub(super) dead_letter_topic: String,
+    pub(super) group: String,
+    pub(super) cart_service: String,
+    /// How long the outbox keeps what is published.
+    pub(super) outbox_retention: Duration,
+}
+
+/// The place in Kafka where the event should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    /// None: nobody knows the offset to look at.
+    pub(super) there: Option<There>,
+    /// The partition's first offset.
+    pub(super) begin: i64,
+    /// Where its next record will be.
+    pub(super) end: i64,
+}
+
+/// What lies at the event's offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    Event,
+    Nothing,
+    /// Another record.
+    Another,
+}
+
+/// What the dead letters say about the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Letters {
+    NoTopic,
+    None,
+    Found(Letter),
+}
+
+/// The cart group's dead letter of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) place: Place,
+    pub(super) reason: String,
+    pub(super) replayed_to: Option<Place>,
+}
+
+/// What consumer-svc says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Name and problem of what it does without.
+    Told(Vec<(String, String)>),
+    /// It answers, but not as consumer-svc does: another cart service.
+    NotTold(u16),
+}
+
+impl Readiness {
+    /// What it says is wrong with one of its parts.
+    pub(super) fn problem_of(&self, part: &str) -> Option<&str> {
+        match self {
+            Self::Told(problems) => problems
+                .iter()
+                .find(|(name, _)| name == part)
+                .map(|(_, problem)| problem.as_str()),
+            Self::NotTold(_) => None,
+        }
+    }
+}
+
+/// What consumer-svc answers when it is asked for the cart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cart {
+    There {
+        id: i64,
+        items: usize,
+    },
+    Missing,
+    /// This instance keeps no carts.
+    NotKept,
+}
+
+impl Findings {
+    /// The event's partition, as stored with it, or where its key belongs.
+    pub(super) fn partition(&self) -> Option<i32> {
+        let stored = match &self.event {
+            Ok(Some(event)) => event.place.map(|place| place.partition),
+            _ => None,
+        };
+        let by_key = || {
+            let count = self.topic.as_ref().ok().copied().flatten()?;
+            Some(kafka::partition_for_key(
+                self.user_id.to_string().as_bytes(),
+                count,
+            ))
+        };
+        stored.filter(|partition| *partition >= 0).or_else(by_key)
+    }
+
+    /// The event's offset, if Kafka said it.
+    pub(super) fn offset(&self) -> Option<i64> {
+        match &self.event {
+            Ok(Some(event)) => event.place.and_then(|place| place.offset),
+            _ => None,
+        }
+    }
+}
