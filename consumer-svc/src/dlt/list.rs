@@ -1,8 +1,7 @@
 use std::io::Write;
 
-use super::DltError;
-use super::letter::Entry;
-use super::mailbox::Mailbox;
+use dead_letters::{DeadLetterError, Entry, Mailbox};
+
 use super::text;
 
 /// Prints the dead letters of one topic or of all, oldest first in each partition.
@@ -10,7 +9,7 @@ pub async fn list(
     mailbox: &Mailbox,
     topic: Option<&str>,
     out: &mut impl Write,
-) -> Result<(), DltError> {
+) -> Result<(), DeadLetterError> {
     let topics = mailbox.topics(topic).await?;
     let replayed = mailbox.survey(&topics).await?.replayed;
     let (mut letters, mut done) = (0_u64, 0_u64);

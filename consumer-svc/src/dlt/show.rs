@@ -1,13 +1,16 @@
 use std::io::Write;
 
+use dead_letters::{DeadLetterError, Mailbox};
 use proto::dead_letter::Place;
 
-use super::DltError;
-use super::mailbox::Mailbox;
 use super::text;
 
 /// Prints one dead letter in full.
-pub async fn show(mailbox: &Mailbox, place: &Place, out: &mut impl Write) -> Result<(), DltError> {
+pub async fn show(
+    mailbox: &Mailbox,
+    place: &Place,
+    out: &mut impl Write,
+) -> Result<(), DeadLetterError> {
     let letter = mailbox.letter(place).await?;
     let topic = std::slice::from_ref(&place.topic);
     let replayed = mailbox.survey(topic).await?.replayed;

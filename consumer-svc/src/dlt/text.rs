@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
+use dead_letters::{Letter, shown};
 use proto::dead_letter::Place;
-
-use super::letter::{Letter, shown};
 
 /// Characters of a body in a list; `dlt show` has all of it.
 const BODY_IN_LIST: usize = 120;

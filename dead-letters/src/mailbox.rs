@@ -1,19 +1,20 @@
-//! The dead-letter topics, as the commands see them.
+//! The dead-letter topics, as an operator sees them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use kafka::{
-    Admin, Client, Error, OffsetAt, OutgoingRecord, ProduceError, Producer, TopicPartition,
-    partition_for_key,
+    Admin, Client, ConfigError, Error, OffsetAt, OutgoingRecord, ProduceError, Producer,
+    TopicPartition, partition_for_key,
 };
 use proto::dead_letter::{Place, REPLAY_OF};
 use proto::topics::DEAD_LETTER_SUFFIX;
-use service::config::Common;
+use service::config::KafkaConfig;
+use service::kafka_glue::Scan;
 
-use super::DltError;
-use super::claim::Claim;
-use super::letter::{Entry, Letter, Marker, OwnedHeaders};
-use super::scan::Scan;
+use crate::DeadLetterError;
+use crate::claim::Claim;
+use crate::letter::{Entry, Letter, Marker, OwnedHeaders};
 
 /// Access to dead letters and to where they came from.
 pub struct Mailbox {
@@ -54,15 +55,16 @@ impl Survey {
 }
 
 impl Mailbox {
-    /// Connects to nothing yet. Every step is bounded by `REQUEST_TIMEOUT`.
-    pub fn open(common: &Common) -> Result<Self, DltError> {
-        let client = common.kafka.client(crate::NAME)?;
-        let timeout = common.http.request_timeout;
-        let producer = common
-            .kafka
-            .producer(&client)
-            .delivery_timeout(timeout)
-            .build()?;
+    /// Connects to nothing yet. Every step is bounded by `timeout`.
+    ///
+    /// # Errors
+    /// A configuration that makes no producer.
+    pub fn new(
+        client: Client,
+        kafka: &KafkaConfig,
+        timeout: Duration,
+    ) -> Result<Self, ConfigError> {
+        let producer = kafka.producer(&client).delivery_timeout(timeout).build()?;
         let admin = client.admin().with_timeout(timeout);
         Ok(Self {
             client,
@@ -72,7 +74,7 @@ impl Mailbox {
     }
 
     /// The dead-letter topics: the one given, or all there are.
-    pub async fn topics(&self, only: Option<&str>) -> Result<Vec<String>, DltError> {
+    pub async fn topics(&self, only: Option<&str>) -> Result<Vec<String>, DeadLetterError> {
         let all = self.admin.topics().await?;
         let names = all.into_iter().map(|topic| topic.name.to_string());
         match only {
@@ -81,26 +83,26 @@ impl Mailbox {
                 .collect()),
             Some(only) => match names.into_iter().find(|name| name == only) {
                 Some(topic) => Ok(vec![topic]),
-                None => Err(DltError::NoTopic(only.to_owned())),
+                None => Err(DeadLetterError::NoTopic(only.to_owned())),
             },
         }
     }
 
     /// The letter at a place.
-    pub async fn letter(&self, place: &Place) -> Result<Letter, DltError> {
+    pub async fn letter(&self, place: &Place) -> Result<Letter, DeadLetterError> {
         let found = self
             .admin
             .read_record(&place.topic, place.partition, place.offset)
             .await?;
         match found.map(Entry::of) {
             Some(Entry::Letter(letter)) => Ok(letter),
-            _ => Err(DltError::NoLetter(place.clone())),
+            _ => Err(DeadLetterError::NoLetter(place.clone())),
         }
     }
 
     /// A letter with all that its record has, which is read at its source where it was too large
     /// for the letter.
-    pub async fn complete(&self, letter: &Letter) -> Result<Letter, DltError> {
+    pub async fn complete(&self, letter: &Letter) -> Result<Letter, DeadLetterError> {
         let Some(omitted) = letter.omitted() else {
             return Ok(letter.clone());
         };
@@ -116,7 +118,7 @@ impl Mailbox {
         };
         match found {
             Some(record) => Ok(letter.clone().completed(record)),
-            None => Err(DltError::Gone {
+            None => Err(DeadLetterError::Gone {
                 letter: letter.place.clone(),
                 omitted: omitted.to_owned(),
                 source_place: source.clone(),
@@ -125,12 +127,24 @@ impl Mailbox {
     }
 
     /// All entries of topics that are there now, in the order of each partition.
-    pub async fn scan(&self, topics: &[String]) -> Result<Scan, DltError> {
-        Scan::new(&self.client, &self.admin, self.beginnings(topics).await?).await
+    pub async fn scan(&self, topics: &[String]) -> Result<Scan, DeadLetterError> {
+        let from = self.beginnings(topics).await?;
+        Ok(Scan::new(&self.client, &self.admin, from).await?)
+    }
+
+    /// The newest `most` entries of each partition of topics, and whether there are older ones. What is
+    /// said of a letter lies behind it: so it is seen with all that became of it.
+    pub async fn newest(
+        &self,
+        topics: &[String],
+        most: i64,
+    ) -> Result<(Scan, bool), DeadLetterError> {
+        let partitions = self.partitions(topics).await?;
+        Ok(Scan::newest(&self.client, &self.admin, &partitions, most).await?)
     }
 
     /// Goes once through topics of dead letters.
-    pub async fn survey(&self, topics: &[String]) -> Result<Survey, DltError> {
+    pub async fn survey(&self, topics: &[String]) -> Result<Survey, DeadLetterError> {
         let mut survey = Survey {
             read_to: self.beginnings(topics).await?,
             ..Survey::default()
@@ -140,7 +154,7 @@ impl Mailbox {
     }
 
     /// Takes in what has been added since, up to where the topics end now.
-    pub async fn read_on(&self, survey: &mut Survey) -> Result<(), DltError> {
+    pub async fn read_on(&self, survey: &mut Survey) -> Result<(), DeadLetterError> {
         let mut scan = Scan::new(&self.client, &self.admin, survey.read_to.clone()).await?;
         while let Some(records) = scan.next().await? {
             for record in records {
@@ -159,7 +173,7 @@ impl Mailbox {
     ///
     /// A replay goes to the partition that its record came from, behind it, or to the one that its
     /// claim says; so that is where they are looked for.
-    pub async fn replays(&self, survey: &Survey) -> Result<HashMap<Place, Place>, DltError> {
+    pub async fn replays(&self, survey: &Survey) -> Result<HashMap<Place, Place>, DeadLetterError> {
         let letters = &survey.open;
         let mut from: HashMap<TopicPartition, i64> = HashMap::new();
         for (letter, source) in letters {
@@ -195,12 +209,16 @@ impl Mailbox {
 
     /// A claim that nobody knows of yet: a new producer id, and the partition that the letter came
     /// from, if its topic still has it; otherwise where its key belongs.
-    pub async fn new_claim(&self, letter: &Place, source: &Place) -> Result<Claim, DltError> {
+    pub async fn new_claim(
+        &self,
+        letter: &Place,
+        source: &Place,
+    ) -> Result<Claim, DeadLetterError> {
         let described = self.admin.describe_topics(&[&source.topic]).await?;
         let count = match described.first() {
             Some(topic) => topic.partitions.len() as i32,
             None => {
-                return Err(DltError::NoSource {
+                return Err(DeadLetterError::NoSource {
                     letter: letter.clone(),
                     topic: source.topic.clone(),
                 });
@@ -222,18 +240,22 @@ impl Mailbox {
     }
 
     /// Puts a claim behind its letter, in the letter's partition.
-    pub async fn write_claim(&self, claim: &Claim) -> Result<(), DltError> {
+    pub async fn write_claim(&self, claim: &Claim) -> Result<(), DeadLetterError> {
         let written = self.add(&claim.replay_of, None, &claim.headers()).await;
-        written.map_err(|source| DltError::NotClaimed {
+        written.map_err(|source| DeadLetterError::NotClaimed {
             letter: claim.replay_of.clone(),
             source: Box::new(source),
         })
     }
 
     /// Puts a marker behind its letter, in the letter's partition.
-    pub async fn write_marker(&self, marker: &Marker, key: Option<&[u8]>) -> Result<(), DltError> {
+    pub async fn write_marker(
+        &self,
+        marker: &Marker,
+        key: Option<&[u8]>,
+    ) -> Result<(), DeadLetterError> {
         let written = self.add(&marker.replay_of, key, &marker.headers()).await;
-        written.map_err(|source| DltError::NotMarked {
+        written.map_err(|source| DeadLetterError::NotMarked {
             letter: marker.replay_of.clone(),
             replayed_to: marker.replayed_to.clone(),
             source: Box::new(source),
@@ -257,7 +279,7 @@ impl Mailbox {
     }
 
     /// Sends a letter's record as its claim says, and tells where it lies.
-    pub async fn send(&self, letter: &Letter, claim: &Claim) -> Result<Place, DltError> {
+    pub async fn send(&self, letter: &Letter, claim: &Claim) -> Result<Place, DeadLetterError> {
         let complete = self.complete(letter).await?;
         let headers = complete.replay_headers();
         let record = OutgoingRecord {
@@ -269,7 +291,7 @@ impl Mailbox {
             timestamp: None,
         };
         let written = self.admin.write_once(claim.producer, &record).await;
-        let written = written.map_err(|source| DltError::NotReplayed {
+        let written = written.map_err(|source| DeadLetterError::NotReplayed {
             letter: letter.place.clone(),
             source: Box::new(source),
         })?;
@@ -288,7 +310,7 @@ impl Mailbox {
             replay_of.as_ref() != Some(&letter.place)
         });
         if other {
-            return Err(DltError::NotThere {
+            return Err(DeadLetterError::NotThere {
                 letter: letter.place.clone(),
                 replayed_to,
             });
@@ -300,13 +322,13 @@ impl Mailbox {
     async fn beginnings(
         &self,
         topics: &[String],
-    ) -> Result<HashMap<TopicPartition, i64>, DltError> {
+    ) -> Result<HashMap<TopicPartition, i64>, DeadLetterError> {
         let partitions = self.partitions(topics).await?;
         let earliest = self.admin.offsets(&partitions, OffsetAt::Earliest).await?;
         Ok(earliest.into_iter().collect())
     }
 
-    async fn partitions(&self, topics: &[String]) -> Result<Vec<TopicPartition>, DltError> {
+    async fn partitions(&self, topics: &[String]) -> Result<Vec<TopicPartition>, DeadLetterError> {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let described = self.admin.describe_topics(&names).await?;
         let of = |topic: &kafka::TopicDescription| {

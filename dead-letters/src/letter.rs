@@ -10,7 +10,7 @@ use proto::dead_letter::{
 };
 use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
 
-use super::claim::Claim;
+use crate::claim::Claim;
 
 /// What a record on a dead-letter topic is.
 #[derive(Debug)]

@@ -2,7 +2,7 @@ use kafka::{Headers, ProducerId};
 use proto::Rfc3339;
 use proto::dead_letter::{Place, REPLAY_OF, TIME};
 
-use super::letter::OwnedHeaders;
+use crate::letter::OwnedHeaders;
 
 /// On a claim: the producer id under which the letter is replayed.
 const PRODUCER: &str = "dlt-replay-producer";

@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use kafka::{Admin, Client, ConsumerRecord, OffsetAt, Reader, ReaderEvent, Start, TopicPartition};
+use kafka::{
+    Admin, Client, ConfigError, ConsumerRecord, Error, OffsetAt, Reader, ReaderEvent, Start,
+    TopicPartition,
+};
 use tokio::time::Instant;
 
-use super::DltError;
+use super::explained;
 
 /// How often a scan that gets nothing looks whether it is through: behind the last record may lie
 /// markers of transactions, for which nothing is delivered.
@@ -15,6 +18,17 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A scan that gets no further for so long has lost its brokers.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Why a scan did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    #[error("{}", explained(.0))]
+    Kafka(#[from] Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{partition} was not read to its end, offset {end}: nothing came for half a minute")]
+    Silent { partition: String, end: i64 },
+}
 
 /// A walk over records; see [`Scan::next`].
 pub struct Scan {
@@ -25,11 +39,14 @@ pub struct Scan {
 
 impl Scan {
     /// From these offsets on; of the same topics' other partitions, nothing.
+    ///
+    /// # Errors
+    /// Kafka's.
     pub async fn new(
         client: &Client,
         admin: &Admin,
         mut from: HashMap<TopicPartition, i64>,
-    ) -> Result<Self, DltError> {
+    ) -> Result<Self, ScanError> {
         let partitions: Vec<_> = from.keys().cloned().collect();
         let mut ends = admin.offsets(&partitions, OffsetAt::Latest).await?;
         ends.retain(|of, end| from.get(of).is_some_and(|first| first < end));
@@ -62,6 +79,29 @@ impl Scan {
         })
     }
 
+    /// Over the newest `most` offsets of each partition; whether something older lies before.
+    ///
+    /// # Errors
+    /// Kafka's.
+    pub async fn newest(
+        client: &Client,
+        admin: &Admin,
+        partitions: &[TopicPartition],
+        most: i64,
+    ) -> Result<(Self, bool), ScanError> {
+        let first = admin.offsets(partitions, OffsetAt::Earliest).await?;
+        let ends = admin.offsets(partitions, OffsetAt::Latest).await?;
+        let mut older = false;
+        let from = first.into_iter().map(|(of, first)| {
+            let end = ends.get(&of).copied().unwrap_or(first);
+            let from = first.max(end.saturating_sub(most));
+            older |= from > first;
+            (of, from)
+        });
+        let from = from.collect();
+        Ok((Self::new(client, admin, from).await?, older))
+    }
+
     /// Where it ends, of the partitions that had something to read.
     pub fn ends(&self) -> &BTreeMap<TopicPartition, i64> {
         &self.ends
@@ -71,7 +111,10 @@ impl Scan {
     ///
     /// # Errors
     /// Nothing came for half a minute.
-    pub async fn next(&mut self) -> Result<Option<Vec<ConsumerRecord>>, DltError> {
+    ///
+    /// # Cancellation
+    /// Safe: nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Vec<ConsumerRecord>>, ScanError> {
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };
@@ -90,7 +133,7 @@ impl Scan {
             if before.as_ref() != Some(&positions) {
                 heard = Instant::now();
             } else if heard.elapsed() > SILENCE {
-                return Err(DltError::Silent {
+                return Err(ScanError::Silent {
                     partition: left.to_string(),
                     end: *end,
                 });
