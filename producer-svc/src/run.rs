@@ -15,7 +15,7 @@ use service::kafka_glue::{
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay};
 
-use crate::admin::Guard;
+use crate::admin::{Guard, Live};
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
@@ -66,7 +66,10 @@ pub async fn run(
     let mut routes = intake::routes(&config, &producer, &metrics)
         .merge(service_routes(&health, &metrics, OPENAPI));
     // Behind the guard.
-    let mut operators = admin::routes(&config, &client);
+    let admin = client.admin().with_timeout(common.http.request_timeout);
+    let live = Live::new(admin, &health, &stop);
+    let mut operators = admin::routes(&config, &client, &live).map_err(start)?;
+    duties.spawn_quiet("cluster watch", live.run());
     let mut parts = Parts {
         config: &config,
         client: &client,

@@ -1,11 +1,15 @@
 //! The API of operators, and who is let in.
 
+#[path = "support/letter.rs"]
+mod letter;
 #[path = "support/scene.rs"]
 mod scene;
 
-use scene::{Running, Scene};
-use serde_json::Value;
-use testkit::{Kafka, http, unique};
+use kafka::OutgoingRecord;
+use scene::{Running, SOON, Scene};
+use serde_json::{Value, json};
+use testkit::http::Events;
+use testkit::{Kafka, eventually, http, unique};
 
 /// `admin:admin`.
 const DEFAULT: (&str, &str) = ("authorization", "Basic YWRtaW46YWRtaW4=");
@@ -120,5 +124,244 @@ async fn without_kafka_the_api_says_so() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("Kafka did not answer"), "{detail}");
     assert!(detail.contains("127.0.0.1:1"), "{detail}");
+    service.end().await.unwrap();
+}
+
+/// A POST that is let in, as a program sends it.
+async fn post(service: &Running, path: &str) -> (u16, Value) {
+    let headers = [DEFAULT, ("x-requested-with", "test")];
+    let answer = http::request(service.address, "POST", path, &headers, "").await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+#[tokio::test]
+async fn groups_are_listed_with_members_and_lag() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let id = service.place().await;
+    service.order(&id, "ACCEPTED").await;
+    let group = eventually(SOON, || async {
+        let (_, groups) = get(&service, "/api/admin/groups").await;
+        // A problem where a broker with the groups of many tests was too slow.
+        let groups = groups.as_array()?;
+        let group = groups.iter().find(|group| group["group"] == scene.group)?;
+        // Committed in its own time.
+        let caught_up = group["partitions"].as_array()?.len() == 9 && group["lag"] == 0;
+        caught_up.then(|| group.clone())
+    })
+    .await;
+    assert_eq!(group["state"], "Stable");
+    let members = group["members"].as_array().unwrap();
+    assert_eq!(members.len(), 1, "{group}");
+    assert_eq!(members[0]["clientId"], "producer-svc");
+    for partition in group["partitions"].as_array().unwrap() {
+        assert_eq!(partition["memberId"], members[0]["memberId"], "{partition}");
+        assert_eq!(partition["committed"], partition["end"], "{partition}");
+    }
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_messages_of_a_topic_are_shown() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let producer = scene.producer();
+    let long = "x".repeat(5_000);
+    for (key, value) in [("1", "first"), ("2", &*long), ("3", "<script>")] {
+        let record = OutgoingRecord {
+            topic: &scene.orders_topic,
+            partition: Some(1),
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            headers: &[(b"h", Some(b"\xff")), (b"n", None)],
+            ..OutgoingRecord::default()
+        };
+        producer.send(&record).await.unwrap();
+    }
+    let path = format!("/api/admin/topics/{}/messages", scene.orders_topic);
+    let (status, found) = get(&service, &path).await;
+    assert_eq!(status, 200, "{found}");
+    assert_eq!(found["complete"], true);
+    let messages = found["messages"].as_array().unwrap();
+    let offsets: Vec<_> = messages.iter().map(|m| m["offset"].as_i64()).collect();
+    assert_eq!(offsets, [Some(2), Some(1), Some(0)], "the newest first");
+    assert_eq!(
+        messages[0]["value"],
+        json!({"text": "<script>", "bytes": 8, "cut": false})
+    );
+    assert_eq!(messages[0]["key"]["text"], "3");
+    assert_eq!(messages[0]["partition"], 1);
+    assert_eq!(
+        messages[0]["headers"],
+        json!([
+            {"name": "h", "value": {"text": "\\xff", "bytes": 1, "cut": false}},
+            {"name": "n", "value": null}
+        ])
+    );
+    let cut = &messages[1]["value"];
+    assert_eq!((&cut["bytes"], &cut["cut"]), (&json!(5_000), &json!(true)));
+    assert_eq!(cut["text"].as_str().unwrap().len(), 4_096);
+
+    let (_, one) = get(&service, &format!("{path}?limit=1&partition=1")).await;
+    assert_eq!(one["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(one["messages"][0]["offset"], 2);
+    let (_, none) = get(&service, &format!("{path}?partition=0")).await;
+    assert_eq!(none["messages"], json!([]));
+    for (path, status) in [
+        (format!("{path}?limit=0"), 422),
+        (format!("{path}?limit=100000"), 422),
+        (format!("{path}?partition=-1"), 422),
+        (format!("{path}?partition=77"), 404),
+        (format!("/api/admin/topics/{}/messages", unique("no")), 404),
+    ] {
+        let (answered, problem) = get(&service, &path).await;
+        assert_eq!(answered, status, "{path}: {problem}");
+    }
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_shown_and_replayed_once() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let place = letter::add(&scene, "no order", "<b>quantity</b> is missing").await;
+    let listed = async || {
+        let path = format!("/api/admin/dead-letters?topic={}", place.topic);
+        let (status, listed) = get(&service, &path).await;
+        assert_eq!(
+            (status, &listed["complete"]),
+            (200, &json!(true)),
+            "{listed}"
+        );
+        let letters = listed["letters"].as_array().unwrap();
+        let found = letters.iter().find(|letter| letter["topic"] == place.topic);
+        found.expect("the letter").clone()
+    };
+    let letter = listed().await;
+    assert_eq!(letter["group"], "order-processing");
+    assert_eq!(letter["reason"], "<b>quantity</b> is missing");
+    assert_eq!(letter["value"]["text"], "no order");
+    assert_eq!(letter["replayedTo"], Value::Null);
+    let source = json!({"topic": scene.orders_topic, "partition": 2, "offset": 17});
+    assert_eq!(letter["source"], source);
+
+    let path = format!("/api/admin/dead-letters/{place}");
+    let (status, shown) = get(&service, &path).await;
+    assert_eq!(status, 200, "{shown}");
+    assert_eq!(shown["headers"].as_array().unwrap().len(), 7);
+
+    // Another site's page may not.
+    let foreign = [DEFAULT, ("origin", "http://evil.example")];
+    let answer = http::request(
+        service.address,
+        "POST",
+        &format!("{path}/replay"),
+        &foreign,
+        "",
+    )
+    .await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+
+    let (status, replayed) = post(&service, &format!("{path}/replay")).await;
+    assert_eq!(status, 200, "{replayed}");
+    let there = json!({"topic": scene.orders_topic, "partition": 2, "offset": 0});
+    assert_eq!(replayed["replayedTo"], there);
+    let records = scene.records(&scene.orders_topic, 1).await;
+    assert_eq!(records[0].value.as_deref(), Some(&b"no order"[..]));
+    let header = |name: &str| records[0].headers.get_str(name);
+    assert_eq!(header("dlt-replay-of"), Some(&*place.to_string()));
+    assert_eq!(header("dlt-consumer-group"), Some("order-processing"));
+
+    assert_eq!(listed().await["replayedTo"], there);
+    assert_eq!(get(&service, &path).await.1["replayedTo"], there);
+    let (status, refused) = post(&service, &format!("{path}/replay")).await;
+    assert_eq!((status, &refused["replayedTo"]), (409, &there), "{refused}");
+    let (status, forced) = post(&service, &format!("{path}/replay?force=true")).await;
+    assert_eq!(status, 200, "{forced}");
+    assert_eq!(forced["replayedTo"]["offset"], 1);
+
+    for path in [
+        "/api/admin/dead-letters?topic=no-such-dlt".to_owned(),
+        "/api/admin/dead-letters/no-such-dlt/0/0".to_owned(),
+        format!("/api/admin/dead-letters/{}/x/0", place.topic),
+        format!("/api/admin/dead-letters/{}/0/0", scene.orders_topic),
+    ] {
+        let (status, problem) = get(&service, &path).await;
+        assert_eq!(status, 404, "{path}: {problem}");
+    }
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_cluster_is_streamed_as_it_changes() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let mut events =
+        Events::open_with(service.address, "/api/admin/events", &[DEFAULT], None).await;
+    let mut orders = async || {
+        let event = events.next().await.expect("the stream goes on");
+        assert_eq!(event.name, "cluster");
+        let seen: Value = serde_json::from_str(&event.data).unwrap();
+        assert!(seen["health"]["ready"].is_boolean(), "{seen}");
+        // Neither where the broker was too slow for one look.
+        let topics = seen["topics"].as_array().unwrap().clone();
+        let topic = topics.iter().find(|t| t["topic"] == scene.order_topic)?;
+        let ends = topic["partitions"].as_array().unwrap().iter();
+        Some(ends.map(|p| p["end"].as_i64().unwrap()).sum::<i64>())
+    };
+    while orders().await != Some(0) {}
+    service.place().await;
+    while orders().await != Some(1) {}
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_comes_with_a_strict_policy_and_is_kept_by_browsers() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    assert_eq!(http::get(service.address, "/admin").await.status, 401);
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let mut all = vec![DEFAULT];
+        all.extend_from_slice(headers);
+        http::request(service.address, "GET", path, &all, "").await
+    };
+    let page = ask("/admin", &[]).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").unwrap();
+    for part in [
+        "default-src 'none'",
+        "script-src 'self';",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // What the page loads is there, and nothing comes from elsewhere.
+    let mut loaded = 0;
+    for reference in ["src=\"", "href=\""] {
+        for rest in page.body.split(reference).skip(1) {
+            let target = rest.split('"').next().unwrap();
+            if target.starts_with('#') {
+                continue;
+            }
+            let file = ask(target, &[]).await;
+            assert_eq!(file.status, 200, "{target}");
+            assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
+            let tag = file.header("etag").expect("a tag");
+            let again = ask(target, &[("if-none-match", tag)]).await;
+            assert_eq!((again.status, &*again.body), (304, ""), "{target}");
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 3, "{}", page.body);
     service.end().await.unwrap();
 }

@@ -57,6 +57,21 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    request_within(PATIENCE, address, method, path, headers, body).await
+}
+
+/// The same with a patience of one's own.
+///
+/// # Panics
+/// Likewise.
+pub async fn request_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let exchange = async {
         let (mut stream, status, headers) = open(address, method, path, headers, body).await;
         let find = |name: &str| {
@@ -80,7 +95,7 @@ pub async fn request(
             body: String::from_utf8(body).expect("a UTF-8 body"),
         }
     };
-    tokio::time::timeout(PATIENCE, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
         .unwrap_or_else(|_| panic!("{method} {path} at {address} was not answered"))
 }
@@ -161,7 +176,21 @@ impl Events {
     /// # Panics
     /// When it is not answered with 200 and `text/event-stream`.
     pub async fn open(address: SocketAddr, path: &str, last_event_id: Option<&str>) -> Self {
+        Self::open_with(address, path, &[], last_event_id).await
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub async fn open_with(
+        address: SocketAddr,
+        path: &str,
+        further: &[(&str, &str)],
+        last_event_id: Option<&str>,
+    ) -> Self {
         let mut headers = vec![("accept", "text/event-stream")];
+        headers.extend_from_slice(further);
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
         let (stream, status, headers) = open(address, "GET", path, &headers, "").await;
         assert_eq!(status, 200, "{path}");

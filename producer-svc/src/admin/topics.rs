@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
-
-use kafka::{Admin, Error, OffsetAt, TopicDescription, TopicPartition};
+use kafka::{Admin, TopicDescription, TopicPartition};
 use serde::Serialize;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
 
+use super::cluster::Cluster;
 use super::kafka_problem::kafka_problem;
 
 /// `GET /api/admin/topics`.
@@ -11,69 +10,48 @@ pub(super) fn routes(admin: Admin) -> Router {
     Router::new().get("/api/admin/topics", admin, list)
 }
 
-#[derive(Serialize)]
-struct Topic {
+#[derive(Debug, Serialize)]
+pub(super) struct Topic {
     topic: String,
     /// One of Kafka's own.
     internal: bool,
     partitions: Vec<Partition>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Partition {
     partition: i32,
     /// The broker that leads it; null while none does.
     leader: Option<i32>,
-    /// The first offset that is still there; null where the partition does not answer.
+    /// The first offset that is still there; null without a leader.
     first: Option<i64>,
     /// Where the next record will be written.
     end: Option<i64>,
 }
 
 async fn list(admin: Admin, _: Request) -> Result<Response, Problem> {
-    let topics = all(&admin).await.map_err(|error| kafka_problem(&error))?;
-    Ok(json(StatusCode::OK, &topics))
+    let cluster = Cluster::look(&admin).await;
+    let cluster = cluster.map_err(|error| kafka_problem(&error))?;
+    Ok(json(StatusCode::OK, &of(&cluster)))
 }
 
-async fn all(admin: &Admin) -> Result<Vec<Topic>, Error> {
-    let described = admin.topics().await?;
-    // A partition without a leader would keep the others waiting.
-    let led: Vec<TopicPartition> = described.iter().flat_map(led).collect();
-    let (first, end) = tokio::try_join!(
-        admin.offsets(&led, OffsetAt::Earliest),
-        admin.offsets(&led, OffsetAt::Latest)
-    )?;
-    Ok(described
-        .iter()
-        .map(|topic| of(topic, &first, &end))
-        .collect())
-}
-
-fn led(topic: &TopicDescription) -> impl Iterator<Item = TopicPartition> {
-    topic
-        .partitions
-        .iter()
-        .filter(|partition| partition.leader.is_some())
-        .map(|partition| TopicPartition::new(topic.name.clone(), partition.partition))
-}
-
-fn of(
-    topic: &TopicDescription,
-    first: &BTreeMap<TopicPartition, i64>,
-    end: &BTreeMap<TopicPartition, i64>,
-) -> Topic {
-    let partition = |described: &kafka::PartitionDescription| {
-        let of = TopicPartition::new(topic.name.clone(), described.partition);
-        Partition {
-            partition: described.partition,
-            leader: described.leader,
-            first: first.get(&of).copied(),
-            end: end.get(&of).copied(),
-        }
+pub(super) fn of(cluster: &Cluster) -> Vec<Topic> {
+    let topic = |described: &TopicDescription| Topic {
+        topic: described.name.to_string(),
+        internal: described.internal,
+        partitions: described
+            .partitions
+            .iter()
+            .map(|partition| {
+                let of = TopicPartition::new(described.name.clone(), partition.partition);
+                Partition {
+                    partition: partition.partition,
+                    leader: partition.leader,
+                    first: cluster.first.get(&of).copied(),
+                    end: cluster.end.get(&of).copied(),
+                }
+            })
+            .collect(),
     };
-    Topic {
-        topic: topic.name.to_string(),
-        internal: topic.internal,
-        partitions: topic.partitions.iter().map(partition).collect(),
-    }
+    cluster.topics.iter().map(topic).collect()
 }

@@ -1,0 +1,106 @@
+// The page as a story: what is streamed is shown at once, what lies in the database or in topics is
+// asked for when the stream says that something has changed.
+
+import { recordsIn, showGroups, showTopics } from "./cluster.js";
+import { byId, element, keep, number, say } from "./elements.js";
+import { refreshFigures, revenue } from "./figures.js";
+import { letterCount, refreshLetters } from "./letters.js";
+import { followOrders } from "./orders.js";
+import { follow } from "./server.js";
+
+const shown = { overview: null, cluster: null, letters: null };
+
+const dash = (value, text = number) => (value === null || value === undefined ? "–" : text(value));
+
+function tiles() {
+  const { overview, cluster, letters } = shown;
+  const groups = cluster?.groups ?? null;
+  const topics = cluster?.topics?.filter((topic) => !topic.internal) ?? null;
+  const lag = groups?.reduce((sum, group) => sum + group.lag, 0) ?? null;
+  const records = topics?.reduce((sum, topic) => sum + recordsIn(topic), 0);
+  return [
+    healthTile(cluster?.health),
+    { name: "Lag", value: dash(lag), note: groups ? `of ${groups.length} groups` : "", tone: lag > 0 ? "warn" : "" },
+    { name: "Dead letters", value: letterCount(letters), note: "not replayed", tone: letters > 0 ? "bad" : "" },
+    { name: "Records", value: dash(records), note: topics ? `in ${topics.length} topics` : "" },
+    { name: "Books", value: dash(overview?.books), note: "with events" },
+    { name: "Views", value: dash(overview?.views), note: overview ? `${number(overview.downloads)} downloads` : "" },
+    { name: "Purchases", value: dash(overview?.purchases), note: overview ? revenue(overview.revenue) : "" },
+    { name: "Rating", value: dash(overview?.averageRating, (value) => value.toFixed(2)), note: overview ? ratingNote(overview) : "" },
+  ];
+}
+
+const ratingNote = (overview) => (overview.averageRating === null ? "none yet" : `of ${number(overview.ratings)} ratings`);
+
+function healthTile(health) {
+  if (!health) return { name: "Service", value: "–", note: "" };
+  const wrong = [...health.missing, ...health.degraded];
+  const tone = !health.ready ? "bad" : wrong.length > 0 ? "warn" : "good";
+  const value = !health.ready ? "not ready" : wrong.length > 0 ? "degraded" : "ready";
+  return { name: "Service", value, note: wrong.map((part) => part.name).join(", ") || "all parts", tone, title: wrong.map((part) => `${part.name}: ${part.problem}`).join("\n") };
+}
+
+function drawTiles() {
+  keep(
+    byId("tiles"),
+    tiles(),
+    (tile) => tile.name,
+    (tile) =>
+      element("dl", { class: "tile" }, element("dt", {}, tile.name), element("dd", {}, element("span"), element("span", { class: "note" }))),
+    (node, tile) => {
+      const [value, note] = node.lastElementChild.children;
+      say(value, tile.value);
+      say(note, tile.note);
+      node.className = `tile ${tile.tone ?? ""}`;
+      node.title = tile.title ?? "";
+    },
+  );
+}
+
+function onCluster(cluster) {
+  shown.cluster = cluster.problem ? { ...cluster, groups: null, topics: null } : cluster;
+  const problem = byId("problem");
+  problem.hidden = !cluster.problem;
+  say(problem, cluster.problem ?? "");
+  if (!cluster.problem) {
+    showGroups(cluster.groups);
+    showTopics(cluster.topics);
+  }
+  drawTiles();
+  changed();
+}
+
+/** Between two questions about figures and letters, however much happens. */
+const PAUSE = 3000;
+let asking = null;
+let askAgain = false;
+
+/** Asks now, and once more after a while if something has happened meanwhile: figures are stored a
+ *  moment after their record was written. */
+function changed() {
+  if (asking) {
+    askAgain = true;
+    return;
+  }
+  askAgain = true;
+  const round = async () => {
+    while (askAgain && !document.hidden) {
+      askAgain = false;
+      const [overview, letters] = await Promise.all([refreshFigures(), refreshLetters()]);
+      Object.assign(shown, { overview, letters });
+      drawTiles();
+      await new Promise((done) => setTimeout(done, PAUSE));
+    }
+    asking = null;
+  };
+  asking = round();
+}
+
+drawTiles();
+changed();
+followOrders();
+follow("/api/admin/events", { cluster: onCluster }, (state) => {
+  const connection = byId("connection");
+  say(connection, state === "live" ? "live" : "connection lost, trying again");
+  connection.className = `connection ${state}`;
+});

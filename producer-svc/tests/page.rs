@@ -1,0 +1,168 @@
+//! The page in Chromium: what happens appears, a letter is replayed by a click, nothing that comes from
+//! outside becomes HTML, and it fits a phone. With the feature `browser`.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/letter.rs"]
+mod letter;
+#[path = "support/scene.rs"]
+mod scene;
+
+use browser::Browser;
+use scene::{Running, Scene};
+use serde_json::json;
+use testkit::Kafka;
+
+/// What would run, were it taken for HTML.
+const EVIL: &str = "<img src=x onerror='window.taken=1'><script>window.taken=1</script>";
+
+/// The page of a shop of its own, with a broker that nobody else fills.
+struct Shown {
+    scene: Scene,
+    service: Running,
+    browser: Browser,
+    _kafka: Kafka,
+}
+
+impl Shown {
+    async fn new() -> Self {
+        let kafka = Kafka::own_broker().await;
+        let scene = Scene::new(&kafka).await;
+        let service = scene.start_ready(&[]).await;
+        let browser = Browser::start().await;
+        let shown = Self {
+            scene,
+            service,
+            browser,
+            _kafka: kafka,
+        };
+        shown.open().await;
+        shown
+    }
+
+    /// As somebody who has the password.
+    async fn open(&self) {
+        let address = self.service.address;
+        let url = format!("http://admin:admin@{address}/admin");
+        self.browser.open(&url).await;
+        self.browser
+            .until("document.querySelector('#connection').textContent === 'live'")
+            .await;
+        // The orders' stream is open, too.
+        self.browser
+            .until("document.querySelector('#orders-list').dataset.state === 'live'")
+            .await;
+    }
+
+    /// Waits until a part of the page says something.
+    async fn says(&self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        self.browser
+            .until(&format!(
+                "[...document.querySelectorAll({selector})].some(e => e.textContent.includes({text}))"
+            ))
+            .await;
+    }
+
+    async fn end(self) {
+        assert_eq!(self.browser.complaints().await, Vec::<String>::new());
+        self.service.end().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_happens_appears_by_itself() {
+    let shown = Shown::new().await;
+    shown.says("#tiles .tile", "ready").await;
+    shown.says("#orders-list .empty", "/api/orders").await;
+    shown.says("#groups-list h3", &shown.scene.group).await;
+    shown
+        .says("#topics-list td", &shown.scene.order_topic)
+        .await;
+
+    let id = shown.service.place().await;
+    let producer = shown.scene.producer();
+    shown.scene.send_status(&producer, &id, "CREATED").await;
+    shown.says("#orders-list .id", &id).await;
+    shown.scene.send_status(&producer, &id, "REJECTED").await;
+    shown.says("#orders-list .chip", "REJECTED").await;
+    shown.says("#orders-list p", "too many").await;
+    let rows = "return document.querySelectorAll('#orders-list li').length";
+    assert_eq!(shown.browser.run(rows).await, 1, "one order, one line");
+    // The topic has grown, as the stream of the cluster says.
+    let grown = format!(
+        "[...document.querySelectorAll('#topics-list tr')].some(row =>
+            row.cells[0].textContent === {} && row.cells[2].textContent === '1')",
+        json!(shown.scene.order_topic)
+    );
+    shown.browser.until(&grown).await;
+    shown.end().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_by_a_click() {
+    let shown = Shown::new().await;
+    shown.says("#letters-list .empty", "No dead letters").await;
+    let place = letter::add(&shown.scene, EVIL, EVIL).await;
+    shown.says("#letters-list p", EVIL).await;
+    shown.says("#letters-list pre", EVIL).await;
+    shown.says("#tiles .tile", "not replayed").await;
+    shown.browser.click("#letters-list button.main").await;
+    shown.says("#letters-status", "was replayed to").await;
+    // It leaves the list of those that are open.
+    shown.says("#letters-list .empty", "No dead letters").await;
+    let records = shown.scene.records(&shown.scene.orders_topic, 1).await;
+    assert_eq!(
+        records[0].headers.get_str("dlt-replay-of"),
+        Some(&*place.to_string())
+    );
+    shown.browser.click("#letters-replayed").await;
+    shown.says("#letters-list .chip", "replayed to").await;
+    shown.end().await;
+}
+
+#[tokio::test]
+async fn nothing_from_outside_becomes_html_and_all_fits_a_phone_and_the_dark() {
+    let shown = Shown::new().await;
+    letter::add(&shown.scene, EVIL, EVIL).await;
+    let producer = shown.scene.producer();
+    shown.scene.send_status(&producer, EVIL, "CREATED").await;
+    shown.says("#orders-list .id", EVIL).await;
+    shown.says("#letters-list pre", EVIL).await;
+    let topic = json!(format!("Look into {}-dlt", shown.scene.orders_topic));
+    shown
+        .browser
+        .until(&format!("document.querySelector('[aria-label={topic}]')"))
+        .await;
+    shown.browser.click(&format!("[aria-label={topic}]")).await;
+    shown.says("#messages-list pre", EVIL).await;
+    let made = "return [window.taken ?? null,
+        document.querySelectorAll('body img, body script, body iframe').length]";
+    assert_eq!(shown.browser.run(made).await, json!([null, 0]));
+    shown.browser.click("#messages-close").await;
+
+    let background = "return getComputedStyle(document.body).backgroundColor";
+    let light = shown.browser.run(background).await;
+    let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
+    shown
+        .browser
+        .devtools("Emulation.setEmulatedMedia", dark)
+        .await;
+    assert_eq!(light, "rgb(245, 245, 242)");
+    assert_eq!(shown.browser.run(background).await, "rgb(16, 18, 21)");
+
+    let phone = json!({"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true});
+    shown
+        .browser
+        .devtools("Emulation.setDeviceMetricsOverride", phone)
+        .await;
+    shown.browser.click("#groups-list summary").await;
+    shown.browser.until("innerWidth === 360").await;
+    let widest = "return [document.documentElement.scrollWidth,
+        Math.max(...[...document.querySelectorAll('main > *')].map(e => e.getBoundingClientRect().right))]";
+    let widths = shown.browser.run(widest).await;
+    for width in widths.as_array().unwrap() {
+        assert!(width.as_f64().unwrap() <= 360.0, "{widths}");
+    }
+    shown.end().await;
+}
