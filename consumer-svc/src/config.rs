@@ -6,6 +6,7 @@ use service::config::{
 };
 
 use crate::NAME;
+use crate::analytics::{self, AnalyticsConfig};
 use crate::rules::Rules;
 
 /// All that consumer-svc can be told.
@@ -22,6 +23,7 @@ pub struct Config {
     pub carts: bool,
     /// The group that creates carts.
     pub cart_group: String,
+    pub analytics: AnalyticsConfig,
     /// How long published events are kept.
     pub outbox_retention: Duration,
     /// How long an `Idempotency-Key` is remembered.
@@ -37,17 +39,23 @@ pub struct Config {
 }
 
 /// The topics whose names can be set, with what they are for.
-const TOPICS: [(Topic, &str); 6] = [
+const TOPICS: [(Topic, &str); 12] = [
     (topics::ORDER_TOPIC, "Orders in camelCase."),
     (topics::ORDERS, "Orders in snake_case."),
     (topics::ORDER_STATUS_TOPIC, "Every step of an order."),
     (topics::NOTIFICATIONS, "The final result of an order."),
     (topics::USERS_EVENTS, "What happens to users."),
     (topics::CARTS_EVENTS, "What happens to carts."),
+    analytics::TOPICS[0],
+    analytics::TOPICS[1],
+    analytics::TOPICS[2],
+    analytics::TOPICS[3],
+    analytics::TOPICS[4],
+    analytics::TOPICS[5],
 ];
 
 /// The events that this service sends, with the meaning of their `__TypeId__`.
-const TYPE_IDS: [(EventType, &str); 6] = [
+const TYPE_IDS: [(EventType, &str); 9] = [
     (
         EventType::OrderStatusChanged,
         "Class that Spring readers map OrderStatusChanged to (__TypeId__).",
@@ -72,6 +80,9 @@ const TYPE_IDS: [(EventType, &str); 6] = [
         EventType::CartItemRemoved,
         "Class that Spring readers map CartItemRemoved to (__TypeId__).",
     ),
+    analytics::TYPE_IDS[0],
+    analytics::TYPE_IDS[1],
+    analytics::TYPE_IDS[2],
 ];
 
 /// The command line: options and subcommands.
@@ -137,6 +148,7 @@ pub fn program() -> Program {
             "Most orders in processing at a time.",
         ),
     ]);
+    options.extend(analytics::options());
     options.extend(
         TYPE_IDS.map(|(event, what)| Opt::unset(event.type_id_variable(), group::KAFKA, what)),
     );
@@ -145,7 +157,7 @@ pub fn program() -> Program {
     );
     Program {
         name: NAME,
-        about: "Processes the shop's orders, CREATED, then CONFIRMED or REJECTED, and keeps carts.",
+        about: "Processes the shop's orders, CREATED, then CONFIRMED or REJECTED, and keeps carts and statistics.",
         options,
         commands: commands(),
     }
@@ -214,6 +226,7 @@ impl Config {
             carts_topic: values.get(topics::CARTS_EVENTS.variable),
             carts: values.get("CARTS"),
             cart_group: values.get("CART_GROUP_ID"),
+            analytics: AnalyticsConfig::take(values),
             outbox_retention: values.checked(
                 "OUTBOX_RETENTION",
                 "must be longer than 0",
@@ -232,11 +245,21 @@ impl Config {
         if config.cart_group == config.common.kafka.group_id {
             values.mistake("CART_GROUP_ID", "must differ from KAFKA_GROUP_ID");
         }
+        for (variable, group) in [
+            ("KAFKA_GROUP_ID", &config.common.kafka.group_id),
+            ("CART_GROUP_ID", &config.cart_group),
+        ] {
+            if config.analytics.group == *group {
+                values.mistake("ANALYTICS_GROUP_ID", format!("must differ from {variable}"));
+            }
+        }
         config
     }
 
     /// The topics, in the order of [`TOPICS`].
-    fn topic_names(&self) -> [&str; 6] {
+    fn topic_names(&self) -> [&str; 12] {
+        let [views, downloads, purchases, reviews, ratings, aggregated] =
+            self.analytics.topic_names();
         [
             &self.order_topic,
             &self.orders_topic,
@@ -244,6 +267,12 @@ impl Config {
             &self.notifications_topic,
             &self.users_topic,
             &self.carts_topic,
+            views,
+            downloads,
+            purchases,
+            reviews,
+            ratings,
+            aggregated,
         ]
     }
 

@@ -12,7 +12,8 @@ use service::metrics::Metrics;
 use service::outbox::Outbox;
 use tokio::runtime::Runtime;
 
-use crate::carts::{CartEvents, Carts, MIGRATIONS};
+use crate::carts::{CartEvents, Carts};
+use crate::schema::MIGRATIONS;
 use crate::{Config, run};
 
 thread_local! {

@@ -13,12 +13,14 @@ use service::kafka_glue::{
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay, Silent};
 
+use crate::analytics::{self, Analytics};
 use crate::carts::{self, CartEvents, CartHandler, CartMetrics, Carts, CreateCarts, Stages};
 use crate::events::EventTopics;
 use crate::memory::OrderMemory;
 use crate::order_log::OrderLog;
 use crate::order_metrics::OrderMetrics;
 use crate::processing::OrderProcessing;
+use crate::schema::MIGRATIONS;
 use crate::{Config, NAME};
 
 /// The service's document of its HTTP interface.
@@ -97,18 +99,27 @@ pub async fn run(
         log.run(ending.cancelled()).await;
     });
 
+    let parts = Parts {
+        config: &config,
+        client: &client,
+        producer: &producer,
+        health: &health,
+        metrics: &metrics,
+        durations: &durations,
+        stats: &stats,
+    };
+    let mut database = None;
+    if config.carts || config.analytics.enabled {
+        database = Some(parts.start_database(&mut duties)?);
+    }
     let mut carts = None;
-    if config.carts {
-        let parts = Parts {
-            config: &config,
-            client: &client,
-            producer: &producer,
-            health: &health,
-            metrics: &metrics,
-            durations: &durations,
-            stats: &stats,
-        };
-        carts = Some(parts.start_carts(&mut duties)?);
+    if let Some(database) = &database {
+        if config.carts {
+            carts = Some(parts.start_carts(&mut duties, database.clone())?);
+        }
+        if config.analytics.enabled {
+            parts.start_analytics(&mut duties, database)?;
+        }
     }
 
     let routes = routes(&health, &metrics, carts.as_ref());
@@ -121,8 +132,8 @@ pub async fn run(
         if let Err(error) = producer.close(timeout).await {
             tracing::warn!("{error}");
         }
-        if let Some(carts) = carts {
-            carts.database.close().await;
+        if let Some(database) = database {
+            database.close().await;
         }
     };
     let result = duties.run(shutdown, last).await;
@@ -140,7 +151,7 @@ pub(crate) fn routes(health: &Health, metrics: &Metrics, carts: Option<&Carts>) 
     })
 }
 
-/// What the keeping of carts is started with.
+/// What the keeping of carts and statistics is started with.
 struct Parts<'a> {
     config: &'a Config,
     client: &'a Client,
@@ -153,19 +164,51 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The group that creates carts, and the relay of what happens to them.
-    fn start_carts(&self, duties: &mut Duties) -> Result<Carts, RunError> {
-        let stop = duties.stop();
+    fn start_database(&self, duties: &mut Duties) -> Result<Database, RunError> {
         let common = &self.config.common;
-        let database = Database::new(&common.database, &carts::MIGRATIONS).map_err(start)?;
+        let database = Database::new(&common.database, &MIGRATIONS).map_err(start)?;
         duties.spawn_quiet(
             "database watch",
             database.clone().watch_over(
                 self.health.optional("database"),
-                stop.clone(),
+                duties.stop(),
                 common.shutdown.writes(),
             ),
         );
+        Ok(database)
+    }
+
+    /// The group that keeps the statistics, and their publisher.
+    fn start_analytics(&self, duties: &mut Duties, database: &Database) -> Result<(), RunError> {
+        let stop = duties.stop();
+        let config = &self.config.analytics;
+        let (analytics, publisher) = Analytics::new(analytics::Parts {
+            common: &self.config.common,
+            config,
+            client: self.client,
+            producer: self.producer,
+            database,
+            health: self.health,
+            metrics: self.metrics,
+            durations: self.durations,
+            stats: self.stats,
+            type_ids: &self.config.type_ids,
+        })
+        .map_err(start)?;
+        duties.spawn_quiet(
+            "book events' retention",
+            analytics::DEDUP_RETENTION.run(database.clone(), config.dedup_window, stop.clone()),
+        );
+        let health = self.health.optional("analytics publisher");
+        duties.spawn_quiet("analytics publisher", publisher.run(health, stop.clone()));
+        duties.spawn("analytics", analytics.run(stop));
+        Ok(())
+    }
+
+    /// The group that creates carts, and the relay of what happens to them.
+    fn start_carts(&self, duties: &mut Duties, database: Database) -> Result<Carts, RunError> {
+        let stop = duties.stop();
+        let common = &self.config.common;
         duties.spawn_quiet(
             "outbox retention",
             outbox::RETENTION.run(database.clone(), self.config.outbox_retention, stop.clone()),
@@ -286,21 +329,33 @@ fn processing(
     durations.timed(processing, group, topics)
 }
 
-/// All topics that orders and carts pass through, and the dead letters of those that are consumed.
+/// All topics that orders, carts and book events pass through, and the dead letters of those that are consumed.
 fn topic_plan(config: &Config) -> TopicPlan {
+    use proto::BookEventKind;
     use proto::topics::{
-        CARTS_EVENTS, NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC, ORDERS, USERS_EVENTS,
+        AGGREGATED_STATS, CARTS_EVENTS, NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC, ORDERS,
+        USERS_EVENTS,
     };
-    let plan = TopicPlan::new()
+    let mut plan = TopicPlan::new()
         .consumed(&config.order_topic, ORDER_TOPIC.partitions)
         .consumed(&config.orders_topic, ORDERS.partitions)
         .topic(&config.order_status_topic, ORDER_STATUS_TOPIC.partitions)
         .topic(&config.notifications_topic, NOTIFICATIONS.partitions);
-    if !config.carts {
-        return plan;
+    if config.carts {
+        plan = plan
+            .consumed(&config.users_topic, USERS_EVENTS.partitions)
+            .topic(&config.carts_topic, CARTS_EVENTS.partitions);
     }
-    plan.consumed(&config.users_topic, USERS_EVENTS.partitions)
-        .topic(&config.carts_topic, CARTS_EVENTS.partitions)
+    if config.analytics.enabled {
+        for (name, kind) in config.analytics.topics.iter().zip(BookEventKind::ALL) {
+            plan = plan.consumed(name, kind.topic().partitions);
+        }
+        plan = plan.topic(
+            &config.analytics.aggregated_topic,
+            AGGREGATED_STATS.partitions,
+        );
+    }
+    plan
 }
 
 fn start(error: impl std::fmt::Display) -> RunError {

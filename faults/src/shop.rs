@@ -189,6 +189,7 @@ impl Shop {
                 flags.push(told);
                 flags.push(("kafka-group-id", names.processing.clone()));
                 flags.push(("carts", "false".to_owned()));
+                flags.push(("analytics", "false".to_owned()));
             }
             Service::Notifier => {
                 flags.push(told);

@@ -86,6 +86,11 @@ pub fn idempotent_request(route: &str, key: &str) -> Uuid {
     idempotent_order(route, None, key)
 }
 
+/// An event's id in 16 bytes, whatever it looks like: for remembering many of them.
+pub fn digest(event_id: &str) -> Uuid {
+    version_5(&Uuid::nil(), event_id)
+}
+
 pub(crate) fn idempotent_order(route: &str, user: Option<&str>, key: &str) -> Uuid {
     // Lengths first, so that no part can be taken for the end of another.
     let user = user.map_or_else(|| "-".to_owned(), |user| format!("{}:{user}", user.len()));

@@ -231,7 +231,8 @@ async fn a_user_gets_a_cart_and_the_diagnosis_finds_the_whole_way() {
     .await;
 }
 
-#[tokio::test]
+/// The broker runs here, and must go on while the shop closes.
+#[tokio::test(flavor = "multi_thread")]
 async fn with_kafka_elsewhere_no_broker_is_started() {
     let kafka = Kafka::own_broker().await;
     let folder = tempfile::tempdir().unwrap();

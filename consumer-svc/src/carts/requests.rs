@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Row};
 use super::items::item;
 
 /// On both databases. `request_key` is what the key stands for; the item is as it was added.
-pub(super) const SCHEMA: &str = "\
+pub(crate) const SCHEMA: &str = "\
 CREATE TABLE cart_item_requests (
     cart_id BIGINT NOT NULL REFERENCES carts (id),
     request_key TEXT NOT NULL,

@@ -1,31 +1,5 @@
-use service::db::Migration;
-use service::outbox;
-
-use super::requests;
-
-/// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 3] = [
-    Migration {
-        version: 1,
-        name: "carts",
-        sqlite: SQLITE,
-        postgres: POSTGRES,
-    },
-    Migration {
-        version: 2,
-        name: "outbox",
-        sqlite: outbox::SQLITE,
-        postgres: outbox::POSTGRES,
-    },
-    Migration {
-        version: 3,
-        name: "request keys",
-        sqlite: requests::SCHEMA,
-        postgres: requests::SCHEMA,
-    },
-];
-
-const SQLITE: &str = "\
+/// The tables of carts on SQLite.
+pub(crate) const SQLITE: &str = "\
 CREATE TABLE carts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id BIGINT NOT NULL UNIQUE,
@@ -42,7 +16,8 @@ CREATE TABLE cart_items (
 CREATE INDEX cart_items_by_cart ON cart_items (cart_id, id);
 ";
 
-const POSTGRES: &str = "\
+/// The same on PostgreSQL.
+pub(crate) const POSTGRES: &str = "\
 CREATE TABLE carts (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id BIGINT NOT NULL UNIQUE,

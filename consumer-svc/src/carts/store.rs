@@ -199,7 +199,7 @@ mod tests {
             url: Secret::new(&own.url),
             pool_size: 2,
         };
-        let database = Database::new(&config, &crate::carts::MIGRATIONS).unwrap();
+        let database = Database::new(&config, &crate::schema::MIGRATIONS).unwrap();
         database.migrate().await.unwrap();
         let create = CreateCarts {
             events: CartEvents {

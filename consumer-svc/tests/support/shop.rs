@@ -59,7 +59,15 @@ impl Shop {
 
     /// The settings as flags; what is in `more` comes on top.
     pub fn flags(&self, more: &[&str]) -> Vec<String> {
-        let mut flags: Vec<String> = [
+        let mut flags = self.names();
+        flags.extend(["--analytics", "false"].map(str::to_owned));
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        flags
+    }
+
+    /// The flags for the names of all that is the test's own.
+    pub fn names(&self) -> Vec<String> {
+        let flags: Vec<String> = [
             ("--kafka-bootstrap-servers", &*self.bootstrap),
             ("--kafka-group-id", &self.group),
             ("--order-topic", &self.orders),
@@ -75,14 +83,18 @@ impl Shop {
         .into_iter()
         .flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()])
         .collect();
-        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         flags
     }
 
     /// Starts the service and waits until it has its partitions.
     pub async fn start(&self, more: &[&str]) -> Service {
+        self.start_with(&self.flags(more)).await
+    }
+
+    /// Like [`Shop::start`], with just these flags.
+    pub async fn start_with(&self, flags: &[String]) -> Service {
         let folder = tempfile::tempdir().unwrap();
-        let parsed = program().parse(self.flags(more), std::iter::empty(), folder.path());
+        let parsed = program().parse(flags.to_vec(), std::iter::empty(), folder.path());
         let Parsed::Invocation(invocation) = parsed else {
             panic!("printed instead of running");
         };

@@ -35,8 +35,12 @@ impl KafkaStats {
         self.sources.lock().producers.push(producer.clone());
     }
 
+    /// Takes the place of an earlier consumer of the same group.
     pub fn add_consumer(&self, stats: ConsumerStatsHandle) {
-        self.sources.lock().consumers.push(stats);
+        let group = stats.snapshot().group.clone();
+        let consumers = &mut self.sources.lock().consumers;
+        consumers.retain(|earlier| earlier.snapshot().group != group);
+        consumers.push(stats);
     }
 }
 

@@ -1,0 +1,88 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::{ConsumerRecord, Handler, Lane, Outcome, TopicPartition};
+use proto::dead_letter::is_for_another_group;
+use proto::{BookEvent, DecodeError, ReceivedHeaders};
+
+use super::fact::{Fact, number};
+use super::keeper::{Keeper, Recorded};
+use super::metrics::AnalyticsMetrics;
+
+/// How long a record waits for room in memory before the consumer pauses.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes book events into the statistics.
+pub(crate) struct AnalyticsHandler {
+    /// The group it handles for.
+    pub(crate) group: String,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) metrics: AnalyticsMetrics,
+}
+
+impl Handler for AnalyticsHandler {
+    async fn handle(&self, record: &ConsumerRecord) -> Outcome {
+        let place = TopicPartition::new(record.topic.clone(), record.partition);
+        let Some(turn) = self.keeper.turn(&place) else {
+            return gone();
+        };
+        let fact = match self.read(record) {
+            Ok(fact) => fact,
+            Err(error) => {
+                self.metrics.invalid.inc();
+                // The group's commit holds its place until it is with the dead letters.
+                self.keeper.record(&place, turn, record.offset, None);
+                return Outcome::Reject(error.to_string());
+            }
+        };
+        loop {
+            match self
+                .keeper
+                .record(&place, turn, record.offset, fact.clone())
+            {
+                Recorded::Taken => return Outcome::Done,
+                Recorded::Gone => return gone(),
+                Recorded::Full => {
+                    let waited = tokio::time::timeout(PATIENCE, self.keeper.room()).await;
+                    if waited.is_err() {
+                        return Outcome::Unavailable(
+                            "the statistics in memory wait for the database".to_owned(),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// A partition's records one after another.
+    fn lane(&self, record: &ConsumerRecord) -> Lane {
+        let kind = self.keeper.kind(&record.topic).map_or(-1, number);
+        let partition = u64::from(record.partition.cast_unsigned());
+        Lane::Key(kind.cast_unsigned() << 32 | partition)
+    }
+
+    async fn probe(&self) -> bool {
+        self.keeper.has_room()
+    }
+}
+
+impl AnalyticsHandler {
+    fn read(&self, record: &ConsumerRecord) -> Result<Option<Fact>, DecodeError> {
+        let header = |name: &str| record.headers.get(name);
+        if is_for_another_group(&self.group, header) {
+            return Ok(None);
+        }
+        let Some(kind) = self.keeper.kind(&record.topic) else {
+            return Ok(None);
+        };
+        let value = record.value.as_deref().ok_or(DecodeError::Null)?;
+        let event = BookEvent::decode(value, kind)?;
+        Ok(Fact::of(&event, ReceivedHeaders::read(header).id))
+    }
+}
+
+/// The partition was given up while the record was on its way: whoever has it now reads the record, and here nothing
+/// must become of it.
+fn gone() -> Outcome {
+    Outcome::Unavailable("the partition is not this instance's any more".to_owned())
+}

@@ -1,0 +1,358 @@
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
+use parking_lot::Mutex;
+use proto::BookEventKind;
+use tokio::sync::{Notify, watch};
+
+use super::fact::Fact;
+use super::metrics::AnalyticsMetrics;
+use super::store::{Batch, Store, Written};
+
+/// Facts that may wait to be stored, by default; 150 bytes each with a user's rating.
+pub(super) const ROOM: usize = 20_000;
+
+/// How often what is in memory is stored.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pauses after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The statistics in memory: what came of this instance's partitions and is not stored yet.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    store: Store,
+    kinds: HashMap<String, BookEventKind>,
+    room: usize,
+    state: Mutex<State>,
+    /// What is being written. Kept through failures and dropped futures, as it may have been written.
+    unsettled: tokio::sync::Mutex<Vec<Batch>>,
+    /// Half of the room is taken.
+    crowded: Notify,
+    /// Facts that wait, to be waited for.
+    waiting: watch::Sender<usize>,
+    /// Another instance has claimed a partition that this one takes for its own.
+    fenced: watch::Sender<bool>,
+    metrics: AnalyticsMetrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// Facts in all partitions.
+    facts: usize,
+    /// Facts that are being written.
+    writing: usize,
+}
+
+#[derive(Debug)]
+struct Partition {
+    kind: BookEventKind,
+    turn: i64,
+    /// Writes that were begun.
+    writes: i64,
+    /// Below it everything is in the figures, although it is read again: a rejected record behind the group's commit
+    /// may have to be.
+    counted_below: i64,
+    /// The offset behind the last record; before the first the start, if it is known.
+    next: Option<i64>,
+    /// Whether `next` has moved since the last write.
+    moved: bool,
+    facts: Vec<Fact>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It is in the statistics.
+    Taken,
+    /// Too much waits to be stored.
+    Full,
+    /// The partition is not this instance's any more: whoever has it reads the record.
+    Gone,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        store: Store,
+        kinds: HashMap<String, BookEventKind>,
+        room: usize,
+        metrics: AnalyticsMetrics,
+    ) -> Self {
+        Self {
+            store,
+            kinds,
+            room,
+            state: Mutex::default(),
+            unsettled: tokio::sync::Mutex::default(),
+            crowded: Notify::new(),
+            waiting: watch::Sender::new(0),
+            fenced: watch::Sender::new(false),
+            metrics,
+        }
+    }
+
+    pub(super) fn kind(&self, topic: &str) -> Option<BookEventKind> {
+        self.kinds.get(topic).copied()
+    }
+
+    /// The claim under which a partition is this instance's.
+    pub(super) fn turn(&self, place: &TopicPartition) -> Option<i64> {
+        let state = self.state.lock();
+        state.partitions.get(place).map(|partition| partition.turn)
+    }
+
+    /// Takes a record in, which follows all that were taken in of its partition under this claim (`turn`).
+    pub(super) fn record(
+        &self,
+        place: &TopicPartition,
+        turn: i64,
+        offset: i64,
+        fact: Option<Fact>,
+    ) -> Recorded {
+        let mut state = self.state.lock();
+        let full = state.facts + state.writing >= self.room;
+        let State {
+            partitions, facts, ..
+        } = &mut *state;
+        let Some(partition) = partitions.get_mut(place).filter(|found| found.turn == turn) else {
+            return Recorded::Gone;
+        };
+        // Going back means that the log was cut and written anew: these are other records.
+        if partition.next.is_some_and(|next| offset < next) {
+            partition.counted_below = 0;
+        }
+        if offset < partition.counted_below {
+            partition.next = Some(offset + 1);
+            return Recorded::Taken;
+        }
+        if fact.is_some() && full {
+            return Recorded::Full;
+        }
+        partition.next = Some(offset + 1);
+        partition.moved = true;
+        if let Some(fact) = fact {
+            partition.facts.push(fact);
+            *facts += 1;
+        }
+        if *facts == self.room / 2 {
+            self.crowded.notify_one();
+        }
+        self.tell(&state);
+        Recorded::Taken
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.facts + state.writing < self.room
+    }
+
+    /// Waits until there is room for facts.
+    pub(super) async fn room(&self) {
+        let mut waiting = self.waiting.subscribe();
+        // The sender is this one's own, so it cannot be gone.
+        let _ = waiting.wait_for(|waiting| *waiting < self.room).await;
+    }
+
+    fn tell(&self, state: &State) {
+        let waiting = state.facts + state.writing;
+        self.waiting.send_replace(waiting);
+        self.metrics
+            .waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Stores what came, again and again. Dropped at any point, it has lost nothing.
+    pub(super) async fn keep(&self) {
+        let mut pause = RETRY.0;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = self.crowded.notified() => {}
+            }
+            while let Err(error) = self.flush().await {
+                tracing::warn!("the statistics cannot be stored, trying again: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+                self.store.database.ready().await;
+            }
+            pause = RETRY.0;
+        }
+    }
+
+    /// Stores all that came until now.
+    ///
+    /// # Errors
+    /// The database's: nothing is lost, and the same is tried next time.
+    ///
+    /// # Cancellation
+    /// What was being written may have been, and is written again next time, which then is known.
+    pub(super) async fn flush(&self) -> Result<(), sqlx::Error> {
+        let mut unsettled = self.unsettled.lock().await;
+        if !unsettled.is_empty() {
+            self.write(&mut unsettled).await?;
+        }
+        *unsettled = self.take();
+        if !unsettled.is_empty() {
+            self.write(&mut unsettled).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, batches: &mut Vec<Batch>) -> Result<(), sqlx::Error> {
+        let written = self.store.write(batches).await?;
+        self.settled(batches, &written);
+        batches.clear();
+        Ok(())
+    }
+
+    /// What is to be written now.
+    fn take(&self) -> Vec<Batch> {
+        let mut state = self.state.lock();
+        let mut batches = Vec::new();
+        for (place, partition) in &mut state.partitions {
+            let Some(next) = partition.next.filter(|_| partition.moved) else {
+                continue;
+            };
+            partition.moved = false;
+            batches.push(Batch {
+                place: place.clone(),
+                kind: partition.kind,
+                turn: partition.turn,
+                write: partition.writes,
+                next,
+                facts: std::mem::take(&mut partition.facts),
+            });
+            partition.writes += 1;
+        }
+        state.writing = std::mem::take(&mut state.facts);
+        batches
+    }
+
+    fn settled(&self, batches: &[Batch], written: &Written) {
+        self.metrics.counted.inc_by(written.counted);
+        self.metrics.repeated.inc_by(written.repeated);
+        let mut state = self.state.lock();
+        state.writing = 0;
+        for place in &written.fenced {
+            let turn = batches.iter().find(|batch| batch.place == *place);
+            let ours = |found: &Partition| turn.is_some_and(|batch| batch.turn == found.turn);
+            // One that went, or was claimed again, is nobody's loss.
+            if state.partitions.get(place).is_some_and(ours) {
+                tracing::warn!(
+                    partition = %place,
+                    "another instance has claimed the partition: what is not stored of it is dropped here, and counted there"
+                );
+                self.metrics.fenced.inc();
+                state.remove(place);
+                self.fenced.send_replace(true);
+            }
+        }
+        self.tell(&state);
+    }
+
+    /// Waits until another instance turns out to have claimed what this one took for its own.
+    pub(super) async fn fenced(&self) {
+        // The sender is this one's own, so it cannot be gone.
+        let _ = self.fenced.subscribe().wait_for(|fenced| *fenced).await;
+    }
+
+    /// Begins anew: nothing is this instance's.
+    pub(super) fn begin(&self) {
+        self.fenced.send_replace(false);
+        let mut state = self.state.lock();
+        state.partitions.clear();
+        state.facts = 0;
+        self.tell(&state);
+    }
+
+    fn remove(&self, partitions: &[TopicPartition]) {
+        let mut state = self.state.lock();
+        for place in partitions {
+            state.remove(place);
+        }
+        self.tell(&state);
+    }
+
+    /// Takes a partition over.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn claim(&self, new: &NewPartition) -> Result<StartAt, String> {
+        let place = &new.partition;
+        let Some(kind) = self.kind(&place.topic) else {
+            return Err(format!("{} is no topic of book events", place.topic));
+        };
+        let claim = self
+            .store
+            .claim(place)
+            .await
+            .map_err(|error| format!("the database does not say it: {error}"))?;
+        let start = match (claim.next, new.committed) {
+            // Something behind the commit was rejected, and may not have reached the dead letters.
+            (Some(next), Some(committed)) => Some(next.min(committed)),
+            (next, _) => next,
+        };
+        let partition = Partition {
+            kind,
+            turn: claim.turn,
+            writes: 0,
+            counted_below: claim.next.unwrap_or(0),
+            next: start,
+            moved: false,
+            facts: Vec::new(),
+        };
+        let mut state = self.state.lock();
+        state.remove(place);
+        state.partitions.insert(place.clone(), partition);
+        Ok(start.map_or(StartAt::Commit, StartAt::Offset))
+    }
+}
+
+impl State {
+    fn remove(&mut self, place: &TopicPartition) {
+        if let Some(partition) = self.partitions.remove(place) {
+            self.facts -= partition.facts.len();
+        }
+    }
+}
+
+/// What a consumer's group tells the keeper.
+#[derive(Debug, Clone)]
+pub(crate) struct Partitions(pub(crate) std::sync::Arc<Keeper>);
+
+impl PartitionListener for Partitions {
+    async fn assigned(&self, new: &NewPartition) -> Result<StartAt, String> {
+        self.0.claim(new).await
+    }
+
+    async fn revoked(&self, partitions: &[TopicPartition]) {
+        // Also when nobody waits any longer.
+        let _gone = Gone {
+            keeper: &self.0,
+            partitions,
+        };
+        let mut pause = RETRY.0;
+        while let Err(error) = self.0.flush().await {
+            tracing::warn!("partitions go, and their statistics cannot be stored yet: {error}");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    fn lost(&self, partitions: &[TopicPartition]) {
+        self.0.remove(partitions);
+    }
+}
+
+struct Gone<'a> {
+    keeper: &'a Keeper,
+    partitions: &'a [TopicPartition],
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.keeper.remove(self.partitions);
+    }
+}

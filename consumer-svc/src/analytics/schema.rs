@@ -1,0 +1,45 @@
+/// The tables of the statistics, on either database.
+pub(crate) const TABLES: &str = "\
+CREATE TABLE analytics_partitions (
+    topic TEXT NOT NULL,
+    partition_no BIGINT NOT NULL,
+    turn BIGINT NOT NULL,
+    writes BIGINT NOT NULL,
+    next_offset BIGINT NOT NULL,
+    PRIMARY KEY (topic, partition_no)
+);
+CREATE TABLE analytics_books (
+    topic TEXT NOT NULL,
+    partition_no BIGINT NOT NULL,
+    book_id BIGINT NOT NULL,
+    currency TEXT NOT NULL,
+    kind BIGINT NOT NULL,
+    events BIGINT NOT NULL DEFAULT 0,
+    amount BIGINT NOT NULL DEFAULT 0,
+    changed BIGINT NOT NULL DEFAULT 1,
+    published BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (topic, partition_no, book_id, currency)
+);
+CREATE INDEX analytics_books_by_book ON analytics_books (book_id);
+CREATE INDEX analytics_books_changed ON analytics_books (book_id) WHERE changed > published;
+CREATE TABLE analytics_ratings (
+    book_id BIGINT NOT NULL,
+    user_id TEXT NOT NULL,
+    stars BIGINT NOT NULL,
+    earlier BIGINT,
+    PRIMARY KEY (book_id, user_id)
+);
+CREATE TABLE analytics_events (
+    kind BIGINT NOT NULL,
+    id_high BIGINT NOT NULL,
+    id_low BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    PRIMARY KEY (kind, id_high, id_low)
+);
+CREATE INDEX analytics_events_seen ON analytics_events (seen_at);
+CREATE TABLE analytics_clock (
+    id BIGINT PRIMARY KEY,
+    generated_at BIGINT NOT NULL
+);
+INSERT INTO analytics_clock (id, generated_at) VALUES (1, 0);
+";

@@ -1,0 +1,303 @@
+//! The statistics' tables: what is claimed and written of partitions.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kafka::TopicPartition;
+use proto::{BookEventKind, Currency, MAX_AMOUNT};
+use service::db::{Database, Retention, filled_up, placeholders};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use super::fact::{Fact, number};
+use super::tally::{Added, Tally};
+
+/// Events are known again for so long.
+pub(crate) const DEDUP_RETENTION: Retention = Retention {
+    what: "ids of book events",
+    variable: "ANALYTICS_DEDUP_WINDOW",
+    delete: "DELETE FROM analytics_events WHERE (kind, id_high, id_low) IN \
+             (SELECT kind, id_high, id_low FROM analytics_events \
+             WHERE seen_at < $1 ORDER BY seen_at LIMIT $2)",
+};
+
+/// Rows of one statement.
+const ROWS: usize = 512;
+
+/// A partition as an instance claimed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Of all instances' claims on it. An older one's writes fail.
+    pub(super) turn: i64,
+    /// The first offset that is not in the figures; none if nothing ever was.
+    pub(super) next: Option<i64>,
+}
+
+/// What is to be written of one partition.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) place: TopicPartition,
+    pub(super) kind: BookEventKind,
+    pub(super) turn: i64,
+    /// Writes of this claim before this one: one whose answer was lost is known by it.
+    pub(super) write: i64,
+    /// The offset behind these facts.
+    pub(super) next: i64,
+    /// In the order of the partition.
+    pub(super) facts: Vec<Fact>,
+}
+
+/// What became of some batches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Of a claim that is not the last one any more: not written.
+    pub(super) fenced: Vec<TopicPartition>,
+    pub(super) counted: u64,
+    pub(super) repeated: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(super) database: Database,
+}
+
+impl Store {
+    /// Takes the partition: from now on nobody who claimed it before writes any more.
+    pub(super) async fn claim(&self, place: &TopicPartition) -> Result<Claim, sqlx::Error> {
+        self.database
+            .write(async {
+                let mut tx = self.database.begin_write().await?;
+                let row = sqlx::query(
+                    "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
+                     VALUES ($1, $2, 1, 0, -1) ON CONFLICT (topic, partition_no) \
+                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0 \
+                     RETURNING turn, next_offset",
+                )
+                .bind(&*place.topic)
+                .bind(i64::from(place.partition))
+                .fetch_one(&mut *tx)
+                .await?;
+                let next: i64 = row.try_get(1)?;
+                let claim = Claim {
+                    turn: row.try_get(0)?,
+                    next: (next >= 0).then_some(next),
+                };
+                tx.commit().await?;
+                Ok(claim)
+            })
+            .await
+    }
+
+    /// Writes all batches in one transaction, but for those whose claim is over.
+    ///
+    /// # Errors
+    /// The database's. It may have been written nevertheless; the same again is then known.
+    pub(super) async fn write(&self, batches: &[Batch]) -> Result<Written, sqlx::Error> {
+        self.database
+            .write(async {
+                let mut tx = self.database.begin_write().await?;
+                let written = write_in(&mut tx, batches).await?;
+                tx.commit().await?;
+                Ok(written)
+            })
+            .await
+    }
+}
+
+/// Locks are taken in one order by everybody: partitions, ids, ratings, books, each by their keys.
+async fn write_in(tx: &mut AnyConnection, batches: &[Batch]) -> Result<Written, sqlx::Error> {
+    let mut batches: Vec<&Batch> = batches.iter().collect();
+    batches.sort_by(|one, other| one.place.cmp(&other.place));
+    let mut written = Written::default();
+    let mut held = Vec::new();
+    for batch in batches {
+        match advance(tx, batch).await? {
+            Advance::Held => held.push(batch),
+            Advance::Known => {}
+            Advance::Fenced => written.fenced.push(batch.place.clone()),
+        }
+    }
+    let mut fresh = BTreeMap::new();
+    for kind in BookEventKind::ALL {
+        let facts = held
+            .iter()
+            .filter(|batch| batch.kind == kind)
+            .flat_map(|batch| &batch.facts);
+        fresh.insert(kind, insert_ids(tx, kind, facts).await?);
+    }
+    let mut tallies = Vec::new();
+    for batch in held {
+        let fresh = fresh.entry(batch.kind).or_default();
+        let tally = Tally::of(&batch.facts, fresh);
+        written.counted += tally.counted;
+        written.repeated += tally.repeated;
+        tallies.push((batch, tally));
+    }
+    for (_, tally) in &mut tallies {
+        rate(tx, tally).await?;
+    }
+    for (batch, tally) in &tallies {
+        let lines: Vec<_> = tally.books.iter().collect();
+        for lines in in_powers_of_two(&lines) {
+            add(tx, batch, lines).await?;
+        }
+    }
+    Ok(written)
+}
+
+enum Advance {
+    /// The partition is this claim's, and now at the batch's end.
+    Held,
+    /// This very write was made before.
+    Known,
+    /// Somebody has claimed it since.
+    Fenced,
+}
+
+async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx::Error> {
+    let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
+    let moved = sqlx::query(
+        "UPDATE analytics_partitions SET next_offset = $1, writes = writes + 1 \
+         WHERE topic = $2 AND partition_no = $3 AND turn = $4 AND writes = $5",
+    )
+    .bind(batch.next)
+    .bind(topic)
+    .bind(partition)
+    .bind(batch.turn)
+    .bind(batch.write)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if moved == 1 {
+        return Ok(Advance::Held);
+    }
+    let known = sqlx::query(
+        "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
+    )
+    .bind(topic)
+    .bind(partition)
+    .bind(batch.turn)
+    .fetch_optional(&mut *tx)
+    .await?;
+    match known {
+        Some(row) if row.try_get::<i64, _>(0)? == batch.write + 1 => Ok(Advance::Known),
+        _ => Ok(Advance::Fenced),
+    }
+}
+
+/// The ids that were not there.
+async fn insert_ids<'f>(
+    tx: &mut AnyConnection,
+    kind: BookEventKind,
+    facts: impl Iterator<Item = &'f Fact>,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let mut ids: Vec<Uuid> = facts.filter_map(|fact| fact.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let now = proto::now_millis();
+    let mut fresh = HashSet::with_capacity(ids.len());
+    for ids in ids.chunks(ROWS) {
+        let ids = filled_up(ids);
+        let text = format!(
+            "INSERT INTO analytics_events (kind, id_high, id_low, seen_at) VALUES {} \
+             ON CONFLICT (kind, id_high, id_low) DO NOTHING RETURNING id_high, id_low",
+            placeholders(ids.len(), 4)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for id in &ids {
+            let (high, low) = id.as_u64_pair();
+            query = query
+                .bind(number(kind))
+                .bind(high.cast_signed())
+                .bind(low.cast_signed())
+                .bind(now);
+        }
+        for row in query.fetch_all(&mut *tx).await? {
+            let (high, low): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            fresh.insert(Uuid::from_u64_pair(
+                high.cast_unsigned(),
+                low.cast_unsigned(),
+            ));
+        }
+    }
+    Ok(fresh)
+}
+
+/// Stores the ratings and adds to the tally what they change.
+async fn rate(tx: &mut AnyConnection, tally: &mut Tally) -> Result<(), sqlx::Error> {
+    let ratings: Vec<_> = tally
+        .ratings
+        .iter()
+        .map(|((book, user), stars)| (*book, user.clone(), *stars))
+        .collect();
+    for ratings in in_powers_of_two(&ratings) {
+        let text = format!(
+            "INSERT INTO analytics_ratings (book_id, user_id, stars) VALUES {} \
+             ON CONFLICT (book_id, user_id) DO UPDATE SET \
+             earlier = analytics_ratings.stars, stars = excluded.stars \
+             RETURNING book_id, stars, earlier",
+            placeholders(ratings.len(), 3)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (book, user, stars) in ratings {
+            query = query.bind(*book).bind(&**user).bind(*stars);
+        }
+        for row in query.fetch_all(&mut *tx).await? {
+            tally.rated(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        }
+    }
+    Ok(())
+}
+
+async fn add(
+    tx: &mut AnyConnection,
+    batch: &Batch,
+    lines: &[(&(i64, Option<Currency>), &Added)],
+) -> Result<(), sqlx::Error> {
+    let text = format!(
+        "INSERT INTO analytics_books (topic, partition_no, book_id, currency, kind, events, amount) \
+         VALUES {} ON CONFLICT (topic, partition_no, book_id, currency) DO UPDATE SET \
+         events = analytics_books.events + excluded.events, \
+         amount = CASE WHEN analytics_books.amount > {MAX_AMOUNT} - excluded.amount \
+         THEN {MAX_AMOUNT} ELSE analytics_books.amount + excluded.amount END, \
+         changed = analytics_books.changed + 1",
+        placeholders(lines.len(), 7)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for ((book_id, currency), added) in lines {
+        query = query
+            .bind(&*batch.place.topic)
+            .bind(i64::from(batch.place.partition))
+            .bind(*book_id)
+            .bind(currency.map_or_else(String::new, |currency| currency.to_string()))
+            .bind(number(batch.kind))
+            .bind(added.events)
+            .bind(added.amount);
+    }
+    query.execute(tx).await?;
+    Ok(())
+}
+
+/// In pieces of few sizes, none of which holds anything twice: a handful of statements to prepare.
+pub(super) fn in_powers_of_two<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = rest.len().min(ROWS);
+        let (piece, left) = rest.split_at(1usize.checked_shl(size.checked_ilog2()?)?);
+        rest = left;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two_and_hold_everything_once() {
+        let all: Vec<usize> = (0..1_239).collect();
+        let pieces: Vec<_> = in_powers_of_two(&all).collect();
+        let sizes: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
+        assert_eq!(sizes, [512, 512, 128, 64, 16, 4, 2, 1]);
+        assert_eq!(pieces.concat(), all);
+        assert_eq!(in_powers_of_two::<u8>(&[]).count(), 0);
+    }
+}

@@ -1,0 +1,348 @@
+//! The statistics on a database, without Kafka: claims, lost answers, repeats, sums.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
+use proto::{AggregateData, Average, BookEventKind, Currency, Figures, identity};
+use service::config::{DatabaseConfig, Secret};
+use service::db::{Database, DatabaseKind};
+use service::metrics::Metrics;
+use testkit::database::OwnDatabase;
+
+use super::fact::{Effect, Fact};
+use super::keeper::{Keeper, Partitions, Recorded};
+use super::metrics::AnalyticsMetrics;
+use super::store::{Batch, Store};
+use crate::schema::MIGRATIONS;
+
+struct World {
+    _own: OwnDatabase,
+    store: Store,
+}
+
+impl World {
+    async fn new() -> Self {
+        let own = OwnDatabase::new().await;
+        let config = DatabaseConfig {
+            kind: match own.url.starts_with("sqlite:") {
+                true => DatabaseKind::Sqlite,
+                false => DatabaseKind::Postgres,
+            },
+            url: Secret::new(own.url.clone()),
+            pool_size: 4,
+        };
+        let database = Database::new(&config, &MIGRATIONS).unwrap();
+        database.migrate().await.unwrap();
+        Self {
+            _own: own,
+            store: Store { database },
+        }
+    }
+
+    /// Another instance.
+    fn keeper(&self) -> Arc<Keeper> {
+        self.keeper_with(100)
+    }
+
+    fn keeper_with(&self, room: usize) -> Arc<Keeper> {
+        let kinds: HashMap<_, _> = BookEventKind::ALL
+            .into_iter()
+            .map(|kind| (kind.plural().to_owned(), kind))
+            .collect();
+        let metrics = AnalyticsMetrics::new(&Metrics::new());
+        Arc::new(Keeper::new(self.store.clone(), kinds, room, metrics))
+    }
+
+    async fn figures(&self, book: i64) -> Figures {
+        let books = self.store.changed(0).await.unwrap();
+        let found = books.into_iter().find(|found| found.book_id == book);
+        found.map(|found| found.figures).unwrap_or_default()
+    }
+}
+
+fn place(kind: BookEventKind, partition: i32) -> TopicPartition {
+    TopicPartition::new(kind.plural(), partition)
+}
+
+async fn claim(keeper: &Keeper, place: &TopicPartition, committed: Option<i64>) -> StartAt {
+    let new = NewPartition {
+        partition: place.clone(),
+        committed,
+    };
+    keeper.claim(&new).await.unwrap()
+}
+
+fn viewed(id: &str, book_id: i64) -> Option<Fact> {
+    Some(Fact {
+        id: Some(identity::digest(id)),
+        book_id,
+        effect: Effect::Counts,
+    })
+}
+
+fn take(keeper: &Keeper, place: &TopicPartition, offset: i64, fact: Option<Fact>) {
+    let turn = keeper.turn(place).expect("it is claimed");
+    assert_eq!(keeper.record(place, turn, offset, fact), Recorded::Taken);
+}
+
+#[tokio::test]
+async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let (first, second) = (world.keeper(), world.keeper());
+    assert_eq!(claim(&first, &views, None).await, StartAt::Commit);
+    take(&first, &views, 0, viewed("a", 1));
+    first.flush().await.unwrap();
+    take(&first, &views, 1, viewed("b", 1));
+    // The second gets the partition, while the first knows nothing of it.
+    assert_eq!(claim(&second, &views, Some(2)).await, StartAt::Offset(1));
+    first.flush().await.unwrap();
+    first.fenced().await;
+    assert_eq!(first.turn(&views), None);
+    assert_eq!(world.figures(1).await.views, 1, "nothing of the first's");
+    take(&second, &views, 1, viewed("b", 1));
+    second.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 2);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_not_made_twice() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let turn = world.store.claim(&views).await.unwrap().turn;
+    let batch = |write, next, id: &str| Batch {
+        place: views.clone(),
+        kind: BookEventKind::Viewed,
+        turn,
+        write,
+        next,
+        facts: [Fact {
+            id: None,
+            ..viewed(id, 1).unwrap()
+        }]
+        .into(),
+    };
+    let first = [batch(0, 1, "a")];
+    assert_eq!(world.store.write(&first).await.unwrap().counted, 1);
+    let again = world.store.write(&first).await.unwrap();
+    assert_eq!((again.counted, again.fenced.len()), (0, 0));
+    world.store.write(&[batch(1, 2, "b")]).await.unwrap();
+    assert_eq!(world.figures(1).await.views, 2);
+    // One that comes after a later one of its own claim is no write of now either.
+    assert_eq!(world.store.write(&first).await.unwrap().fenced, [views]);
+    assert_eq!(world.figures(1).await.views, 2);
+}
+
+#[tokio::test]
+async fn partitions_that_go_are_stored_first_and_start_there_again() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 1);
+    let keeper = world.keeper();
+    claim(&keeper, &views, None).await;
+    take(&keeper, &views, 5, viewed("a", 1));
+    take(&keeper, &views, 6, None);
+    let partitions = Partitions(keeper.clone());
+    partitions.revoked(std::slice::from_ref(&views)).await;
+    assert_eq!(keeper.turn(&views), None);
+    assert_eq!(world.figures(1).await.views, 1);
+    // Behind the group's commit a rejected record may have to be read again; the rest is not counted again.
+    assert_eq!(claim(&keeper, &views, Some(4)).await, StartAt::Offset(4));
+    for offset in 4..7 {
+        take(
+            &keeper,
+            &views,
+            offset,
+            viewed(&format!("again {offset}"), 1),
+        );
+    }
+    take(&keeper, &views, 7, viewed("b", 1));
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 2);
+    // What is lost is dropped.
+    take(&keeper, &views, 8, viewed("c", 1));
+    partitions.lost(std::slice::from_ref(&views));
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 2);
+    assert_eq!(claim(&keeper, &views, Some(99)).await, StartAt::Offset(8));
+    // A log that was made anew begins below: those are other records.
+    take(&keeper, &views, 8, viewed("d", 1));
+    take(&keeper, &views, 0, viewed("e", 1));
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 4);
+    // Also where it was made anew while nobody looked.
+    take(&keeper, &views, 9, viewed("f", 1));
+    partitions.revoked(std::slice::from_ref(&views)).await;
+    assert_eq!(claim(&keeper, &views, Some(10)).await, StartAt::Offset(10));
+    take(&keeper, &views, 2, viewed("g", 1));
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 6);
+}
+
+#[tokio::test]
+async fn repeats_change_nothing_in_whatever_partition_they_lie() {
+    let world = World::new().await;
+    let keeper = world.keeper();
+    let [zero, one] = [0, 1].map(|partition| place(BookEventKind::Viewed, partition));
+    let downloads = place(BookEventKind::Downloaded, 0);
+    for place in [&zero, &one, &downloads] {
+        claim(&keeper, place, None).await;
+    }
+    take(&keeper, &zero, 0, viewed("a", 1));
+    take(&keeper, &zero, 1, viewed("a", 1));
+    take(&keeper, &one, 0, viewed("a", 1));
+    // Another kind of event is another event.
+    take(&keeper, &downloads, 0, viewed("a", 1));
+    keeper.flush().await.unwrap();
+    take(&keeper, &one, 1, viewed("a", 1));
+    keeper.flush().await.unwrap();
+    let figures = world.figures(1).await;
+    assert_eq!((figures.views, figures.downloads), (1, 1));
+}
+
+#[tokio::test]
+async fn figures_add_up_over_kinds_partitions_and_instances() {
+    let world = World::new().await;
+    let (first, second) = (world.keeper(), world.keeper());
+    let [rub, usd] = ["RUB", "USD"].map(|code| Currency::parse(code).unwrap());
+    let fact = |book_id, effect| {
+        Some(Fact {
+            id: None,
+            book_id,
+            effect,
+        })
+    };
+    let bought = |book_id, currency, amount| fact(book_id, Effect::Earns { currency, amount });
+    let rated = |user: Option<&str>, stars| {
+        let user = user.map(Box::from);
+        fact(7, Effect::Rates { user, stars })
+    };
+    let purchases = [0, 1].map(|partition| place(BookEventKind::Purchased, partition));
+    let ratings = [0, 1].map(|partition| place(BookEventKind::Rated, partition));
+    for (keeper, partition) in [(&first, 0), (&second, 1)] {
+        claim(keeper, &purchases[partition], None).await;
+        claim(keeper, &ratings[partition], None).await;
+    }
+    let reviews = place(BookEventKind::Reviewed, 0);
+    claim(&first, &reviews, None).await;
+    take(&first, &reviews, 0, fact(7, Effect::Counts));
+    take(&first, &purchases[0], 0, bought(7, rub, 10));
+    take(&first, &purchases[0], 1, bought(7, usd, proto::MAX_AMOUNT));
+    take(&first, &ratings[0], 0, rated(Some("u"), 1));
+    take(&first, &ratings[0], 1, rated(Some("u"), 2));
+    take(&first, &ratings[0], 2, rated(None, 4));
+    first.flush().await.unwrap();
+    take(&first, &purchases[0], 2, bought(7, usd, 1));
+    take(&second, &purchases[1], 0, bought(7, rub, 5));
+    take(&second, &purchases[1], 1, bought(8, rub, 1));
+    // Partitions were added, and the user's ratings lie in another one now.
+    take(&second, &ratings[1], 0, rated(Some("u"), 5));
+    take(&second, &ratings[1], 1, rated(Some("v"), 5));
+    first.flush().await.unwrap();
+    second.flush().await.unwrap();
+    let expected = Figures {
+        purchases: 4,
+        revenue: [(rub, 15), (usd, proto::MAX_AMOUNT)].into(),
+        reviews: 1,
+        ratings: 3,
+        average_rating: Average::of(14, 3),
+        ..Figures::default()
+    };
+    assert_eq!(world.figures(7).await, expected);
+    let whole = Figures {
+        purchases: 5,
+        revenue: [(rub, 16), (usd, proto::MAX_AMOUNT)].into(),
+        ..expected
+    };
+    assert_eq!(
+        world.store.overview().await.unwrap(),
+        AggregateData::SystemOverview {
+            books: 2,
+            figures: whole
+        }
+    );
+    let AggregateData::PopularBooks(popular) = world.store.popular(1).await.unwrap() else {
+        panic!("other data");
+    };
+    let [first] = popular[..] else {
+        panic!("{popular:?}");
+    };
+    assert_eq!((first.rank, first.book_id, first.score), (1, 7, 20));
+}
+
+#[tokio::test]
+async fn what_changes_after_it_was_read_stays_marked() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper();
+    claim(&keeper, &views, None).await;
+    let turn = keeper.turn(&views).unwrap();
+    for book in 1..=3 {
+        take(&keeper, &views, book, viewed(&book.to_string(), book));
+    }
+    keeper.flush().await.unwrap();
+    let read = world.store.changed(0).await.unwrap();
+    assert_eq!(read.len(), 3);
+    take(&keeper, &views, 4, viewed("4", 2));
+    keeper.flush().await.unwrap();
+    let lines = read.into_iter().flat_map(|book| book.lines).collect();
+    world.store.published(lines).await.unwrap();
+    let left = world.store.changed(0).await.unwrap();
+    let left: Vec<_> = left
+        .iter()
+        .map(|book| (book.book_id, book.figures.views))
+        .collect();
+    assert_eq!(left, [(2, 2)]);
+    // Times grow, whatever the clock says, and only for the last claim.
+    let first = world.store.next_time(&views, turn).await.unwrap().unwrap();
+    let second = world.store.next_time(&views, turn).await.unwrap().unwrap();
+    assert!(second > first);
+    claim(&world.keeper(), &views, None).await;
+    assert_eq!(world.store.next_time(&views, turn).await.unwrap(), None);
+    assert!(!world.store.holds(&views, turn).await.unwrap());
+}
+
+#[tokio::test]
+async fn memory_is_bounded_and_room_comes_back() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper_with(2);
+    claim(&keeper, &views, None).await;
+    take(&keeper, &views, 0, viewed("a", 1));
+    take(&keeper, &views, 1, viewed("b", 1));
+    let turn = keeper.turn(&views).unwrap();
+    assert_eq!(
+        keeper.record(&views, turn, 2, viewed("c", 1)),
+        Recorded::Full
+    );
+    // One that adds nothing needs no room.
+    take(&keeper, &views, 2, None);
+    assert!(!keeper.has_room());
+    keeper.flush().await.unwrap();
+    keeper.room().await;
+    take(&keeper, &views, 3, viewed("c", 1));
+    assert_eq!(keeper.record(&views, turn + 1, 4, None), Recorded::Gone);
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_take_waits_and_is_counted_once() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper();
+    claim(&keeper, &views, None).await;
+    take(&keeper, &views, 0, viewed("a", 1));
+    let pool = world.store.database.pool();
+    let rename = |from: &str, to: &str| {
+        let text = format!("ALTER TABLE {from} RENAME TO {to}");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(pool)
+    };
+    rename("analytics_books", "elsewhere").await.unwrap();
+    keeper.flush().await.unwrap_err();
+    // It goes on taking events in, and tries the same again.
+    take(&keeper, &views, 1, viewed("b", 1));
+    keeper.flush().await.unwrap_err();
+    rename("elsewhere", "analytics_books").await.unwrap();
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 2);
+    assert!(keeper.turn(&views).is_some());
+}
