@@ -40,6 +40,7 @@ pub struct Registered {
 
 /// Registrations on their way. Dropping it ends them.
 pub struct Registrations {
+    count: u64,
     done: watch::Receiver<u64>,
     customers: JoinSet<Vec<Registered>>,
 }
@@ -64,7 +65,11 @@ impl Registrations {
             done: sender,
         });
         let customers = (0..CUSTOMERS).map(|_| customers(shared.clone())).collect();
-        Self { done, customers }
+        Self {
+            count,
+            done,
+            customers,
+        }
     }
 
     /// Waits until so many have all that they wanted.
@@ -76,9 +81,17 @@ impl Registrations {
     /// Waits for all.
     ///
     /// # Panics
-    /// When a customer is refused.
+    /// When a customer is refused, or they take longer than two minutes and a second each.
     pub async fn finish(self) -> Vec<Registered> {
-        let customers = self.customers.join_all().await;
+        let patience = Duration::from_secs(120 + self.count);
+        let customers = timeout(patience, self.customers.join_all()).await;
+        let customers = customers.unwrap_or_else(|_| {
+            panic!(
+                "{} of {} customers have their carts after {patience:?}",
+                *self.done.borrow(),
+                self.count
+            )
+        });
         customers.into_iter().flatten().collect()
     }
 }

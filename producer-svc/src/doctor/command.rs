@@ -70,7 +70,9 @@ impl Command {
             Verdict::There => Ok(()),
             Verdict::Failed | Verdict::Unknown => {
                 Err(DoctorError::NoCart(match report.first_failure {
-                    Some(stage) => format!("user {} has no cart; {stage} fails", self.user_id),
+                    Some(stage) => {
+                        format!("no cart of user {} was found; {stage} fails", self.user_id)
+                    }
                     None => format!("whether user {} has a cart cannot be told", self.user_id),
                 }))
             }

@@ -47,6 +47,14 @@ pub(super) const ALL: [Stage; 12] = [
 
 const NO_USER: &str = "there is no such user";
 
+/// Why Kafka does not tell something: in full at the stage that is about Kafka itself.
+fn untold<'a>(f: &Findings, problem: &'a str) -> &'a str {
+    match f.topic {
+        Err(_) => "Kafka does not answer",
+        Ok(_) => problem,
+    }
+}
+
 fn users_database(f: &Findings) -> Look {
     match f.user.as_ref().err().or(f.event.as_ref().err()) {
         None => Look::ok("it answers"),
@@ -147,7 +155,7 @@ fn record(f: &Findings) -> Look {
     let place = format!("{}/{partition}/{offset}", f.asked.users_topic);
     let Record { there, begin, end } = match &f.record {
         Ok(record) => *record,
-        Err(problem) => return Look::unknown(problem),
+        Err(problem) => return Look::unknown(untold(f, problem)),
     };
     match there {
         Some(There::Event) => Look::ok(format!("at {place}")),
@@ -223,7 +231,7 @@ fn carts_database(f: &Findings) -> Look {
 fn group(f: &Findings) -> Look {
     let described = match &f.group {
         Ok(described) => described,
-        Err(problem) => return Look::unknown(problem),
+        Err(problem) => return Look::unknown(untold(f, problem)),
     };
     let (name, topic) = (&f.asked.group, &f.asked.users_topic);
     if described.members.is_empty() {
@@ -286,7 +294,7 @@ fn handled(f: &Findings) -> Look {
     }
     let committed = match &f.committed {
         Ok(committed) => committed,
-        Err(problem) => return Look::unknown(problem),
+        Err(problem) => return Look::unknown(untold(f, problem)),
     };
     let Some(partition) = f.partition() else {
         return Look::unknown("the event's partition is not known");
@@ -352,7 +360,7 @@ fn dead_letters(f: &Findings) -> Look {
         Ok(Letters::NoTopic) => return Look::ok(format!("there is no topic {topic}")),
         Ok(Letters::None) => return Look::ok(format!("none in {topic}")),
         Ok(Letters::Found(letter)) => letter,
-        Err(problem) => return Look::unknown(problem),
+        Err(problem) => return Look::unknown(untold(f, problem)),
     };
     let Place {
         topic,
@@ -390,6 +398,7 @@ fn cart(f: &Findings) -> Look {
              (another database, or an old backup): send UserCreated once more, keyed by the user id",
         ),
         Ok(Cart::NotKept) => Look::unknown("this instance keeps no carts"),
+        Err(_) if f.cart_service.is_err() => Look::unknown("consumer-svc does not answer"),
         Err(problem) => Look::unknown(problem),
     }
 }
