@@ -199,7 +199,7 @@ impl Doctor {
         };
         let found = letters::find(&self.client, &self.admin, &search);
         match tokio::time::timeout(LETTERS_PATIENCE, found).await {
-            Ok(found) => kafka(found),
+            Ok(found) => told(found),
             Err(_) => Err(format!(
                 "{} was not read to its end in {} s",
                 self.asked.dead_letter_topic,

@@ -1,21 +1,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kafka::{Admin, Client, ConsumerRecord, Error, OffsetAt, ReaderEvent, Start, TopicPartition};
-use proto::dead_letter::{
-    CONSUMER_GROUP, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place, REASON, REPLAY_OF,
-    REPLAYED_TO,
-};
+use dead_letters::{Entry, Letter as Whole, Marker};
+use kafka::{Admin, Client, OffsetAt, TopicPartition};
+use proto::dead_letter::Place;
+use service::kafka_glue::{Scan, ScanError};
 
 use super::findings::{Asked, Letter, Letters};
 
 /// How far clocks may differ: a letter of the time of its record is looked for from so long before the
 /// registration on.
 const CLOCKS: Duration = Duration::from_secs(3_600);
-
-/// How often a walk that gets nothing looks whether it is through: behind the last letter may lie
-/// what is not delivered.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What is looked for.
 pub(super) struct Search<'a> {
@@ -37,7 +32,7 @@ pub(super) async fn find(
     client: &Client,
     admin: &Admin,
     search: &Search<'_>,
-) -> Result<Letters, Error> {
+) -> Result<Letters, ScanError> {
     let topic = search.asked.dead_letter_topic.as_str();
     let described = admin.describe_topics(&[topic]).await?;
     let Some(count) = described.first().map(|topic| topic.partitions.len() as i32) else {
@@ -47,49 +42,23 @@ pub(super) async fn find(
     if search.partition >= count {
         return Ok(Letters::None);
     }
-    let all: Vec<_> = (0..count)
-        .map(|partition| TopicPartition::new(topic, partition))
-        .collect();
     let since = search
         .since
         .map(|since| OffsetAt::Timestamp(since.saturating_sub(CLOCKS.as_millis() as i64)));
-    let first = admin
-        .offsets(
-            std::slice::from_ref(&of),
-            since.unwrap_or(OffsetAt::Earliest),
-        )
-        .await?;
-    // The reader takes whole topics: of the other partitions, nothing.
-    let mut from: HashMap<_, _> = admin
-        .offsets(&all, OffsetAt::Latest)
-        .await?
-        .into_iter()
-        .collect();
-    let end = from.get(&of).copied().unwrap_or(0);
-    let Some(first) = first
-        .get(&of)
-        .copied()
-        .filter(|first| (0..end).contains(first))
-    else {
+    let at = since.unwrap_or(OffsetAt::Earliest);
+    let mut first = admin.offsets(std::slice::from_ref(&of), at).await?;
+    // Below 0: nothing is so young.
+    first.retain(|_, first| *first >= 0);
+    let first: HashMap<_, _> = first.into_iter().collect();
+    if first.is_empty() {
         return Ok(Letters::None);
-    };
-    from.insert(of.clone(), first);
-    let reader = client.reader().topics([topic]).from(Start::Offsets(from));
-    let mut reader = reader.build().expect("a topic is named");
+    }
+    let mut scan = Scan::new(client, admin, first).await?;
     let mut found = Found::default();
-    let through = |positions: &[(TopicPartition, i64)]| {
-        let mut positions = positions.iter();
-        positions.any(|(at, position)| *at == of && *position >= end)
-    };
-    while !through(&reader.positions()) {
-        if let Ok(ReaderEvent::Records(records)) =
-            tokio::time::timeout(LOOK, reader.next_batch()).await
-        {
-            for record in records
-                .iter()
-                .filter(|record| record.partition == of.partition)
-            {
-                found.take(record, search);
+    while let Some(records) = scan.next().await? {
+        for record in records {
+            if record.partition == of.partition {
+                found.take(Entry::of(record), search);
             }
         }
     }
@@ -104,45 +73,34 @@ struct Found {
 }
 
 impl Found {
-    fn take(&mut self, record: &ConsumerRecord, search: &Search<'_>) {
-        let text = |name: &str| record.headers.get_str(name);
-        let Some(topic) = text(ORIGINAL_TOPIC) else {
-            // A marker lies behind its letter, in its partition.
-            let places = text(REPLAY_OF).and_then(Place::parse);
-            if let (Some(of), Some(to)) = (places, text(REPLAYED_TO).and_then(Place::parse))
-                && let Some((_, letter)) = self.letters.iter_mut().find(|(_, l)| l.place == of)
-            {
-                letter.replayed_to = Some(to);
+    fn take(&mut self, entry: Entry, search: &Search<'_>) {
+        match entry {
+            Entry::Letter(letter) if is_of(&letter, search) => {
+                let Whole {
+                    place,
+                    source,
+                    reason,
+                    ..
+                } = letter;
+                let letter = Letter {
+                    place,
+                    reason,
+                    replayed_to: None,
+                };
+                self.letters.push((source, letter));
             }
-            return;
-        };
-        if text(CONSUMER_GROUP) != Some(&search.asked.group) || topic != search.asked.users_topic {
-            return;
+            // It lies behind its letter, in its partition.
+            Entry::Marker(Marker {
+                replay_of,
+                replayed_to,
+            }) => {
+                let mut letters = self.letters.iter_mut();
+                if let Some((_, letter)) = letters.find(|(_, letter)| letter.place == replay_of) {
+                    letter.replayed_to = Some(replayed_to);
+                }
+            }
+            _ => {}
         }
-        let number = |name: &str| text(name).unwrap_or_default().to_owned();
-        let source = format!(
-            "{topic}/{}/{}",
-            number(ORIGINAL_PARTITION),
-            number(ORIGINAL_OFFSET)
-        );
-        let Some(source) = Place::parse(&source) else {
-            return;
-        };
-        let is_user = record.key.as_deref() == Some(search.user_id.to_string().as_bytes());
-        let is_event = search.offset == Some(source.offset) && source.partition == search.partition;
-        if !is_user && !is_event {
-            return;
-        }
-        let letter = Letter {
-            place: Place {
-                topic: record.topic.to_string(),
-                partition: record.partition,
-                offset: record.offset,
-            },
-            reason: text(REASON).unwrap_or("no reason is given").to_owned(),
-            replayed_to: None,
-        };
-        self.letters.push((source, letter));
     }
 
     fn into_letters(mut self, search: &Search<'_>) -> Letters {
@@ -171,4 +129,13 @@ impl Found {
         }
         found
     }
+}
+
+/// Whether a letter is the cart group's, of the event or of another record of the user.
+fn is_of(letter: &Whole, search: &Search<'_>) -> bool {
+    let asked = search.asked;
+    let source = &letter.source;
+    let is_event = source.partition == search.partition && search.offset == Some(source.offset);
+    let is_user = || letter.key.as_deref() == Some(search.user_id.to_string().as_bytes());
+    letter.group == asked.group && source.topic == asked.users_topic && (is_event || is_user())
 }
