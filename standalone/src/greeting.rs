@@ -19,5 +19,6 @@ pub(crate) fn greet(broker: Option<SocketAddr>, kafka: &str, services: [(&str, &
              -d '{{\"product\":\"Laptop\",\"quantity\":1}}'"
         );
         println!("  curl http://{main}/api/orders/<orderId>\n");
+        println!("Or see it happen: http://{main}/admin (ADMIN_USER, ADMIN_PASSWORD)\n");
     }
 }

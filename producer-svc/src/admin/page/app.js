@@ -25,7 +25,7 @@ function tiles() {
     { name: "Records", value: dash(records), note: topics ? `in ${topics.length} topics` : "" },
     { name: "Books", value: dash(overview?.books), note: "with events" },
     { name: "Views", value: dash(overview?.views), note: overview ? `${number(overview.downloads)} downloads` : "" },
-    { name: "Purchases", value: dash(overview?.purchases), note: overview ? revenue(overview.revenue) : "" },
+    { name: "Purchases", value: dash(overview?.purchases), note: overview ? revenue(overview.revenue, "compact") : "" },
     { name: "Rating", value: dash(overview?.averageRating, (value) => value.toFixed(2)), note: overview ? ratingNote(overview) : "" },
   ];
 }

@@ -23,16 +23,18 @@ export function scoreBar(book, most) {
   return drawn("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, parts);
 }
 
-const WIDTH = 560;
 const HEIGHT = 220;
 const EDGE = { top: 12, right: 12, bottom: 26, left: 44 };
 
-/** Lines of figures over time: `rows` have `generatedAt` and the series, the oldest first. */
-export function lineChart(rows, label) {
+/**
+ * Lines of figures over time: `rows` have `generatedAt` and the series, the oldest first. Drawn for a
+ * place of this width, so that its texts are as large as others.
+ */
+export function lineChart(rows, label, width) {
   const times = rows.map((row) => Date.parse(row.generatedAt));
   const [first, last] = [times[0], times[times.length - 1]];
   const top = niceTop(Math.max(1, ...rows.flatMap((row) => SERIES.map((name) => row[name]))));
-  const right = WIDTH - EDGE.right;
+  const right = width - EDGE.right;
   const bottom = HEIGHT - EDGE.bottom;
   const x = (time) => (first === last ? right : EDGE.left + ((time - first) / (last - first)) * (right - EDGE.left));
   const y = (value) => bottom - (value / top) * (bottom - EDGE.top);
@@ -56,7 +58,7 @@ export function lineChart(rows, label) {
   if (first !== last) ends.unshift(drawn("text", { x: EDGE.left, y: HEIGHT - 6 }, time(first)));
   return drawn(
     "svg",
-    { class: "line-chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+    { class: "line-chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label },
     grid.flat(),
     lines.flat(),
     ends,

@@ -74,11 +74,12 @@ export const moment = (time) => {
   return Number.isNaN(at.getTime()) ? String(time) : `${at.toLocaleDateString("en-CA")} ${clock(at)}`;
 };
 
-/** Minor units of a currency as people write it. */
-export function money(currency, minor) {
+/** Minor units of a currency as people write it; `notation` as Intl has it. */
+export function money(currency, minor, notation = "standard") {
   try {
-    const format = new Intl.NumberFormat("en", { style: "currency", currency });
-    return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
+    const options = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
+    const digits = new Intl.NumberFormat("en", options).resolvedOptions().maximumFractionDigits;
+    return new Intl.NumberFormat("en", { ...options, notation }).format(minor / 10 ** digits);
   } catch {
     return `${number(minor)} ${currency}`;
   }

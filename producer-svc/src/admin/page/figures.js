@@ -90,7 +90,7 @@ async function showBook(id) {
 
 function drawBook(figures) {
   const rows = [...figures.history].sort((a, b) => Date.parse(a.generatedAt) - Date.parse(b.generatedAt));
-  const drawing = rows.length > 0 ? [lineChart(rows, `Book ${figures.bookId} over time`)] : [];
+  const drawing = rows.length > 0 ? [lineChart(rows, `Book ${figures.bookId} over time`, history.clientWidth)] : [];
   history.replaceChildren(
     legend({ views: "views", downloads: "downloads", purchases: "purchases" }),
     ...drawing,
@@ -109,12 +109,12 @@ function drawBook(figures) {
 
 const fact = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));
 
-export const revenue = (sums) =>
+export const revenue = (sums, notation) =>
   Object.entries(sums)
-    .map(([currency, minor]) => money(currency, minor))
+    .map(([currency, minor]) => money(currency, minor, notation))
     .join(" · ") || "–";
 
-export const rating = ({ ratings, averageRating }) =>
+const rating = ({ ratings, averageRating }) =>
   averageRating === null ? "–" : `${averageRating.toFixed(2)} (${number(ratings)})`;
 
 byId("book-form").addEventListener("submit", (event) => {
