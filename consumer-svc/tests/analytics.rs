@@ -16,7 +16,7 @@ const THOUSANDS: &str = "TEST_BOOK_EVENTS_THOUSANDS";
 /// Two instances, a rebalance, one of them killed, another one started, and every event sent twice.
 #[tokio::test]
 async fn totals_are_exact_over_a_rebalance_and_a_kill_and_repeats_change_nothing() {
-    let thousands = std::env::var(THOUSANDS).map_or(3, |number| number.parse().unwrap());
+    let thousands = std::env::var(THOUSANDS).map_or(20, |number| number.parse().unwrap());
     let kafka = Kafka::start().await;
     let store = Bookstore::new(&kafka).await;
     let all: Vec<_> = (0..thousands * 1_000).map(event).collect();

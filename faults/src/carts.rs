@@ -96,6 +96,7 @@ impl CartShop {
             ("database-url", carts_database.url()),
             ("carts-events-topic", &carts_topic),
             ("notifications-topic", &unique("notifications")),
+            ("analytics", "false"),
         ]);
         for (name, value) in of_consumer {
             flags.retain(|(known, _)| known != name);
