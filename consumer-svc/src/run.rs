@@ -10,8 +10,10 @@ use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume, make_topics,
     watch_consumer, watch_kafka,
 };
+use service::logging::LogShipper;
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay, Silent};
+use service::process_metrics;
 
 use crate::analytics::{self, Analytics};
 use crate::carts::{self, CartEvents, CartHandler, CartMetrics, Carts, CreateCarts, Stages};
@@ -38,6 +40,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
+    process_metrics::register(&metrics);
+    let shipper = LogShipper::start(common, &metrics);
     let mut duties = Duties::new(health.clone(), common.shutdown);
     let stop = duties.stop();
 
@@ -140,6 +144,7 @@ pub async fn run(
     if result.is_ok() {
         tracing::info!("ended orderly");
     }
+    shipper.finish().await;
     result
 }
 
@@ -333,14 +338,15 @@ fn processing(
 fn topic_plan(config: &Config) -> TopicPlan {
     use proto::BookEventKind;
     use proto::topics::{
-        AGGREGATED_STATS, CARTS_EVENTS, NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC, ORDERS,
-        USERS_EVENTS,
+        AGGREGATED_STATS, CARTS_EVENTS, LOGS, NOTIFICATIONS, ORDER_STATUS_TOPIC, ORDER_TOPIC,
+        ORDERS, USERS_EVENTS,
     };
     let mut plan = TopicPlan::new()
         .consumed(&config.order_topic, ORDER_TOPIC.partitions)
         .consumed(&config.orders_topic, ORDERS.partitions)
         .topic(&config.order_status_topic, ORDER_STATUS_TOPIC.partitions)
-        .topic(&config.notifications_topic, NOTIFICATIONS.partitions);
+        .topic(&config.notifications_topic, NOTIFICATIONS.partitions)
+        .topic_if(config.common.log_topic.as_deref(), LOGS.partitions);
     if config.carts {
         plan = plan
             .consumed(&config.users_topic, USERS_EVENTS.partitions)

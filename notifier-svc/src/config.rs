@@ -16,6 +16,10 @@ pub struct Config {
     pub retention: Duration,
     /// Notifications in the database's hands at a time.
     pub max_in_flight: usize,
+    /// The group that collects log records.
+    pub log_group_id: String,
+    /// How long a log record is kept.
+    pub log_retention: Duration,
 }
 
 /// The command line: options and subcommands.
@@ -31,6 +35,18 @@ pub fn program() -> Program {
             "30d",
             group::SERVICE,
             "How long notifications are kept.",
+        ),
+        Opt::new(
+            "LOG_RETENTION",
+            "7d",
+            group::SERVICE,
+            "How long log records are kept that are collected from LOG_TOPIC.",
+        ),
+        Opt::new(
+            "LOG_GROUP_ID",
+            groups::LOG_COLLECTOR,
+            group::KAFKA,
+            "The group that collects log records.",
         ),
         Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
@@ -68,7 +84,7 @@ impl Config {
 
     /// Takes the service's options out of `values`; mistakes are noted there.
     pub fn take(values: &mut Values) -> Self {
-        Self {
+        let config = Self {
             common: Common::read(NAME, values),
             notifications_topic: values.get(topics::NOTIFICATIONS.variable),
             retention: values.checked(
@@ -77,6 +93,12 @@ impl Config {
                 |retention: &Duration| !retention.is_zero(),
             ),
             max_in_flight: values.checked("KAFKA_MAX_IN_FLIGHT", "must be at least 1", |n| *n > 0),
+            log_group_id: values.get("LOG_GROUP_ID"),
+            log_retention: values.positive("LOG_RETENTION"),
+        };
+        if config.common.log_topic.as_ref() == Some(&config.notifications_topic) {
+            values.mistake("LOG_TOPIC", "must differ from NOTIFICATIONS_TOPIC");
         }
+        config
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - [`store`]: the table, written in group commits
 //! - [`console`]: prints each notification at least once
+//! - [`logs`]: log records of every service, collected and listed
 //! - `routes`, `stream`: `GET /api/notifications` and its server-sent events
 
 mod config;
@@ -11,6 +12,7 @@ pub mod console;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod handler;
+pub mod logs;
 mod notification_metrics;
 mod routes;
 mod run;

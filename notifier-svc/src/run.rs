@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use kafka::DeadLetters;
+use kafka::{Client, DeadLetters, Producer};
 use service::db::{Database, GroupWriter, GroupWriterConfig};
 use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
@@ -10,10 +10,13 @@ use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
     watch_kafka,
 };
+use service::logging::LogShipper;
 use service::metrics::Metrics;
+use service::process_metrics;
 
 use crate::console::console;
 use crate::handler::NotificationHandler;
+use crate::logs::{self, LogHandler, LogRoutes, LogWrite};
 use crate::notification_metrics::NotificationMetrics;
 use crate::routes::NotificationRoutes;
 use crate::store::{MIGRATIONS, NotificationWrite, RETENTION};
@@ -35,6 +38,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
+    process_metrics::register(&metrics);
+    let shipper = LogShipper::start(common, &metrics);
     let mut duties = Duties::new(health.clone(), common.shutdown);
     let stop = duties.stop();
 
@@ -49,7 +54,9 @@ pub async fn run(
         make_topics(
             client.clone(),
             common.kafka.clone(),
-            TopicPlan::new().consumed(topic, proto::topics::NOTIFICATIONS.partitions),
+            TopicPlan::new()
+                .consumed(topic, proto::topics::NOTIFICATIONS.partitions)
+                .consumed_if(common.log_topic.as_deref(), proto::topics::LOGS.partitions),
             health.optional("topics"),
             stop.clone(),
         ),
@@ -116,6 +123,18 @@ pub async fn run(
     duties.spawn("notifications", async move {
         consume(consumer, ending.cancelled()).await
     });
+    if let Some(topic) = &common.log_topic {
+        let collector = Collector {
+            config: &config,
+            client: &client,
+            database: &database,
+            dead_letters: &dead_letters,
+            stats: &stats,
+            metrics: &metrics,
+            health: &health,
+        };
+        collector.spawn(topic, &mut duties)?;
+    }
 
     let feed = Feed::new(client, &[topic], NotificationSource, FeedConfig::default());
     duties.spawn("notification feed", feed.clone().follow(stop.clone()));
@@ -126,6 +145,13 @@ pub async fn run(
         timeout: common.http.request_timeout,
     }
     .router()
+    .merge(
+        LogRoutes {
+            database: database.clone(),
+            timeout: common.http.request_timeout,
+        }
+        .router(),
+    )
     .merge(stream::routes(&feed, &stop))
     .merge(service_routes(&health, &metrics, OPENAPI));
     let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
@@ -142,7 +168,69 @@ pub async fn run(
     if result.is_ok() {
         tracing::info!("ended orderly");
     }
+    shipper.finish().await;
     result
+}
+
+/// What collecting log records needs.
+struct Collector<'a> {
+    config: &'a Config,
+    client: &'a Client,
+    database: &'a Database,
+    dead_letters: &'a Producer,
+    stats: &'a KafkaStats,
+    metrics: &'a Metrics,
+    health: &'a Health,
+}
+
+impl Collector<'_> {
+    fn spawn(&self, topic: &str, duties: &mut Duties) -> Result<(), RunError> {
+        let common = &self.config.common;
+        let group = &self.config.log_group_id;
+        let stop = duties.stop();
+        duties.spawn_quiet(
+            "retention of log records",
+            logs::RETENTION.run(
+                self.database.clone(),
+                self.config.log_retention,
+                stop.clone(),
+            ),
+        );
+        let handler = LogHandler {
+            group: group.clone(),
+            writer: GroupWriter::spawn(
+                self.database.clone(),
+                LogWrite,
+                GroupWriterConfig::default(),
+            ),
+            database: self.database.clone(),
+        };
+        let consumer = common
+            .kafka
+            .consumer(self.client, group)
+            .topics([topic])
+            .max_in_flight(self.config.max_in_flight)
+            .shutdown_drain(common.shutdown.drain())
+            .dead_letters(DeadLetters::new(self.dead_letters.clone()))
+            .build(ProcessDurations::new(self.metrics).timed(handler, group, [topic]))
+            .map_err(start)?;
+        self.stats.add_consumer(consumer.stats());
+        duties.spawn_quiet(
+            "log collection watch",
+            watch_consumer(
+                consumer.stats(),
+                ConsumerHealth {
+                    consumes: self.health.optional("log collection"),
+                    unhindered: self.health.optional("log collection, in part"),
+                },
+                stop.clone(),
+            ),
+        );
+        duties.spawn("log collection", async move {
+            consume(consumer, stop.cancelled()).await
+        });
+        Ok(())
+    }
 }
 
 fn start(error: impl std::fmt::Display) -> RunError {

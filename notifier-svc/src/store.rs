@@ -9,6 +9,8 @@ mod write;
 use proto::FinalStatus;
 use service::db::{Migration, Retention};
 
+use crate::logs;
+
 pub use query::{Filter, list, mark_printed, unprinted};
 pub use write::{NewNotification, NotificationWrite, Written};
 
@@ -44,13 +46,21 @@ CREATE INDEX notifications_by_time ON notifications (received_at);
 CREATE INDEX notifications_unprinted ON notifications (received_at) WHERE printed = 0;
 ";
 
-/// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "notifications",
-    sqlite: CREATE,
-    postgres: CREATE,
-}];
+/// The service's schema, step by step.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "notifications",
+        sqlite: CREATE,
+        postgres: CREATE,
+    },
+    Migration {
+        version: 2,
+        name: "logs",
+        sqlite: logs::LOGS,
+        postgres: logs::LOGS,
+    },
+];
 
 /// What has been printed goes when it is old.
 pub const RETENTION: Retention = Retention {

@@ -12,8 +12,10 @@ use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
     watch_kafka,
 };
+use service::logging::LogShipper;
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay};
+use service::process_metrics;
 
 use crate::admin::{Guard, Live};
 use crate::doctor::{self, Doctor};
@@ -41,6 +43,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
+    process_metrics::register(&metrics);
+    let shipper = LogShipper::start(common, &metrics);
     let mut duties = Duties::new(health.clone(), common.shutdown);
     let stop = duties.stop();
 
@@ -126,6 +130,7 @@ pub async fn run(
     if result.is_ok() {
         tracing::info!("ended orderly");
     }
+    shipper.finish().await;
     result
 }
 
@@ -146,7 +151,8 @@ fn intake_producer(config: &Config, client: &kafka::Client) -> Result<Producer, 
 fn topic_plan(config: &Config) -> TopicPlan {
     let plan = TopicPlan::new()
         .topic(&config.order_topic, topics::ORDER_TOPIC.partitions)
-        .topic(&config.orders_topic, topics::ORDERS.partitions);
+        .topic(&config.orders_topic, topics::ORDERS.partitions)
+        .topic_if(config.common.log_topic.as_deref(), topics::LOGS.partitions);
     let plan = match config.users {
         true => plan.topic(&config.users_topic, topics::USERS_EVENTS.partitions),
         false => plan,

@@ -17,3 +17,6 @@ pub const ANALYTICS: &str = "analytics-service-group";
 
 /// producer-svc on `analytics.aggregated-stats`.
 pub const MAIN_APPLICATION: &str = "main-application";
+
+/// notifier-svc on `logs`.
+pub const LOG_COLLECTOR: &str = "log-collector";

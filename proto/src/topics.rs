@@ -110,6 +110,14 @@ pub const AGGREGATED_STATS: Topic = Topic {
     key: "aggregationType",
 };
 
+/// Log records of every service, where `LOG_TOPIC` is set.
+pub const LOGS: Topic = Topic {
+    name: "logs",
+    variable: "LOG_TOPIC",
+    partitions: 3,
+    key: "service",
+};
+
 /// What a topic of dead letters is called: its source's name and this.
 pub const DEAD_LETTER_SUFFIX: &str = "-dlt";
 
@@ -132,6 +140,7 @@ mod tests {
             BOOK_REVIEWS,
             BOOK_RATINGS,
             AGGREGATED_STATS,
+            LOGS,
         ]
         .map(|topic| (topic.name, topic.variable, topic.partitions));
         assert_eq!(
@@ -149,6 +158,7 @@ mod tests {
                 ("book.reviews", "BOOK_REVIEWS_TOPIC", 2),
                 ("book.ratings", "BOOK_RATINGS_TOPIC", 2),
                 ("analytics.aggregated-stats", "AGGREGATED_STATS_TOPIC", 2),
+                ("logs", "LOG_TOPIC", 3),
             ]
         );
     }

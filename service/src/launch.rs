@@ -53,9 +53,18 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: Display,
 {
-    logging::init(common.service, common.log_format, &common.log_level);
+    logging::init(
+        common.service,
+        common.log_format,
+        &common.log_level,
+        common.log_topic.is_some(),
+    );
     descriptors::raise();
-    block_on(common, service(Shutdown(())))
+    block_on(common, async {
+        // Before anything answers: whoever sees the service may already want it to end.
+        let shutdown = Shutdown(Signals::listen());
+        service(shutdown).await
+    })
 }
 
 /// Runs a subcommand's future on a runtime, without logging set up to standard output.
@@ -103,14 +112,14 @@ fn outlive_full_files() {
 
 /// The wish to end, as the process hears it.
 #[derive(Debug)]
-pub struct Shutdown(());
+pub struct Shutdown(Signals);
 
 impl Shutdown {
     /// Resolves at SIGTERM or Ctrl-C. A second one afterwards ends the process with status 1.
-    pub async fn requested(self) {
-        signal().await;
-        tokio::spawn(async {
-            signal().await;
+    pub async fn requested(mut self) {
+        self.0.next().await;
+        tokio::spawn(async move {
+            self.0.next().await;
             eprintln!("second signal: ending at once");
             std::process::exit(1);
         });
@@ -118,23 +127,55 @@ impl Shutdown {
 }
 
 #[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::error!("cannot listen for SIGTERM: {error}");
-            let _ = tokio::signal::ctrl_c().await;
-            return;
+#[derive(Debug)]
+struct Signals {
+    terminate: Option<tokio::signal::unix::Signal>,
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// From now on they no longer end the process by themselves.
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let of = |kind, name| {
+            signal(kind)
+                .inspect_err(|error| tracing::error!("cannot listen for {name}: {error}"))
+                .ok()
+        };
+        Self {
+            terminate: of(SignalKind::terminate(), "SIGTERM"),
+            interrupt: of(SignalKind::interrupt(), "SIGINT"),
         }
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    }
+
+    async fn next(&mut self) {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => {
+                    signal.recv().await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = of(&mut self.terminate) => {}
+            () = of(&mut self.interrupt) => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() {
-    let _ = tokio::signal::ctrl_c().await;
+#[derive(Debug)]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

@@ -13,6 +13,8 @@
 //!
 //! No service's logic is here, and nothing here knows a topic or an event.
 
+#[cfg(target_env = "musl")]
+mod allocator;
 pub mod config;
 pub mod db;
 pub mod descriptors;
@@ -26,5 +28,6 @@ pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
+pub mod process_metrics;
 
 pub use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};

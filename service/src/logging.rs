@@ -1,7 +1,9 @@
-//! Log lines on standard output: `text` for people, `json` in Elastic Common Schema.
+//! Log lines on standard output: `text` for people, `json` in Elastic Common Schema; and to Kafka as
+//! well, where a topic is named.
 
 mod ecs;
 mod fields;
+mod shipping;
 
 use std::io::IsTerminal;
 
@@ -11,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::Value;
 pub use ecs::EcsRecord;
+pub use shipping::LogShipper;
 
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +58,22 @@ impl Value for LogFilter {
     }
 }
 
-/// Sends everything that is traced to standard output. A second call has no effect: services of
-/// one process share it.
-pub fn init(service: &'static str, format: LogFormat, filter: &LogFilter) {
-    let registry = tracing_subscriber::registry();
-    let filter = filter.0.clone();
+/// Sends everything that is traced to standard output, and with `ship` to whoever starts a
+/// [`LogShipper`]. A second call has no effect: services of one process share it.
+pub fn init(service: &'static str, format: LogFormat, filter: &LogFilter, ship: bool) {
+    let filter = &filter.0;
+    let shipping = ship.then(|| shipping::ShippingLayer::new(service).with_filter(filter.clone()));
+    let registry = tracing_subscriber::registry().with(shipping);
     // An error means that logging is set up already.
     let _ = match format {
         LogFormat::Text => {
             let layer = tracing_subscriber::fmt::layer()
                 .with_ansi(std::io::stdout().is_terminal())
-                .with_filter(filter);
+                .with_filter(filter.clone());
             tracing::subscriber::set_global_default(registry.with(layer))
         }
         LogFormat::Json => {
-            let layer = ecs::EcsLayer::new(std::io::stdout, service).with_filter(filter);
+            let layer = ecs::EcsLayer::new(std::io::stdout, service).with_filter(filter.clone());
             tracing::subscriber::set_global_default(registry.with(layer))
         }
     };

@@ -3,6 +3,7 @@ use super::http::{HttpConfig, http_options};
 use super::kafka::{KafkaConfig, kafka_options};
 use super::option::{Opt, group};
 use super::shutdown::{ShutdownConfig, shutdown_options};
+use super::topic_name::TopicName;
 use super::values::Values;
 use crate::logging::{LogFilter, LogFormat};
 
@@ -16,6 +17,8 @@ pub struct Common {
     pub database: DatabaseConfig,
     pub log_format: LogFormat,
     pub log_level: LogFilter,
+    /// Where log records are shipped to as well.
+    pub log_topic: Option<TopicName>,
     pub shutdown: ShutdownConfig,
     /// Threads that run the service; 0 = one a core.
     pub worker_threads: usize,
@@ -44,6 +47,12 @@ pub fn common_options(
             LOGS,
             "error, warn, info, debug or trace; per module: info,kafka=debug.",
         ),
+        Opt::unset(
+            "LOG_TOPIC",
+            LOGS,
+            "Topic that log records of info and above are sent to as well, such as logs; \
+             notifier-svc collects them.",
+        ),
     ]);
     options.extend(shutdown_options());
     options.push(Opt::new(
@@ -65,6 +74,7 @@ impl Common {
             database: DatabaseConfig::read(values),
             log_format: values.get("LOG_FORMAT"),
             log_level: values.get("LOG_LEVEL"),
+            log_topic: values.find("LOG_TOPIC"),
             shutdown: ShutdownConfig::read(values),
             worker_threads: values
                 .checked("WORKER_THREADS", "must be at most 1024", |n| *n <= 1024),

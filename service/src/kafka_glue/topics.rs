@@ -41,6 +41,22 @@ impl TopicPlan {
         )
     }
 
+    /// As [`TopicPlan::topic`], where it is named.
+    pub fn topic_if(self, name: Option<&str>, partitions: i32) -> Self {
+        match name {
+            Some(name) => self.topic(name, partitions),
+            None => self,
+        }
+    }
+
+    /// As [`TopicPlan::consumed`], where it is named.
+    pub fn consumed_if(self, name: Option<&str>, partitions: i32) -> Self {
+        match name {
+            Some(name) => self.consumed(name, partitions),
+            None => self,
+        }
+    }
+
     fn add(mut self, name: String, partitions: Partitions) -> Self {
         if !self.topics.iter().any(|(known, _)| *known == name) {
             self.topics.push((name, partitions));

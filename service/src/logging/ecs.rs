@@ -76,25 +76,29 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let metadata = event.metadata();
-        let service = service_of(metadata.target());
-        let record = EcsRecord {
-            level: &metadata.level().as_str().to_ascii_lowercase(),
-            logger: metadata.target(),
-            service: service.as_deref().unwrap_or(self.service),
-            message: &fields.message,
-            error: fields.error,
-            trace_id: fields.trace_id,
-            labels: fields.labels,
-        };
+        let (_, line) = line_of(event, self.service);
         // Standard output gone: there is nowhere left to complain.
-        let _ = self
-            .writer
-            .make_writer()
-            .write_all(record.line().as_bytes());
+        let _ = self.writer.make_writer().write_all(line.as_bytes());
     }
+}
+
+/// Whose an event is (`process`: the process's own service), and its line.
+pub(super) fn line_of(event: &Event<'_>, process: &'static str) -> (String, String) {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let metadata = event.metadata();
+    let service = service_of(metadata.target()).unwrap_or_else(|| process.to_owned());
+    let record = EcsRecord {
+        level: &metadata.level().as_str().to_ascii_lowercase(),
+        logger: metadata.target(),
+        service: &service,
+        message: &fields.message,
+        error: fields.error,
+        trace_id: fields.trace_id,
+        labels: fields.labels,
+    };
+    let line = record.line();
+    (service, line)
 }
 
 /// `producer_svc::intake` is of `producer-svc`: several services may share a process. What a
@@ -107,6 +111,7 @@ fn service_of(target: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::io;
     use std::sync::Arc;
 
@@ -126,6 +131,53 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Field and type of each line of the table.
+    fn ecs_fields() -> HashMap<&'static str, &'static str> {
+        include_str!("ecs_fields.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_once(' ').unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_field_is_one_of_the_elastic_common_schema() {
+        let known = ecs_fields();
+        let full = EcsRecord {
+            level: "warn",
+            logger: "producer_svc::intake",
+            service: "producer-svc",
+            message: "said",
+            error: Some("gone".to_owned()),
+            trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+            labels: Map::from_iter([("partition".to_owned(), json!("3"))]),
+        };
+        let line: Map<String, Value> = serde_json::from_str(&full.line()).unwrap();
+        assert_eq!(line.len(), 10);
+        for (name, value) in &line {
+            let kind = *known
+                .get(name.as_str())
+                .unwrap_or_else(|| panic!("{name} is no field of ECS {ECS_VERSION}"));
+            let fits = match kind {
+                "date" => value
+                    .as_str()
+                    .is_some_and(|time| chrono::DateTime::parse_from_rfc3339(time).is_ok()),
+                "keyword" | "match_only_text" => value.is_string(),
+                "long" => value.is_i64() || value.is_u64(),
+                // `labels`: custom keys without dots, their values keywords.
+                "object" => value.as_object().is_some_and(|labels| {
+                    labels
+                        .iter()
+                        .all(|(key, value)| !key.contains('.') && value.is_string())
+                }),
+                other => panic!("{name} is {other}"),
+            };
+            assert!(fits, "{name} is a {kind}, not {value}");
+        }
+        assert_eq!(line["ecs.version"], ECS_VERSION);
+        assert!(include_str!("ecs_fields.txt").contains(&format!("ECS {ECS_VERSION}")));
     }
 
     #[test]

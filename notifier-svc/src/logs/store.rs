@@ -1,0 +1,234 @@
+//! The table of log records.
+
+use proto::Rfc3339;
+use serde_json::{Map, Value};
+use service::db::{BatchWrite, Database, Retention, placeholders};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::record::{Level, LogRecord};
+
+/// Kept by the record's place in the topic, and its time: a topic made anew has the same places.
+pub const LOGS: &str = "
+CREATE TABLE logs (
+    topic_partition BIGINT NOT NULL,
+    topic_offset BIGINT NOT NULL,
+    logged_at BIGINT NOT NULL,
+    service TEXT NOT NULL,
+    severity BIGINT NOT NULL,
+    logger TEXT,
+    message TEXT NOT NULL,
+    error TEXT,
+    trace_id TEXT,
+    labels TEXT NOT NULL,
+    PRIMARY KEY (topic_partition, topic_offset, logged_at)
+);
+CREATE INDEX logs_by_time ON logs (logged_at, topic_partition, topic_offset);
+CREATE INDEX logs_by_service ON logs (service, logged_at, topic_partition, topic_offset);
+";
+
+/// Log records go when they are old.
+pub const RETENTION: Retention = Retention {
+    what: "log records",
+    variable: "LOG_RETENTION",
+    delete: "DELETE FROM logs WHERE (topic_partition, topic_offset, logged_at) IN \
+             (SELECT topic_partition, topic_offset, logged_at FROM logs \
+             WHERE logged_at < $1 LIMIT $2)",
+};
+
+/// A log record and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLog {
+    pub partition: i32,
+    pub offset: i64,
+    pub log: LogRecord,
+}
+
+impl StoredLog {
+    /// Where the page after this row begins.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            time: self.log.time,
+            partition: i64::from(self.partition),
+            offset: self.offset,
+        }
+    }
+
+    /// As the API shows it: the fields of the Elastic Common Schema.
+    pub fn shown(&self) -> Value {
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        let log = &self.log;
+        put(
+            "@timestamp",
+            Rfc3339::from_millis(log.time).to_string().into(),
+        );
+        put("log.level", level_name(log.level).into());
+        put("service.name", log.service.as_str().into());
+        put("message", log.message.as_str().into());
+        put("log.logger", log.logger.clone().into());
+        put("error.message", log.error.clone().into());
+        put("trace.id", log.trace_id.clone().into());
+        put(
+            "labels",
+            serde_json::from_str(&log.labels).unwrap_or(Value::Null),
+        );
+        Value::Object(fields)
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
+/// A place among the rows, newest first: time, partition, offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub time: i64,
+    pub partition: i64,
+    pub offset: i64,
+}
+
+impl Cursor {
+    /// Before everything.
+    pub const NEWEST: Self = Self {
+        time: i64::MAX,
+        partition: i64::MAX,
+        offset: i64::MAX,
+    };
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.splitn(3, '.').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Self {
+            time: next()?,
+            partition: next()?,
+            offset: next()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.time, self.partition, self.offset)
+    }
+}
+
+/// Which records are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter {
+    pub service: Option<String>,
+    /// This level and graver ones.
+    pub level: Level,
+    /// Milliseconds since 1970.
+    pub since: i64,
+    /// Older than this one.
+    pub before: Cursor,
+    /// Most rows.
+    pub limit: u32,
+}
+
+/// Stores log records, each place once.
+#[derive(Debug, Clone, Copy)]
+pub struct LogWrite;
+
+const COLUMNS: usize = 10;
+
+impl BatchWrite for LogWrite {
+    type Item = StoredLog;
+    type Output = ();
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        items: &[StoredLog],
+    ) -> Result<Vec<()>, sqlx::Error> {
+        let insert = format!(
+            "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
+             logger, message, error, trace_id, labels) VALUES {} ON CONFLICT DO NOTHING",
+            placeholders(items.len(), COLUMNS)
+        );
+        // Two instances that insert the same rows in different sequence would wait for each other.
+        let mut in_order: Vec<&StoredLog> = items.iter().collect();
+        in_order.sort_by_key(|item| (item.partition, item.offset));
+        let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
+        for item in in_order {
+            let log = &item.log;
+            query = query
+                .bind(i64::from(item.partition))
+                .bind(item.offset)
+                .bind(log.time)
+                .bind(&log.service)
+                .bind(log.level as i64)
+                .bind(log.logger.as_deref())
+                .bind(&log.message)
+                .bind(log.error.as_deref())
+                .bind(log.trace_id.as_deref())
+                .bind(&log.labels);
+        }
+        query.execute(connection).await?;
+        Ok(vec![(); items.len()])
+    }
+}
+
+/// The newest records that `filter` asks for, newest first.
+pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredLog>, sqlx::Error> {
+    let of_service = if filter.service.is_some() {
+        "AND service = $7"
+    } else {
+        ""
+    };
+    let select = format!(
+        "SELECT topic_partition, topic_offset, logged_at, service, severity, logger, message, \
+         error, trace_id, labels FROM logs WHERE logged_at >= $1 AND severity >= $2 \
+         AND (logged_at, topic_partition, topic_offset) < ($3, $4, $5) {of_service} \
+         ORDER BY logged_at DESC, topic_partition DESC, topic_offset DESC LIMIT $6"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(select))
+        .bind(filter.since)
+        .bind(filter.level as i64)
+        .bind(filter.before.time)
+        .bind(filter.before.partition)
+        .bind(filter.before.offset)
+        .bind(i64::from(filter.limit));
+    if let Some(service) = &filter.service {
+        query = query.bind(service);
+    }
+    let rows = database.read(query.fetch_all(database.pool())).await?;
+    rows.iter().map(stored).collect()
+}
+
+fn stored(row: &AnyRow) -> Result<StoredLog, sqlx::Error> {
+    let partition: i64 = row.try_get(0)?;
+    let level = match row.try_get::<i64, _>(4)? {
+        1 => Level::Trace,
+        2 => Level::Debug,
+        3 => Level::Info,
+        4 => Level::Warn,
+        _ => Level::Error,
+    };
+    Ok(StoredLog {
+        partition: i32::try_from(partition).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        offset: row.try_get(1)?,
+        log: LogRecord {
+            time: row.try_get(2)?,
+            service: row.try_get(3)?,
+            level,
+            logger: row.try_get(5)?,
+            message: row.try_get(6)?,
+            error: row.try_get(7)?,
+            trace_id: row.try_get(8)?,
+            labels: row.try_get(9)?,
+        },
+    })
+}
