@@ -46,6 +46,33 @@ chaos *arguments:
     cargo build --release --workspace --bins
     "${CARGO_TARGET_DIR:-target}/release/chaos" {{ arguments }}
 
+# Everything in containers: images, .env, Kafka, PostgreSQL, the services, Kafka UI; waits until healthy.
+up *arguments:
+    scripts/compose up {{ arguments }}
+
+# Takes it away; --volumes its data too.
+down *arguments:
+    scripts/compose down {{ arguments }}
+
+# Follows what the containers say.
+logs *services:
+    scripts/compose logs {{ services }}
+
+# What is in Kafka: its topics, and the records of one.
+topics:
+    scripts/compose topics
+
+consume topic *arguments:
+    scripts/compose consume {{ topic }} {{ arguments }}
+
+# The services as static binaries, each alone in an image; amd64 or arm64, this machine's by default.
+images *arch:
+    scripts/static images {{ arch }}
+
+# Both architectures' binaries as archives with checksums, in dist/.
+dist:
+    scripts/static archive
+
 # Fuzzes a target (the names in fuzz/corpus) with cargo-fuzz; a finding lies in fuzz/artifacts then.
 fuzz target seconds="180":
     mkdir -p fuzz/found/{{ target }}

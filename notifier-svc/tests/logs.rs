@@ -30,8 +30,18 @@ impl Logs {
         }
     }
 
-    fn flags(&self) -> [&str; 4] {
-        ["--log-topic", &self.topic, "--log-group-id", &self.group]
+    fn flags(&self) -> [&str; 6] {
+        let (topic, group) = (&*self.topic, &*self.group);
+        // The records of these tests are of a day that only becomes longer ago.
+        let retention = "36500d";
+        [
+            "--log-topic",
+            topic,
+            "--log-group-id",
+            group,
+            "--log-retention",
+            retention,
+        ]
     }
 
     /// A service that has everything.

@@ -1,0 +1,30 @@
+# The three services, each alone in its image: one static binary, no shell, no user database, not root.
+# Nothing is compiled here and nothing pulled: `just images` puts the binaries into dist/ first.
+# ARCH is amd64 or arm64.
+
+FROM scratch AS producer-svc
+ARG ARCH=amd64
+COPY dist/linux-${ARCH}/producer-svc /producer-svc
+ENV HTTP_ADDR=0.0.0.0:8080,0.0.0.0:8001,0.0.0.0:5000
+EXPOSE 8080 8001 5000
+USER 65532:65532
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/producer-svc", "healthcheck"]
+ENTRYPOINT ["/producer-svc"]
+
+FROM scratch AS consumer-svc
+ARG ARCH=amd64
+COPY dist/linux-${ARCH}/consumer-svc /consumer-svc
+ENV HTTP_ADDR=0.0.0.0:5003
+EXPOSE 5003
+USER 65532:65532
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/consumer-svc", "healthcheck"]
+ENTRYPOINT ["/consumer-svc"]
+
+FROM scratch AS notifier-svc
+ARG ARCH=amd64
+COPY dist/linux-${ARCH}/notifier-svc /notifier-svc
+ENV HTTP_ADDR=0.0.0.0:8082
+EXPOSE 8082
+USER 65532:65532
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/notifier-svc", "healthcheck"]
+ENTRYPOINT ["/notifier-svc"]

@@ -1,0 +1,16 @@
+#!/bin/sh
+# A database and an owner for each service, made when PostgreSQL first starts. Nobody else gets in.
+set -eu
+
+database() {
+    psql --set=ON_ERROR_STOP=1 --set=name="$1" --set=password="$2" \
+        --username "$POSTGRES_USER" --dbname postgres <<'SQL'
+CREATE ROLE :"name" LOGIN PASSWORD :'password';
+CREATE DATABASE :"name" OWNER :"name";
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+SQL
+}
+
+database producer "$PRODUCER_DB_PASSWORD"
+database consumer "$CONSUMER_DB_PASSWORD"
+database notifier "$NOTIFIER_DB_PASSWORD"
