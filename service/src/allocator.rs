@@ -1,5 +1,5 @@
-//! The memory of static binaries. musl's own allocator takes one lock for all threads and gives memory
-//! back to the system all the time (docs/containers.md has figures); this one is written in Rust.
+//! The memory of static binaries: musl's own allocator costs more processor time an order
+//! (docs/containers.md has figures), and this one is written in Rust.
 
 use dlmalloc::GlobalDlmalloc;
 
