@@ -32,6 +32,8 @@ struct Slot {
 struct Attempts {
     failures: u32,
     not_before: Option<Instant>,
+    /// When the last one failed, and why.
+    failed: Option<(Instant, Error)>,
 }
 
 impl Slot {
@@ -79,10 +81,17 @@ impl Pool {
         if let Some(connection) = slot.open() {
             return Ok(connection);
         }
+        let asked = Instant::now();
         let mut attempts = slot.opening.lock().await;
-        // Somebody else may have opened it meanwhile.
+        // Somebody else may have opened it meanwhile, or failed to: each that waited would otherwise
+        // wait for an attempt of its own, behind all others.
         if let Some(connection) = slot.open() {
             return Ok(connection);
+        }
+        if let Some((at, error)) = &attempts.failed
+            && *at >= asked
+        {
+            return Err(error.clone());
         }
         if let Some(at) = attempts.not_before {
             tokio::time::sleep_until(at.into()).await;
@@ -99,7 +108,9 @@ impl Pool {
                 attempts.failures += 1;
                 let backoff = Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max);
                 let pause = backoff.random_delay(attempts.failures);
-                attempts.not_before = Some(Instant::now() + pause);
+                let now = Instant::now();
+                attempts.not_before = Some(now + pause);
+                attempts.failed = Some((now, error.clone()));
                 Err(error)
             }
         }
@@ -136,4 +147,25 @@ impl Pool {
 
 fn is_refusal(error: &Error) -> bool {
     error.refusal().is_some_and(Refusal::is_certain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_share_an_attempt_that_fails() {
+        // No connection can be made to that port.
+        let address: Arc<str> = "127.0.0.1:1".into();
+        let config = ClientConfig::new(&address).unwrap();
+        let pool = Pool::new();
+        let ask = || pool.connection(&address, Purpose::Admin, &config);
+        let all = futures::future::join_all((0..20).map(|_| ask())).await;
+        assert!(all.iter().all(Result::is_err));
+        let slot = pool.slots.lock()[&(address.clone(), Purpose::Admin)].clone();
+        assert_eq!(slot.opening.lock().await.failures, 1);
+        // Who asks afterwards has an attempt.
+        assert!(ask().await.is_err());
+        assert_eq!(slot.opening.lock().await.failures, 2);
+    }
 }
