@@ -181,7 +181,9 @@ impl Shop {
             Service::Producer => {
                 flags.extend(orders);
                 flags.push(("kafka-group-id", names.view.clone()));
-                flags.push(("users", "false".to_owned()));
+                for part in ["users", "books", "analytics"] {
+                    flags.push((part, "false".to_owned()));
+                }
                 flags.push(("database-url", self.database.producer.clone()));
             }
             Service::Consumer => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::Rfc3339;
 use serde::Serialize;
 use service::db::{Database, is_unavailable, storable_key};
-use service::http::{FieldProblem, Problem, Request, Response, Router, StatusCode, json};
+use service::http::{Problem, Query, Request, Response, Router, StatusCode, json};
 
 use crate::store::{self, Filter, StoredNotification};
 
@@ -57,7 +57,7 @@ impl NotificationRoutes {
 }
 
 async fn list(routes: NotificationRoutes, request: Request) -> Result<Response, Problem> {
-    let filter = filter(request.query("userId"), request.query("limit"))?;
+    let filter = filter(request.checked_query())?;
     let listed = tokio::time::timeout(routes.timeout, store::list(&routes.database, &filter)).await;
     match listed {
         Ok(Ok(rows)) => {
@@ -81,29 +81,16 @@ fn away() -> Problem {
     )
 }
 
-/// An empty parameter is one that is not given.
-fn filter(user_id: Option<String>, limit: Option<String>) -> Result<Filter, Problem> {
-    let limit = match limit.filter(|text| !text.is_empty()) {
-        None => DEFAULT_LIMIT,
-        Some(text) => match text.parse() {
-            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
-            _ => {
-                return Err(Problem::unprocessable(vec![FieldProblem {
-                    field: "limit".into(),
-                    detail: format!("must be a number from 1 to {MAX_LIMIT}").into(),
-                }]));
-            }
-        },
-    };
-    let user_id = user_id.filter(|text| !text.is_empty());
-    if user_id.as_ref().is_some_and(|user| user.contains('\0')) {
+fn filter(mut query: Query) -> Result<Filter, Problem> {
+    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    let user_id = query.get("userId", |user| {
         // It is stored with a stand-in, so nobody has such an id.
-        return Err(Problem::unprocessable(vec![FieldProblem {
-            field: "userId".into(),
-            detail: "must not contain a null character".into(),
-        }]));
-    }
-    let user_id = user_id.map(|user| storable_key(user.into()));
+        if user.contains('\0') {
+            return Err("must not contain a null character".into());
+        }
+        Ok(storable_key(user.into()))
+    });
+    query.finish()?;
     Ok(Filter { user_id, limit })
 }
 
@@ -112,39 +99,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_checked_and_empty_is_not_given() {
-        let read = |user: Option<&str>, limit: Option<&str>| {
-            filter(user.map(Into::into), limit.map(Into::into))
+    fn parameters_are_checked_and_empty_is_not_given() {
+        let read = |text| filter(Query::read(text));
+        let filter = |user_id: Option<&str>, limit| Filter {
+            user_id: user_id.map(str::to_owned),
+            limit,
         };
+        assert_eq!(read("").unwrap(), filter(None, 50));
+        assert_eq!(read("userId=&limit=").unwrap(), filter(None, 50));
         assert_eq!(
-            read(None, None).unwrap(),
-            Filter {
-                user_id: None,
-                limit: 50
-            }
+            read("userId=u&limit=1000").unwrap(),
+            filter(Some("u"), 1000)
         );
-        assert_eq!(
-            read(Some(""), Some("")).unwrap(),
-            Filter {
-                user_id: None,
-                limit: 50
-            }
-        );
-        assert_eq!(
-            read(Some("u"), Some("1000")).unwrap(),
-            Filter {
-                user_id: Some("u".into()),
-                limit: 1000
-            }
-        );
-        for wrong in ["0", "1001", "-1", "x", "1e3"] {
-            let problem = read(None, Some(wrong)).unwrap_err();
-            assert_eq!(
-                problem.status(),
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "{wrong}"
-            );
+        for wrong in ["limit=0", "limit=1001", "userId=a%00"] {
+            let status = read(wrong).unwrap_err().status();
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
         }
-        assert!(read(Some("a\0"), None).is_err());
     }
 }

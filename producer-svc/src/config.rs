@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use proto::{EventType, TypeIds, groups, topics};
+use proto::{BookEventKind, EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
 };
@@ -26,6 +26,16 @@ pub struct Config {
     pub password_hashes: usize,
     /// How long published events are kept.
     pub outbox_retention: Duration,
+    /// Whether this instance takes events of books.
+    pub books: bool,
+    /// Their topics, in the order of [`BookEventKind::ALL`].
+    pub book_topics: [TopicName; 5],
+    /// Whether this instance stores the bookstore's figures.
+    pub analytics: bool,
+    /// The group that stores them.
+    pub analytics_group: String,
+    pub analytics_retention: Duration,
+    pub aggregates_topic: TopicName,
     /// Who may use the admin page and its API.
     pub admin_user: String,
     pub admin_password: Secret,
@@ -34,6 +44,55 @@ pub struct Config {
     pub cart_group: String,
     pub type_ids: TypeIds,
 }
+
+/// The topics whose names can be set, with what they are for.
+const TOPICS: [(Topic, &str); 10] = [
+    (topics::ORDER_TOPIC, "Orders in camelCase."),
+    (topics::ORDERS, "Orders in snake_case."),
+    (topics::ORDER_STATUS_TOPIC, "Every step of an order."),
+    (topics::USERS_EVENTS, "What happens to users."),
+    (topics::BOOK_VIEWS, "Books that were looked at."),
+    (topics::BOOK_DOWNLOADS, "Books that were downloaded."),
+    (topics::BOOK_PURCHASES, "Books that were bought."),
+    (topics::BOOK_REVIEWS, "Reviews of books."),
+    (topics::BOOK_RATINGS, "Ratings of books."),
+    (
+        topics::AGGREGATED_STATS,
+        "What the events of books come to.",
+    ),
+];
+
+/// The events that this service sends, with the meaning of their `__TypeId__`.
+const TYPE_IDS: [(EventType, &str); 7] = [
+    (
+        EventType::UserCreated,
+        "Class that Spring readers map UserCreated events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::OrderPlaced,
+        "Class that Spring readers map OrderPlaced events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::BookViewed,
+        "Class that Spring readers map BookViewed events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::BookDownloaded,
+        "Class that Spring readers map BookDownloaded events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::BookPurchased,
+        "Class that Spring readers map BookPurchased events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::BookReviewed,
+        "Class that Spring readers map BookReviewed events to, sent as __TypeId__.",
+    ),
+    (
+        EventType::BookRated,
+        "Class that Spring readers map BookRated events to, sent as __TypeId__.",
+    ),
+];
 
 /// The command line: options and subcommands.
 pub fn program() -> Program {
@@ -74,6 +133,32 @@ pub fn program() -> Program {
             "How long events are kept in the database after they are published.",
         ),
         Opt::new(
+            "BOOKS",
+            "true",
+            group::SERVICE,
+            "Take events of books: views, downloads, purchases, reviews, ratings.",
+        ),
+        Opt::new(
+            "ANALYTICS",
+            "true",
+            group::SERVICE,
+            "The bookstore's figures: consumer-svc computes them, producer-svc stores and shows \
+             them; needs the database.",
+        ),
+        Opt::new(
+            "ANALYTICS_RETENTION",
+            "30d",
+            group::SERVICE,
+            "How long older figures are kept, a row a book and interval that changed it; the \
+             newest of each book always are.",
+        ),
+        Opt::new(
+            "AGGREGATES_GROUP_ID",
+            groups::MAIN_APPLICATION,
+            group::KAFKA,
+            "The consumer group that stores the bookstore's figures.",
+        ),
+        Opt::new(
             "ADMIN_USER",
             "admin",
             group::SERVICE,
@@ -99,41 +184,13 @@ pub fn program() -> Program {
             group::KAFKA,
             "The consumer group that creates carts.",
         ),
-        Opt::unset(
-            EventType::UserCreated.type_id_variable(),
-            group::SERVICE,
-            "Class that Spring readers map UserCreated events to, sent as __TypeId__.",
-        ),
-        Opt::unset(
-            EventType::OrderPlaced.type_id_variable(),
-            group::SERVICE,
-            "Class that Spring readers map OrderPlaced events to, sent as __TypeId__.",
-        ),
-        Opt::new(
-            topics::ORDER_TOPIC.variable,
-            topics::ORDER_TOPIC.name,
-            group::TOPICS,
-            "Orders in camelCase.",
-        ),
-        Opt::new(
-            topics::ORDERS.variable,
-            topics::ORDERS.name,
-            group::TOPICS,
-            "Orders in snake_case.",
-        ),
-        Opt::new(
-            topics::ORDER_STATUS_TOPIC.variable,
-            topics::ORDER_STATUS_TOPIC.name,
-            group::TOPICS,
-            "Every step of an order.",
-        ),
-        Opt::new(
-            topics::USERS_EVENTS.variable,
-            topics::USERS_EVENTS.name,
-            group::TOPICS,
-            "What happens to users.",
-        ),
     ]);
+    options.extend(
+        TYPE_IDS.map(|(event, what)| Opt::unset(event.type_id_variable(), group::SERVICE, what)),
+    );
+    options.extend(
+        TOPICS.map(|(topic, what)| Opt::new(topic.variable, topic.name, group::TOPICS, what)),
+    );
     Program {
         name: NAME,
         about: "The shop's HTTP front door: takes orders, shows their state, streams their events.",
@@ -185,6 +242,12 @@ impl Config {
                 "must be longer than 0",
                 |retention: &Duration| !retention.is_zero(),
             ),
+            books: values.get("BOOKS"),
+            book_topics: BookEventKind::ALL.map(|kind| values.get(kind.topic().variable)),
+            analytics: values.get("ANALYTICS"),
+            analytics_group: values.get("AGGREGATES_GROUP_ID"),
+            analytics_retention: values.positive("ANALYTICS_RETENTION"),
+            aggregates_topic: values.get(topics::AGGREGATED_STATS.variable),
             // As RFC 7617 has it: the first colon ends the name.
             admin_user: values.checked(
                 "ADMIN_USER",
@@ -194,23 +257,42 @@ impl Config {
             admin_password: values.get("ADMIN_PASSWORD"),
             cart_service: values.get("CART_SERVICE_URL"),
             cart_group: values.get("CART_GROUP_ID"),
-            type_ids: TypeIds::from_variables(
-                &[EventType::OrderPlaced, EventType::UserCreated],
-                |variable| values.find(variable),
-            ),
+            type_ids: TypeIds::from_variables(&TYPE_IDS.map(|(event, _)| event), |variable| {
+                values.find(variable)
+            }),
         };
-        let names = [
-            &config.order_topic,
-            &config.orders_topic,
-            &config.order_status_topic,
-            &config.users_topic,
-        ];
-        if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
-            values.mistake(
-                "ORDER_TOPIC",
-                "ORDERS_TOPIC, ORDER_STATUS_TOPIC and USERS_EVENTS_TOPIC must differ",
-            );
+        config.check_topics(values);
+        if config.analytics_group == config.common.kafka.group_id {
+            values.mistake("AGGREGATES_GROUP_ID", "must differ from KAFKA_GROUP_ID");
         }
         config
+    }
+
+    /// The topic of the events of a kind.
+    pub fn book_topic(&self, kind: BookEventKind) -> &TopicName {
+        &self.book_topics[kind as usize]
+    }
+
+    fn check_topics(&self, values: &mut Values) {
+        let [views, downloads, purchases, reviews, ratings] = &self.book_topics;
+        // In the order of [`TOPICS`].
+        let names = [
+            &self.order_topic,
+            &self.orders_topic,
+            &self.order_status_topic,
+            &self.users_topic,
+            views,
+            downloads,
+            purchases,
+            reviews,
+            ratings,
+            &self.aggregates_topic,
+        ];
+        for (index, ((topic, _), name)) in TOPICS.iter().zip(names).enumerate() {
+            if let Some(other) = names[..index].iter().position(|other| *other == name) {
+                let other = TOPICS[other].0.variable;
+                values.mistake(topic.variable, format!("must differ from {other}"));
+            }
+        }
     }
 }

@@ -15,11 +15,12 @@ use service::metrics::Metrics;
 use service::outbox::Outbox;
 use tokio::runtime::Runtime;
 
+use crate::analytics::{self, AnalyticsStore};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::users::{self, Passwords, UserStore};
 use crate::view::{self, ViewStore};
-use crate::{Config, NAME, intake};
+use crate::{Config, NAME, books, intake};
 
 thread_local! {
     static SCENE: (Runtime, Server) = scene();
@@ -56,7 +57,7 @@ fn scene() -> (Runtime, Server) {
         let database = Database::new(&config.common.database, &MIGRATIONS).expect("a good URL");
         let store = ViewStore::new(database.clone(), &metrics);
         let users = UserStore {
-            database,
+            database: database.clone(),
             outbox: Outbox::default(),
             topic: config.users_topic.to_string(),
             type_id: None,
@@ -67,6 +68,8 @@ fn scene() -> (Runtime, Server) {
         let stop = CancellationToken::new();
         let routes = service_routes(&health, &metrics, "{}")
             .merge(intake::routes(&config, &producer, &metrics))
+            .merge(books::routes(&config, &producer, &metrics))
+            .merge(analytics::routes(&AnalyticsStore::new(database.clone())))
             .merge(view::routes(&store))
             .merge(users::routes(users, Passwords::new(1), patience))
             .merge(status_feed::routes(&feed, &store, &stop));

@@ -2,23 +2,18 @@
 //! its receipt once the broker has acknowledged it. No database is on the way.
 
 mod answer;
-mod counters;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kafka::{OutgoingRecord, ProduceError, Producer};
-use proto::{
-    EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, Traceparent, order_id,
-};
-use service::http::{Language, Problem, Request, Response, Router, StatusCode, header, preferred};
+use proto::{EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, order_id};
+use service::http::{Language, Problem, Request, Response, Router, header, preferred, refusal};
 use service::metrics::Metrics;
 
-use crate::refusal::refusal;
+use crate::acceptance::{Outcomes, not_accepted};
 use crate::{Config, SOURCE};
 use answer::Receipt;
-use counters::{Counters, Outcome};
 
 /// One way in: a route, the topic it writes to, and the spelling of both.
 pub(crate) struct Intake {
@@ -27,18 +22,16 @@ pub(crate) struct Intake {
     topic: String,
     type_id: Option<String>,
     producer: Producer,
-    counters: Counters,
+    outcomes: Outcomes,
 }
 
-/// How long a client should wait before it sends a refused order again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Both ways in, sharing a producer and the counters.
+/// Both ways in, sharing a producer and what is counted.
 ///
 /// The producer's delivery timeout must be `REQUEST_TIMEOUT`: it is what bounds the wait here, for
 /// less than a timer a request.
 pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) -> Router {
-    let counters = Counters::new(metrics);
+    let help = "Orders asked for over HTTP, by outcome";
+    let outcomes = Outcomes::new(metrics, "orders", help);
     let intake = |route: &'static str, spelling, topic: &str| {
         Arc::new(Intake {
             route,
@@ -49,7 +42,7 @@ pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) ->
                 .get(EventType::OrderPlaced)
                 .map(str::to_owned),
             producer: producer.clone(),
-            counters: counters.clone(),
+            outcomes: outcomes.clone(),
         })
     };
     let camel = intake("/api/orders", Spelling::Camel, &config.order_topic);
@@ -61,10 +54,7 @@ pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) ->
 
 async fn post(intake: Arc<Intake>, mut request: Request) -> Result<Response, Problem> {
     let result = intake.take(&mut request).await;
-    intake.counters.count(match &result {
-        Ok(_) => Outcome::Accepted,
-        Err(problem) => Outcome::of(problem.status()),
-    });
+    intake.outcomes.count(&result);
     result
 }
 
@@ -87,7 +77,7 @@ impl Intake {
                 };
                 Ok(receipt.response(self.spelling))
             }
-            Err(error) => Err(self.not_accepted(error, &id)),
+            Err(error) => Err(self.not_accepted(&error, &id)),
         }
     }
 
@@ -124,12 +114,7 @@ impl Intake {
         };
         let mut value = Vec::with_capacity(256);
         order.write(self.spelling, &mut value);
-        let trace = Traceparent::continued(
-            request
-                .headers()
-                .get("traceparent")
-                .map(|parent| parent.as_bytes()),
-        );
+        let trace = request.trace();
         let delivery = self.producer.enqueue(&OutgoingRecord {
             topic: &self.topic,
             partition: None,
@@ -150,29 +135,12 @@ impl Intake {
         delivery.await
     }
 
-    fn not_accepted(&self, error: ProduceError, id: &str) -> Problem {
+    fn not_accepted(&self, error: &ProduceError, id: &str) -> Problem {
         let member = match self.spelling {
             Spelling::Camel => "orderId",
             Spelling::Snake => "order_id",
         };
-        let problem = match &error {
-            ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. } => {
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the order is larger than Kafka takes",
-                )
-            }
-            ProduceError::BufferFull { .. } => Problem::unavailable(
-                "too many orders wait for Kafka; send the order again with the same id",
-                RETRY_AFTER,
-            ),
-            _ => Problem::unavailable(
-                "Kafka did not confirm the order in time; send it again with the same id",
-                RETRY_AFTER,
-            ),
-        };
-        tracing::debug!("order not accepted: {error}");
-        problem.with(member, id)
+        not_accepted(error, "order", member, id)
     }
 }
 

@@ -7,17 +7,21 @@
 //! - [`view`]: the group `order-view` writes what happens to orders into the database;
 //!   `GET /api/orders/{orderId}` reads it.
 //! - [`users`]: registration, and its events by way of the outbox.
+//! - [`books`]: `POST /api/books/{bookId}/views` and so on, likewise with Kafka alone; [`analytics`]:
+//!   what they come to, as consumer-svc computes it, in the database.
 //! - [`admin`]: what operators see, behind a password.
 //! - [`doctor`]: why a user has no cart.
 //! - [`status_feed`]: server-sent events, from the status topic itself.
 
+mod acceptance;
 mod admin;
+mod analytics;
+mod books;
 mod config;
 pub mod doctor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod intake;
-mod refusal;
 mod run;
 mod schema;
 mod status_feed;

@@ -1,7 +1,7 @@
 use std::future::Future;
 
-use kafka::{DeadLetters, Producer};
-use proto::{EventType, topics};
+use kafka::{DeadLetters, Handler, Producer};
+use proto::{BookEventKind, EventType, topics};
 use service::CancellationToken;
 use service::db::{Database, Retention};
 use service::duties::{Duties, RunError};
@@ -18,18 +18,19 @@ use service::outbox::{self, Outbox, Relay};
 use service::process_metrics;
 
 use crate::admin::{Guard, Live};
+use crate::analytics::{self, AnalyticsHandler, AnalyticsStore};
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::users::{self, Passwords, Stages, UserStore};
 use crate::view::{self, ViewHandler, ViewStore};
-use crate::{Config, NAME, admin, intake};
+use crate::{Config, NAME, admin, books, intake};
 
 /// The service's document of its HTTP interface.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// Records of the view in the handler's hands: enough to fill the transactions they share.
-const VIEW_IN_FLIGHT: usize = 1_024;
+/// Records in the hands of a handler that stores them: enough to fill the transactions they share.
+const STORED_IN_FLIGHT: usize = 1_024;
 
 /// Runs the service until `shutdown`, then leaves in the contract's order.
 ///
@@ -68,7 +69,11 @@ pub async fn run(
     );
 
     let mut routes = intake::routes(&config, &producer, &metrics)
-        .merge(service_routes(&health, &metrics, OPENAPI));
+        .merge(service_routes(&health, &metrics, OPENAPI))
+        .merge(match config.books {
+            true => books::routes(&config, &producer, &metrics),
+            false => books::routes_without_books(),
+        });
     // Behind the guard.
     let admin = client.admin().with_timeout(common.http.request_timeout);
     let live = Live::new(admin, &health, &stop);
@@ -79,19 +84,20 @@ pub async fn run(
         client: &client,
         health: &health,
         metrics: &metrics,
+        durations: &ProcessDurations::new(&metrics),
         stats: &stats,
         duties: &mut duties,
     };
-    let database = match config.order_view || config.users {
+    let database = match config.order_view || config.users || config.analytics {
         true => Some(parts.database()?),
         false => None,
     };
-    let mut view = None;
+    let dead_letters = common.kafka.producer(&client).build().map_err(start)?;
+    stats.add_producer(&dead_letters);
     match &database {
         Some(database) if config.order_view => {
-            let started = View::start(&mut parts, database)?;
-            routes = routes.merge(started.routes(&stop));
-            view = Some(started);
+            let view = View::start(&mut parts, database, &dead_letters)?;
+            routes = routes.merge(view.routes(&stop));
         }
         _ => routes = routes.merge(view::routes_without_view()),
     }
@@ -105,6 +111,10 @@ pub async fn run(
             operators = operators.merge(doctor::routes_without_users());
         }
     }
+    operators = operators.merge(match &database {
+        Some(database) if config.analytics => start_analytics(&mut parts, database, &dead_letters)?,
+        _ => analytics::routes_without_analytics(),
+    });
 
     let guard = Guard::new(&config.admin_user, &config.admin_password);
     guard.warn_of_default();
@@ -119,8 +129,8 @@ pub async fn run(
         if let Err(error) = producer.close(timeout).await {
             tracing::warn!("{error}");
         }
-        if let Some(view) = view {
-            view.close(timeout).await;
+        if let Err(error) = dead_letters.close(timeout).await {
+            tracing::warn!("dead letters: {error}");
         }
         if let Some(database) = database {
             database.close().await;
@@ -157,6 +167,19 @@ fn topic_plan(config: &Config) -> TopicPlan {
         true => plan.topic(&config.users_topic, topics::USERS_EVENTS.partitions),
         false => plan,
     };
+    let plan = match config.books {
+        true => BookEventKind::ALL.into_iter().fold(plan, |plan, kind| {
+            plan.topic(config.book_topic(kind), kind.topic().partitions)
+        }),
+        false => plan,
+    };
+    let plan = match config.analytics {
+        true => plan.consumed(
+            &config.aggregates_topic,
+            topics::AGGREGATED_STATS.partitions,
+        ),
+        false => plan,
+    };
     let statuses = topics::ORDER_STATUS_TOPIC.partitions;
     if config.order_view {
         plan.consumed(&config.order_status_topic, statuses)
@@ -177,8 +200,21 @@ struct Parts<'a> {
     client: &'a kafka::Client,
     health: &'a Health,
     metrics: &'a Metrics,
+    durations: &'a ProcessDurations,
     stats: &'a KafkaStats,
     duties: &'a mut Duties,
+}
+
+/// A consumer group that stores what it reads. While it does not, the service is degraded, since it
+/// takes orders all the same.
+struct Group<'a> {
+    /// Of the duty, and of what `/readyz` says.
+    name: &'static str,
+    /// What `/readyz` says where some of its partitions are held.
+    in_part: &'static str,
+    id: &'a str,
+    topics: &'a [&'a str],
+    dead_letters: &'a Producer,
 }
 
 impl Parts<'_> {
@@ -207,6 +243,57 @@ impl Parts<'_> {
         self.duties
             .spawn_quiet(name, rows.run(database.clone(), age, stop));
     }
+
+    fn consume(&mut self, group: &Group<'_>, handler: impl Handler) -> Result<(), RunError> {
+        let stop = self.duties.stop();
+        let common = &self.config.common;
+        let topics = group.topics.iter().copied();
+        let handler = self.durations.timed(handler, group.id, topics.clone());
+        let consumer = common
+            .kafka
+            .consumer(self.client, group.id)
+            .topics(topics)
+            .max_in_flight(STORED_IN_FLIGHT)
+            .dead_letters(DeadLetters::new(group.dead_letters.clone()))
+            .shutdown_drain(common.shutdown.drain())
+            .build(handler)
+            .map_err(start)?;
+        self.stats.add_consumer(consumer.stats());
+        let health = ConsumerHealth {
+            consumes: self.health.optional(group.name),
+            unhindered: self.health.optional(group.in_part),
+        };
+        let watch = watch_consumer(consumer.stats(), health, stop.clone());
+        self.duties.spawn_quiet(group.name, watch);
+        self.duties.spawn(group.name, async move {
+            consume(consumer, stop.cancelled()).await
+        });
+        Ok(())
+    }
+}
+
+/// The group that stores the bookstore's figures; the routes that show them, not guarded yet.
+fn start_analytics(
+    parts: &mut Parts<'_>,
+    database: &Database,
+    dead_letters: &Producer,
+) -> Result<Router, RunError> {
+    let config = parts.config;
+    let retention = config.analytics_retention;
+    for rows in [analytics::BOOK_RETENTION, analytics::SYSTEM_RETENTION] {
+        parts.retain("retention of figures", database, rows, retention);
+    }
+    let store = AnalyticsStore::new(database.clone());
+    let group = Group {
+        name: "analytics",
+        in_part: "analytics, in part",
+        id: &config.analytics_group,
+        topics: &[&config.aggregates_topic],
+        dead_letters,
+    };
+    let handler = AnalyticsHandler::new(store.clone(), group.id);
+    parts.consume(&group, handler)?;
+    Ok(analytics::routes(&store))
 }
 
 /// Registration, and the relay that publishes what it leaves in the outbox.
@@ -260,85 +347,48 @@ fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, Run
 struct View {
     store: ViewStore,
     feed: Feed,
-    dead_letters: Producer,
 }
 
 impl View {
-    fn start(parts: &mut Parts<'_>, database: &Database) -> Result<Self, RunError> {
-        let Parts {
-            config,
-            client,
-            health,
-            metrics,
-            stats,
-            ..
-        } = *parts;
-        let stop = parts.duties.stop();
-        let kafka = &config.common.kafka;
+    fn start(
+        parts: &mut Parts<'_>,
+        database: &Database,
+        dead_letters: &Producer,
+    ) -> Result<Self, RunError> {
+        let config = parts.config;
         parts.retain(
             "order view retention",
             database,
             view::RETENTION,
             config.order_view_retention,
         );
-
-        let duties = &mut *parts.duties;
-        let store = ViewStore::new(database.clone(), metrics);
-        let dead_letters = kafka.producer(client).build().map_err(start)?;
-        stats.add_producer(&dead_letters);
-        let topics = [
-            config.order_topic.as_str(),
-            config.orders_topic.as_str(),
-            config.order_status_topic.as_str(),
-        ];
-        let handler = ViewHandler::new(config, store.clone(), metrics);
-        let handler = ProcessDurations::new(metrics).timed(handler, &kafka.group_id, topics);
-        let consumer = kafka
-            .consumer(client, &kafka.group_id)
-            .topics(topics)
-            .max_in_flight(VIEW_IN_FLIGHT)
-            .dead_letters(DeadLetters::new(dead_letters.clone()))
-            .shutdown_drain(config.common.shutdown.drain())
-            .build(handler)
-            .map_err(start)?;
-        stats.add_consumer(consumer.stats());
-        duties.spawn_quiet(
-            "order view watch",
-            watch_consumer(
-                consumer.stats(),
-                ConsumerHealth {
-                    consumes: health.optional("order view"),
-                    unhindered: health.optional("order view, in part"),
-                },
-                stop.clone(),
-            ),
-        );
-        let ending = stop.clone();
-        duties.spawn("order view", async move {
-            consume(consumer, ending.cancelled()).await
-        });
+        let store = ViewStore::new(database.clone(), parts.metrics);
+        let group = Group {
+            name: "order view",
+            in_part: "order view, in part",
+            id: &config.common.kafka.group_id,
+            topics: &[
+                &config.order_topic,
+                &config.orders_topic,
+                &config.order_status_topic,
+            ],
+            dead_letters,
+        };
+        let handler = ViewHandler::new(config, store.clone(), parts.metrics);
+        parts.consume(&group, handler)?;
 
         let feed = Feed::new(
-            client.clone(),
+            parts.client.clone(),
             &[&config.order_status_topic],
             StatusSource,
             FeedConfig::default(),
         );
-        duties.spawn("status feed", feed.clone().follow(stop));
-        Ok(Self {
-            store,
-            feed,
-            dead_letters,
-        })
+        let stop = parts.duties.stop();
+        parts.duties.spawn("status feed", feed.clone().follow(stop));
+        Ok(Self { store, feed })
     }
 
     fn routes(&self, stop: &CancellationToken) -> Router {
         view::routes(&self.store).merge(status_feed::routes(&self.feed, &self.store, stop))
-    }
-
-    async fn close(self, timeout: std::time::Duration) {
-        if let Err(error) = self.dead_letters.close(timeout).await {
-            tracing::warn!("dead letters: {error}");
-        }
     }
 }

@@ -1,10 +1,10 @@
 use service::db::Migration;
 use service::outbox;
 
-use crate::{users, view};
+use crate::{analytics, users, view};
 
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 4] = [
+pub(crate) static MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "order events",
@@ -28,5 +28,11 @@ pub(crate) static MIGRATIONS: [Migration; 4] = [
         name: "users' request keys",
         sqlite: users::REQUEST_KEY,
         postgres: users::REQUEST_KEY,
+    },
+    Migration {
+        version: 5,
+        name: "analytics",
+        sqlite: analytics::TABLES,
+        postgres: analytics::TABLES,
     },
 ];

@@ -295,7 +295,11 @@ async fn an_intake_only_instance_has_no_view() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
     let service = scene
-        .start_ready(&[("ORDER_VIEW", "false"), ("USERS", "false")])
+        .start_ready(&[
+            ("ORDER_VIEW", "false"),
+            ("USERS", "false"),
+            ("ANALYTICS", "false"),
+        ])
         .await;
     let id = service.place().await;
     for path in [format!("/api/orders/{id}"), "/api/orders/events".to_owned()] {

@@ -21,5 +21,5 @@ pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};
 pub use problem::database_problem;
 pub use retention::Retention;
-pub use rows::{filled_up, placeholders};
+pub use rows::{filled_up, placeholders, powers_of_two};
 pub use text::{storable, storable_key};

@@ -1,8 +1,8 @@
-use proto::{CartItem, CartItemChange, DecodeError, NewCartItem, Traceparent, UuidText, identity};
+use proto::{CartItem, CartItemChange, NewCartItem, UuidText, identity};
 use serde::Serialize;
 use service::db::database_problem;
 use service::http::{
-    FieldProblem, Method, Problem, Request, Response, Router, StatusCode, empty, json,
+    FieldProblem, Method, Problem, Request, Response, Router, StatusCode, empty, json, refusal,
 };
 
 use super::items::{Cart, Carts, ChangeError};
@@ -79,9 +79,9 @@ async fn show(carts: Carts, request: Request) -> Result<Response, Problem> {
 async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
     let user_id = id(&request, "userId")?;
     request.require_type("application/json")?;
-    let trace = trace(&request);
+    let trace = request.trace();
     let body = request.body().await?;
-    let new = NewCartItem::decode(&body).map_err(refusal)?;
+    let new = NewCartItem::decode(&body).map_err(|error| refusal(error, "item of a cart"))?;
     let key = request.idempotency_key()?;
     let key = key.map(|key| UuidText::new(identity::idempotent_request(ITEMS, key)));
     let key = key.as_ref().map(UuidText::as_str);
@@ -93,9 +93,9 @@ async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
 async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
     let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
     request.require_type("application/json")?;
-    let trace = trace(&request);
+    let trace = request.trace();
     let body = request.body().await?;
-    let change = CartItemChange::decode(&body).map_err(refusal)?;
+    let change = CartItemChange::decode(&body).map_err(|error| refusal(error, "item of a cart"))?;
     let item = carts.set(user_id, item_id, &change, &trace).await;
     let item = item.map_err(|error| unchanged(&carts, error))?;
     Ok(json(StatusCode::OK, &ShownItem::from(&item)))
@@ -103,23 +103,18 @@ async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
 
 async fn remove(carts: Carts, request: Request) -> Result<Response, Problem> {
     let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
-    let removed = carts.remove(user_id, item_id, &trace(&request)).await;
+    let removed = carts.remove(user_id, item_id, &request.trace()).await;
     removed.map_err(|error| unchanged(&carts, error))?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-fn trace(request: &Request) -> Traceparent {
-    let parent = request.headers().get("traceparent");
-    Traceparent::continued(parent.map(|parent| parent.as_bytes()))
 }
 
 fn id(request: &Request, name: &'static str) -> Result<i64, Problem> {
     let id = request.parameter(name).parse().ok().filter(|id| *id > 0);
     id.ok_or_else(|| {
-        Problem::unprocessable(vec![FieldProblem {
-            field: name.into(),
-            detail: "must be a whole number from 1 on".into(),
-        }])
+        Problem::unprocessable(vec![FieldProblem::new(
+            name,
+            "must be a whole number from 1 on",
+        )])
     })
 }
 
@@ -148,20 +143,4 @@ fn unread(carts: &Carts, error: &sqlx::Error) -> Problem {
         error,
         "the carts' database does not answer; ask again",
     )
-}
-
-fn refusal(error: DecodeError) -> Problem {
-    match error {
-        DecodeError::Fields(errors) => Problem::unprocessable(
-            errors
-                .0
-                .into_iter()
-                .map(|error| FieldProblem {
-                    field: error.field.into(),
-                    detail: error.problem,
-                })
-                .collect(),
-        ),
-        other => Problem::bad_request(format!("the body is no item of a cart: {other}")),
-    }
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 use proto::{RegistrationRequest, Traceparent, UuidText, identity};
 use serde_json::json;
 use service::db::database_problem;
-use service::http::{Problem, Request, Response, Router, StatusCode, json};
+use service::http::{Problem, Request, Response, Router, StatusCode, json, refusal};
 use tokio::time::Instant;
 
 use super::password::{HashError, Passwords, Place};
 use super::store::{NewUser, UserStore};
-use crate::refusal::refusal;
 
 const PATH: &str = "/api/auth/registration";
 
@@ -46,12 +45,7 @@ async fn register(
     mut request: Request,
 ) -> Result<Response, Problem> {
     request.require_type("application/json")?;
-    let trace = Traceparent::continued(
-        request
-            .headers()
-            .get("traceparent")
-            .map(|parent| parent.as_bytes()),
-    );
+    let trace = request.trace();
     let body = request.body().await?;
     let asked =
         RegistrationRequest::decode(&body).map_err(|error| refusal(error, "registration"))?;

@@ -12,6 +12,8 @@ use serde_json::Value;
 use service::config::Parsed;
 use service::duties::RunError;
 use service::http::Listeners;
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
 use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, http, metrics, unique};
 use tokio::sync::oneshot;
@@ -26,7 +28,11 @@ pub struct Scene {
     pub orders_topic: String,
     pub status_topic: String,
     pub users_topic: String,
+    /// By the last part of their paths: `views` and so on.
+    pub book_topics: [(&'static str, String); 5],
+    pub aggregates_topic: String,
     pub group: String,
+    pub analytics_group: String,
     pub database: OwnDatabase,
     pub folder: tempfile::TempDir,
 }
@@ -39,7 +45,11 @@ impl Scene {
             orders_topic: unique("orders"),
             status_topic: unique("order_status_topic"),
             users_topic: unique("users.events"),
+            book_topics: ["views", "downloads", "purchases", "reviews", "ratings"]
+                .map(|kind| (kind, unique(&format!("book.{kind}")))),
+            aggregates_topic: unique("analytics.aggregated-stats"),
             group: unique("order-view"),
+            analytics_group: unique("main-application"),
             database: OwnDatabase::new().await,
             folder: tempfile::tempdir().unwrap(),
         }
@@ -54,8 +64,17 @@ impl Scene {
             ("ORDERS_TOPIC", self.orders_topic.clone()),
             ("ORDER_STATUS_TOPIC", self.status_topic.clone()),
             ("USERS_EVENTS_TOPIC", self.users_topic.clone()),
+            ("BOOK_VIEWS_TOPIC", self.book_topic("views")),
+            ("BOOK_DOWNLOADS_TOPIC", self.book_topic("downloads")),
+            ("BOOK_PURCHASES_TOPIC", self.book_topic("purchases")),
+            ("BOOK_REVIEWS_TOPIC", self.book_topic("reviews")),
+            ("BOOK_RATINGS_TOPIC", self.book_topic("ratings")),
+            ("AGGREGATED_STATS_TOPIC", self.aggregates_topic.clone()),
+            ("AGGREGATES_GROUP_ID", self.analytics_group.clone()),
             ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
             ("DATABASE_URL", self.database.url.clone()),
+            // Tests tell of any year.
+            ("ANALYTICS_RETENTION", "36525d".to_owned()),
         ];
         for (name, value) in more {
             variables.retain(|(known, _)| known != name);
@@ -65,6 +84,12 @@ impl Scene {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
+    }
+
+    /// The topic of `POST /api/books/{bookId}/<kind>`.
+    pub fn book_topic(&self, kind: &str) -> String {
+        let found = self.book_topics.iter().find(|(known, _)| *known == kind);
+        found.expect("a kind of event").1.clone()
     }
 
     /// Starts the service in this process.
@@ -109,6 +134,13 @@ impl Scene {
         self.client().producer().build().unwrap()
     }
 
+    /// A connection to the database that the service stores in.
+    pub async fn pool(&self) -> AnyPool {
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new().max_connections(1);
+        pool.connect(&self.database.url).await.unwrap()
+    }
+
     /// Sends a status as consumer-svc would; gives its partition and offset.
     pub async fn send_status(
         &self,
@@ -122,16 +154,7 @@ impl Scene {
             ""
         };
         let value = format!(r#"{{"orderId":"{order_id}","status":"{status}"{reason}}}"#);
-        let place = producer
-            .send(&OutgoingRecord {
-                topic: &self.status_topic,
-                key: Some(order_id.as_bytes()),
-                value: Some(value.as_bytes()),
-                ..OutgoingRecord::default()
-            })
-            .await
-            .unwrap();
-        (place.partition, place.offset)
+        send(producer, &self.status_topic, order_id, &value).await
     }
 
     /// The first `count` records of a topic.
@@ -156,6 +179,18 @@ impl Scene {
             .expect("records in time");
         records
     }
+}
+
+/// Sends a record without headers; gives its partition and offset.
+pub async fn send(producer: &Producer, topic: &str, key: &str, value: &str) -> (i32, i64) {
+    let record = OutgoingRecord {
+        topic,
+        key: Some(key.as_bytes()),
+        value: Some(value.as_bytes()),
+        ..OutgoingRecord::default()
+    };
+    let place = producer.send(&record).await.unwrap();
+    (place.partition, place.offset)
 }
 
 /// A service in this process.
@@ -222,6 +257,13 @@ impl Running {
             (state["events"].as_array().map_or(0, Vec::len) == count).then_some(state)
         })
         .await
+    }
+
+    /// GET of what is behind the administrators' guard, with the default password.
+    pub async fn admin_get(&self, path: &str) -> (u16, Value) {
+        let admin = [("authorization", "Basic YWRtaW46YWRtaW4=")];
+        let answer = http::request(self.address, "GET", path, &admin, "").await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 
     /// Waits until a metric, which may not be there yet, has a value.

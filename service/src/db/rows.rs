@@ -28,6 +28,19 @@ pub fn filled_up<T: Copy>(some: &[T]) -> Vec<T> {
     all
 }
 
+/// `all` in pieces whose lengths are powers of two, `most` (one as well) at most: as few statements
+/// to prepare, where a row must not be taken twice.
+pub fn powers_of_two<T>(all: &[T], most: usize) -> impl Iterator<Item = &[T]> {
+    debug_assert!(most.is_power_of_two());
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let length = 1 << rest.len().min(most).checked_ilog2()?;
+        let (piece, behind) = rest.split_at(length);
+        rest = behind;
+        Some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +56,15 @@ mod tests {
         assert_eq!(filled_up(&[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 5, 5, 5]);
         assert_eq!(filled_up(&[7]), [7]);
         assert!(filled_up::<u8>(&[]).is_empty());
+    }
+
+    #[test]
+    fn pieces_are_powers_of_two_and_make_up_the_whole() {
+        let all: Vec<u32> = (0..23).collect();
+        let pieces: Vec<&[u32]> = powers_of_two(&all, 8).collect();
+        let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
+        assert_eq!(lengths, [8, 8, 4, 2, 1]);
+        assert_eq!(pieces.concat(), all);
+        assert_eq!(powers_of_two::<u32>(&[], 8).count(), 0);
     }
 }

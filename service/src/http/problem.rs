@@ -28,6 +28,15 @@ pub struct FieldProblem {
     pub detail: Cow<'static, str>,
 }
 
+impl FieldProblem {
+    pub fn new(field: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            field: field.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {

@@ -9,8 +9,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
+use proto::Traceparent;
 
 use super::problem::Problem;
+use super::query::Query;
 use super::watchdog::Watched;
 
 /// A request whose head has been read and whose body has not.
@@ -115,6 +117,17 @@ impl Request {
         form_urlencoded::parse(query.as_bytes())
             .find(|(n, _)| n == name)
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// The query parameters, to be checked as they are taken.
+    pub fn checked_query(&self) -> Query {
+        Query::read(self.parts.uri.query().unwrap_or_default())
+    }
+
+    /// The trace that the request belongs to, in a span of its own; a new one where it names none.
+    pub fn trace(&self) -> Traceparent {
+        let parent = self.parts.headers.get("traceparent");
+        Traceparent::continued(parent.map(HeaderValue::as_bytes))
     }
 
     /// Whether the query names `name`, with or without a value.

@@ -1,0 +1,98 @@
+use kafka::{ConsumerRecord, Handler, Lane, Outcome};
+use proto::dead_letter::is_for_another_group;
+use proto::{Aggregate, AggregateData, DecodeError, ReceivedHeaders, identity};
+use serde::Serialize;
+use service::db::{WriteError, storable_key};
+
+use super::figures::{BookFigures, Generated, Overview, PopularBook, SystemFigures};
+use super::store::AnalyticsStore;
+use super::write::{StoredAggregate, StoredFigures, SystemType};
+
+/// Writes the aggregates that its group reads into the store.
+pub(crate) struct AnalyticsHandler {
+    store: AnalyticsStore,
+    group: String,
+}
+
+impl AnalyticsHandler {
+    pub(crate) fn new(store: AnalyticsStore, group: &str) -> Self {
+        Self {
+            store,
+            group: group.to_owned(),
+        }
+    }
+}
+
+impl Handler for AnalyticsHandler {
+    async fn handle(&self, record: &ConsumerRecord) -> Outcome {
+        if is_for_another_group(&self.group, |name| record.headers.get(name)) {
+            return Outcome::Done;
+        }
+        let aggregate = match stored(record) {
+            Ok(Some(aggregate)) => aggregate,
+            // A later version's.
+            Ok(None) => return Outcome::Done,
+            Err(error) => return Outcome::Reject(error.to_string()),
+        };
+        match self.store.add(aggregate).await {
+            Ok(()) => Outcome::Done,
+            Err(error @ (WriteError::Unavailable(_) | WriteError::Closed)) => {
+                Outcome::Unavailable(error.to_string())
+            }
+            Err(error @ WriteError::Refused(_)) => Outcome::Reject(error.to_string()),
+        }
+    }
+
+    /// Which aggregate is the newest is not decided by the order in which they are written; one
+    /// after another by their key, each would have a transaction of its own.
+    fn lane(&self, _: &ConsumerRecord) -> Lane {
+        Lane::Unordered
+    }
+
+    async fn probe(&self) -> bool {
+        // It knows first when it is back.
+        self.store.database().ready().await;
+        self.store.database().answers().await
+    }
+}
+
+fn stored(record: &ConsumerRecord) -> Result<Option<StoredAggregate>, DecodeError> {
+    let value = record.value.as_deref().ok_or(DecodeError::Null)?;
+    let Some(aggregate) = Aggregate::decode(value)? else {
+        return Ok(None);
+    };
+    let headers = ReceivedHeaders::read(|name| record.headers.get(name));
+    let generated = Generated {
+        time: aggregate.generated_at,
+        partition: record.partition,
+        offset: record.offset,
+    };
+    let system = |kind, data| StoredFigures::System(kind, SystemFigures { generated, data });
+    let figures = match aggregate.data {
+        AggregateData::BookStats { book_id, figures } => StoredFigures::Book(BookFigures {
+            book_id,
+            generated,
+            figures: figures.into(),
+        }),
+        AggregateData::SystemOverview { books, figures } => {
+            let figures = figures.into();
+            system(SystemType::Overview, text(&Overview { books, figures }))
+        }
+        AggregateData::PopularBooks(books) => {
+            let books: Vec<PopularBook> = books.into_iter().map(PopularBook::from).collect();
+            system(SystemType::Popular, text(&books))
+        }
+    };
+    let id = match headers.id {
+        Some(id) => id.into(),
+        None => identity::of_place(&record.topic, record.partition, record.offset).into(),
+    };
+    Ok(Some(StoredAggregate {
+        event_id: storable_key(id),
+        figures,
+    }))
+}
+
+fn text<T: Serialize>(data: &T) -> String {
+    serde_json::to_string(data).expect("numbers, and maps with texts as keys")
+}
