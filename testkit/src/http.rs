@@ -46,7 +46,7 @@ pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], jso
     request(address, "POST", path, &all, json).await
 }
 
-/// Any request. `Host` and `Content-Length` are added.
+/// Any request. `Host` and `Content-Length` are added. Of a stream of events the head alone is read.
 ///
 /// # Panics
 /// When the server cannot be reached or does not answer in HTTP.
@@ -81,7 +81,9 @@ pub async fn request_within(
                 .map(|(_, v)| v.clone())
         };
         let mut body = Vec::new();
-        if let Some(length) = find("content-length") {
+        if find("content-type").as_deref() == Some("text/event-stream") {
+            // It has no end.
+        } else if let Some(length) = find("content-length") {
             body.resize(length.parse().expect("a Content-Length"), 0);
             stream.read_exact(&mut body).await.expect("the whole body");
         } else if find("transfer-encoding").is_some() {

@@ -5,8 +5,8 @@
 //! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own, [`disk`] mounts one that is
 //! full on request; [`guard`] puts TLS and
 //! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
-//! of the fuzz targets, [`polled`] drops futures half-way. Everything panics with a clear message where a
-//! test could not go on.
+//! of the fuzz targets, `openapi` tries a service against its own document, [`polled`] drops futures
+//! half-way. Everything panics with a clear message where a test could not go on.
 
 pub mod apache;
 pub mod certificates;
@@ -18,6 +18,8 @@ pub mod guard;
 pub mod http;
 mod kafka;
 pub mod metrics;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod polled;
 pub mod postgres;
 pub mod raw;
