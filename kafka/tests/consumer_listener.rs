@@ -201,9 +201,19 @@ async fn what_runs_ends_before_it_is_told_and_the_next_owner_waits_for_the_answe
     assert!(
         journal.at(&format!("handled {moved}")) < journal.at(&format!("one revoking [{moved}]"))
     );
+    // Until it has answered the partition stays, for several heartbeats, while the other one's records are handled.
+    let kept = 1 - i32::try_from(moved).expect("0 or 1");
+    let since = std::time::Instant::now();
+    let mut handled = 2;
+    while since.elapsed() < Duration::from_secs(1) {
+        world.send(kept, "more", "more").await;
+        handled += 1;
+        handler.until_calls(handled).await;
+    }
+    let begin = format!("two assigned {moved} Some(1)");
+    assert!(!journal.lines().contains(&begin), "{:?}", journal.lines());
     let_go.open();
     // Its commit was made after the answer, and before the other began.
-    let begin = format!("two assigned {moved} Some(1)");
     journal.until(&begin).await;
     assert!(journal.at(&format!("one revoked [{moved}]")) < journal.at(&begin));
     assert!(one.stop().await.is_clean());
