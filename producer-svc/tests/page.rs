@@ -9,6 +9,7 @@ mod letter;
 mod scene;
 
 use browser::Browser;
+use kafka::OutgoingRecord;
 use scene::{Running, Scene};
 use serde_json::json;
 use testkit::Kafka;
@@ -96,6 +97,51 @@ async fn what_happens_appears_by_itself() {
         json!(shown.scene.order_topic)
     );
     shown.browser.until(&grown).await;
+    shown.end().await;
+}
+
+#[tokio::test]
+async fn figures_are_drawn_as_they_come() {
+    let shown = Shown::new().await;
+    shown.says("#popular .empty", "/api/books/1/views").await;
+    let sums = |views: i64| {
+        json!({"views": views, "downloads": 2, "purchases": 1, "revenue": {"RUB": 34_500},
+            "reviews": 1, "ratings": 4, "averageRating": 4.25})
+    };
+    let with = |mut figures: serde_json::Value, name: &str, number: i64| {
+        figures[name] = json!(number);
+        figures
+    };
+    let producer = shown.scene.producer();
+    for (kind, time, data) in [
+        ("BOOK_STATS", "12:00:00", with(sums(7), "bookId", 3)),
+        ("BOOK_STATS", "12:01:00", with(sums(1_204), "bookId", 3)),
+        ("SYSTEM_OVERVIEW", "12:01:00", with(sums(1_204), "books", 1)),
+        (
+            "POPULAR_BOOKS",
+            "12:01:00",
+            json!([{"rank": 1, "bookId": 3, "score": 1_215, "views": 1_204, "downloads": 2, "purchases": 1}]),
+        ),
+    ] {
+        let time = format!("2026-01-31T{time}Z");
+        let value = json!({"aggregationType": kind, "generatedAt": time, "data": data}).to_string();
+        let record = OutgoingRecord {
+            topic: &shown.scene.aggregates_topic,
+            key: Some(kind.as_bytes()),
+            value: Some(value.as_bytes()),
+            ..OutgoingRecord::default()
+        };
+        producer.send(&record).await.unwrap();
+    }
+    shown.says("#popular .name", "Book 3").await;
+    shown.says("#popular .score", "1,215").await;
+    shown.says("#tiles .tile", "1,204").await;
+    // Its three parts as a bar, and its history as three lines of two points.
+    let drawn = "document.querySelectorAll('#popular svg rect').length === 3 &&
+        [...document.querySelectorAll('#history svg path')]
+            .map(line => line.getAttribute('d').split('L').length).join() === '2,2,2'";
+    shown.browser.until(drawn).await;
+    shown.says("#history dd", "₽345.00").await;
     shown.end().await;
 }
 
