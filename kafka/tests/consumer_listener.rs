@@ -236,7 +236,12 @@ async fn lost_partitions_are_told_of_and_nothing_is_revoked() {
         .listener(listener);
     let running = Running::start(builder, handler.clone());
     handler.until_calls(1).await;
-    running.until_assigned(1).await;
+    // Not the start's, which comes first.
+    running
+        .until("the record's commit", |stats| {
+            stats.partitions.len() == 1 && stats.partitions[0].committed == Some(1)
+        })
+        .await;
     let heartbeats = world.kafka.faults().on(ApiKey::Heartbeat).times(1);
     heartbeats.error(ResponseError::UnknownMemberId).hit().await;
     journal.until("one lost [0]").await;

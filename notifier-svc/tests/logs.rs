@@ -204,7 +204,9 @@ async fn the_program_ships_what_it_logs_to_its_last_line() {
     let kafka = Kafka::start().await;
     let logs = Logs::new(&kafka).await;
     kafka.create_topic(&logs.topic, 3).await;
-    let output = run_and_end(&logs.desk, &logs.flags()).await;
+    // Its producer may not be connected yet when it is told to end.
+    let unhurried = [&logs.flags()[..], &["--shutdown-timeout", "100s"]].concat();
+    let output = run_and_end(&logs.desk, &unhurried).await;
     assert!(output.contains("ended orderly"), "{output}");
     let service = logs.start().await;
     listed(service.address, "?service=notifier-svc", |messages| {

@@ -14,6 +14,9 @@ use testkit::{Kafka, eventually, http, unique};
 /// `admin:admin`.
 const DEFAULT: (&str, &str) = ("authorization", "Basic YWRtaW46YWRtaW4=");
 
+/// A shared Kafka lists the topics of all other tests too.
+const UNHURRIED: (&str, &str) = ("REQUEST_TIMEOUT", "30s");
+
 /// A GET that is let in: status and document.
 async fn get(service: &Running, path: &str) -> (u16, Value) {
     let answer = http::request(service.address, "GET", path, &[DEFAULT], "").await;
@@ -27,7 +30,11 @@ async fn who_has_not_the_password_is_asked_for_it() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
     let service = scene
-        .start_ready(&[("ADMIN_USER", "chief"), ("ADMIN_PASSWORD", "secret7")])
+        .start_ready(&[
+            ("ADMIN_USER", "chief"),
+            ("ADMIN_PASSWORD", "secret7"),
+            UNHURRIED,
+        ])
         .await;
     let ask = |headers: &'static [(&str, &str)]| {
         http::request(service.address, "GET", "/api/admin/topics", headers, "")
@@ -61,7 +68,7 @@ async fn who_has_not_the_password_is_asked_for_it() {
 async fn with_the_default_password_only_this_machine_is_answered() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
-    let service = scene.start_ready(&[]).await;
+    let service = scene.start_ready(&[UNHURRIED]).await;
     assert_eq!(get(&service, "/api/admin/topics").await.0, 200);
     for header in [("x-forwarded-for", "127.0.0.1"), ("via", "1.1 proxy")] {
         let answer = http::request(
@@ -88,7 +95,7 @@ async fn with_the_default_password_only_this_machine_is_answered() {
 async fn topics_are_listed_with_their_offsets() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
-    let service = scene.start_ready(&[]).await;
+    let service = scene.start_ready(&[UNHURRIED]).await;
     service.place().await;
     let (status, topics) = get(&service, "/api/admin/topics").await;
     assert_eq!(status, 200);
@@ -140,14 +147,14 @@ async fn post(service: &Running, path: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn groups_are_listed_with_members_and_lag() {
-    let kafka = Kafka::start().await;
+    // One that does not hold the groups of all other tests, each of which is asked about.
+    let kafka = Kafka::own_broker().await;
     let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let id = service.place().await;
     service.order(&id, "ACCEPTED").await;
     let group = eventually(SOON, || async {
         let (_, groups) = get(&service, "/api/admin/groups").await;
-        // A problem where a broker with the groups of many tests was too slow.
         let groups = groups.as_array()?;
         let group = groups.iter().find(|group| group["group"] == scene.group)?;
         // Committed in its own time.
@@ -301,7 +308,8 @@ async fn a_dead_letter_is_listed_shown_and_replayed_once() {
 
 #[tokio::test]
 async fn the_cluster_is_streamed_as_it_changes() {
-    let kafka = Kafka::start().await;
+    // One that does not hold the groups of all other tests, each of which is asked about.
+    let kafka = Kafka::own_broker().await;
     let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
     let mut events =
@@ -317,9 +325,14 @@ async fn the_cluster_is_streamed_as_it_changes() {
         let ends = topic["partitions"].as_array().unwrap().iter();
         Some(ends.map(|p| p["end"].as_i64().unwrap()).sum::<i64>())
     };
-    while orders().await != Some(0) {}
-    service.place().await;
-    while orders().await != Some(1) {}
+    let both = async {
+        while orders().await != Some(0) {}
+        service.place().await;
+        while orders().await != Some(1) {}
+    };
+    tokio::time::timeout(SOON * 2, both)
+        .await
+        .expect("both states of the topic in the stream");
     service.end().await.unwrap();
 }
 
