@@ -284,5 +284,11 @@ impl Config {
                 values.mistake(topic.variable, format!("must differ from {other}"));
             }
         }
+        // What is consumed must not grow by what is logged about it.
+        let log_topic = self.common.log_topic.as_deref();
+        if let Some(at) = names.iter().position(|name| log_topic == Some(&**name)) {
+            let other = TOPICS[at].0.variable;
+            values.mistake("LOG_TOPIC", format!("must differ from {other}"));
+        }
     }
 }

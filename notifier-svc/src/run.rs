@@ -226,8 +226,11 @@ impl Collector<'_> {
                 stop.clone(),
             ),
         );
-        duties.spawn("log collection", async move {
-            consume(consumer, stop.cancelled()).await
+        // Notifications go on without it.
+        duties.spawn_quiet("log collection", async move {
+            if let Err(error) = consume(consumer, stop.cancelled()).await {
+                tracing::error!("log records are not collected any more: {error}");
+            }
         });
         Ok(())
     }

@@ -31,8 +31,10 @@ impl Handler for AnalyticsHandler {
             Err(error) => {
                 self.metrics.invalid.inc();
                 // The group's commit holds its place until it is with the dead letters.
-                self.keeper.record(&place, turn, record.offset, None);
-                return Outcome::Reject(error.to_string());
+                return match self.keeper.record(&place, turn, record.offset, None) {
+                    Recorded::Gone => gone(),
+                    _ => Outcome::Reject(error.to_string()),
+                };
             }
         };
         loop {

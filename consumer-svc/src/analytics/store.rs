@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use kafka::TopicPartition;
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
-use service::db::{Database, Retention, filled_up, placeholders};
+use service::db::{Database, Retention, filled_up, placeholders, powers_of_two};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub(crate) const DEDUP_RETENTION: Retention = Retention {
 };
 
 /// Rows of one statement.
-const ROWS: usize = 512;
+pub(super) const ROWS: usize = 512;
 
 /// A partition as an instance claimed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ async fn write_in(tx: &mut AnyConnection, batches: &[Batch]) -> Result<Written, 
     }
     for (batch, tally) in &tallies {
         let lines: Vec<_> = tally.books.iter().collect();
-        for lines in in_powers_of_two(&lines) {
+        for lines in powers_of_two(&lines, ROWS) {
             add(tx, batch, lines).await?;
         }
     }
@@ -229,7 +229,7 @@ async fn rate(tx: &mut AnyConnection, tally: &mut Tally) -> Result<(), sqlx::Err
         .iter()
         .map(|((book, user), stars)| (*book, user.clone(), *stars))
         .collect();
-    for ratings in in_powers_of_two(&ratings) {
+    for ratings in powers_of_two(&ratings, ROWS) {
         let text = format!(
             "INSERT INTO analytics_ratings (book_id, user_id, stars) VALUES {} \
              ON CONFLICT (book_id, user_id) DO UPDATE SET \
@@ -275,29 +275,4 @@ async fn add(
     }
     query.execute(tx).await?;
     Ok(())
-}
-
-/// In pieces of few sizes, none of which holds anything twice: a handful of statements to prepare.
-pub(super) fn in_powers_of_two<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = rest.len().min(ROWS);
-        let (piece, left) = rest.split_at(1usize.checked_shl(size.checked_ilog2()?)?);
-        rest = left;
-        Some(piece)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_powers_of_two_and_hold_everything_once() {
-        let all: Vec<usize> = (0..1_239).collect();
-        let pieces: Vec<_> = in_powers_of_two(&all).collect();
-        let sizes: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
-        assert_eq!(sizes, [512, 512, 128, 64, 16, 4, 2, 1]);
-        assert_eq!(pieces.concat(), all);
-        assert_eq!(in_powers_of_two::<u8>(&[]).count(), 0);
-    }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use kafka::TopicPartition;
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, MAX_AMOUNT, PopularBook};
-use service::db::placeholders;
+use service::db::{placeholders, powers_of_two};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::fact::{kind_of, number};
-use super::store::{Store, in_powers_of_two};
+use super::store::{ROWS, Store};
 
 /// Books of one page.
 pub(super) const PAGE: usize = 256;
@@ -172,7 +172,7 @@ impl Store {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                for lines in in_powers_of_two(&lines) {
+                for lines in powers_of_two(&lines, ROWS) {
                     mark(&mut tx, lines).await?;
                 }
                 tx.commit().await

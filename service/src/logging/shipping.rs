@@ -8,7 +8,7 @@
 //!
 //! What is logged on the shipping thread is not shipped, so that trouble with Kafka makes no records
 //! that make more trouble; neither are `debug` and `trace`, as whoever collects the records says
-//! something about each of them there.
+//! something about each of them there, and what says that it is [`LOCAL`](super::LOCAL).
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -39,8 +39,8 @@ const DELIVERY: Duration = Duration::from_secs(30);
 /// How often drops are said.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// How long the end may take: a Kafka that is away does not hold up leaving.
-const LAST: Duration = Duration::from_secs(1);
+/// Of `SHUTDOWN_TIMEOUT`, how long the end may take: a Kafka that is away does not hold up leaving.
+const LAST: f64 = 0.3;
 
 thread_local! {
     /// On the shipping thread.
@@ -107,7 +107,8 @@ impl ShippingLayer {
 
 impl<S: Subscriber> Layer<S> for ShippingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() > Level::INFO || SHIPS.get() {
+        let of = event.metadata();
+        if *of.level() > Level::INFO || of.target() == super::LOCAL || SHIPS.get() {
             return;
         }
         let (service, mut json) = ecs::line_of(event, self.service);
@@ -122,13 +123,16 @@ impl<S: Subscriber> Layer<S> for ShippingLayer {
 pub struct LogShipper {
     /// Of the thread; none where nothing is shipped, or somebody else in this process does it.
     thread: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
+    /// How long the end may take.
+    last: Duration,
 }
 
 impl LogShipper {
     /// Starts shipping to `LOG_TOPIC`, if it is set; counts in `metrics`. Of several services in one
     /// process the first ships for all.
     pub fn start(common: &Common, metrics: &Metrics) -> Self {
-        let nothing = Self { thread: None };
+        let last = common.shutdown.timeout.mul_f64(LAST);
+        let nothing = Self { thread: None, last };
         let (Some(topic), Some(shipping)) = (&common.log_topic, SHIPPING.get()) else {
             return nothing;
         };
@@ -153,12 +157,13 @@ impl LogShipper {
             .name("log shipping".to_owned())
             .spawn(move || {
                 SHIPS.set(true);
-                run(shipping, lines, &kafka, &client_id, &topic, stopped);
+                run(shipping, lines, &kafka, &client_id, &topic, stopped, last);
                 let _ = ended.send(());
             });
         match thread {
             Ok(_) => Self {
                 thread: Some((stop, end)),
+                last,
             },
             Err(error) => {
                 tracing::warn!("log records are not shipped: {error}");
@@ -167,11 +172,12 @@ impl LogShipper {
         }
     }
 
-    /// Ships what was logged so far, for a second at most, and ends.
+    /// Ships what was logged so far, for 0.3 of `SHUTDOWN_TIMEOUT` at most, and ends.
     pub async fn finish(self) {
         if let Some((stop, end)) = self.thread {
             let _ = stop.send(());
-            let _ = end.await;
+            // The thread goes by the same limit, and has something to say when it runs out.
+            let _ = tokio::time::timeout(self.last + Duration::from_millis(500), end).await;
         }
     }
 }
@@ -183,6 +189,7 @@ fn run(
     client_id: &str,
     topic: &TopicName,
     stopped: oneshot::Receiver<()>,
+    last: Duration,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -197,10 +204,12 @@ fn run(
             producer.delivery_timeout(DELIVERY).build()
         });
         match producer {
-            Ok(producer) => ship(shipping, lines, &producer, topic, stopped).await,
+            Ok(producer) => ship(shipping, lines, &producer, topic, stopped, last).await,
             Err(error) => tracing::warn!("log records are not shipped: {error}"),
         }
     });
+    // Without waiting for a name that is still being looked up.
+    runtime.shutdown_background();
 }
 
 async fn ship(
@@ -209,6 +218,7 @@ async fn ship(
     producer: &Producer,
     topic: &TopicName,
     mut stopped: oneshot::Receiver<()>,
+    last: Duration,
 ) {
     let mut said = Said::default();
     loop {
@@ -224,7 +234,7 @@ async fn ship(
         let Ok(line) = lines.try_recv() else { break };
         send(shipping, producer, topic, &line);
     }
-    if producer.close(LAST).await.is_err() {
+    if producer.close(last).await.is_err() {
         tracing::warn!("the last log records were not shipped");
     }
 }
@@ -318,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_shipping_thread_says_is_not_shipped_nor_what_is_said_for_debugging() {
+    fn what_the_shipping_thread_says_is_not_shipped_nor_what_is_local_or_for_debugging() {
         let shipping: &'static Shipping = Box::leak(Box::new(Shipping::new()));
         let layer = ShippingLayer {
             service: "standalone",
@@ -327,6 +337,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(target: "producer_svc::intake", "shipped");
             tracing::debug!(target: "producer_svc::intake", "too much");
+            tracing::info!(target: super::super::LOCAL, "stored elsewhere");
             SHIPS.set(true);
             tracing::error!(target: "kafka::producer", "not shipped");
             SHIPS.set(false);

@@ -72,18 +72,17 @@ function onCluster(cluster) {
 
 /** Between two questions about figures and letters, however much happens. */
 const PAUSE = 3000;
-let asking = null;
+let asking = false;
 let askAgain = false;
 
 /** Asks now, and once more after a while if something has happened meanwhile: figures are stored a
  *  moment after their record was written. */
-function changed() {
-  if (asking) {
-    askAgain = true;
-    return;
-  }
+async function changed() {
   askAgain = true;
-  const round = async () => {
+  if (asking) return;
+  asking = true;
+  try {
+    // What nobody looks at is asked when somebody does.
     while (askAgain && !document.hidden) {
       askAgain = false;
       const [overview, letters] = await Promise.all([refreshFigures(), refreshLetters()]);
@@ -91,13 +90,14 @@ function changed() {
       drawTiles();
       await new Promise((done) => setTimeout(done, PAUSE));
     }
-    asking = null;
-  };
-  asking = round();
+  } finally {
+    asking = false;
+  }
 }
 
 drawTiles();
 changed();
+document.addEventListener("visibilitychange", changed);
 followOrders();
 follow("/api/admin/events", { cluster: onCluster }, (state) => {
   const connection = byId("connection");

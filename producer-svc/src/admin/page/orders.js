@@ -19,6 +19,7 @@ const nothing = empty("No order has come since this page was opened. Place one:"
 /** The newest first; an order that goes on keeps its place. */
 let orders = [];
 let seen = 0;
+let drawing = false;
 
 function take(event) {
   const known = orders.find((order) => order.orderId === event.orderId);
@@ -27,10 +28,13 @@ function take(event) {
     seen += 1;
     orders = [event, ...orders].slice(0, SHOWN);
   }
-  requestAnimationFrame(draw);
+  // Once a frame, however many have come.
+  if (!drawing) requestAnimationFrame(draw);
+  drawing = true;
 }
 
 function draw() {
+  drawing = false;
   listOrEmpty(place, scroll, nothing, orders.length === 0);
   say(byId("orders-count"), seen === 0 ? "" : `${number(seen)} since ${clock(opened)}`);
   keep(list, orders, (order) => order.orderId, create, update);
