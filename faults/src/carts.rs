@@ -108,6 +108,7 @@ impl CartShop {
             ("database-url", users_database.url()),
             ("cart-service-url", &format!("http://{}", consumer.address)),
             ("order-view", "false"),
+            ("analytics", "false"),
         ]);
         let of_commands = flags.clone();
         flags.push(listen);

@@ -19,6 +19,9 @@ use super::topics::{self, Topic};
 /// Between two looks while somebody watches.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long a look may take as a whole; each of its questions has `REQUEST_TIMEOUT`.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// How long a client waits before it connects again after the stream ended.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -96,6 +99,10 @@ impl Live {
     pub(crate) async fn run(self) {
         let looking = async {
             loop {
+                if self.0.seen.receiver_count() == 0 {
+                    // Whoever comes next is not shown what was then.
+                    self.0.seen.send_replace("".into());
+                }
                 while self.0.seen.receiver_count() == 0 {
                     self.0.begun.notified().await;
                 }
@@ -123,21 +130,28 @@ impl Live {
             let groups = groups::all(&self.0.admin, &cluster).await?;
             Ok::<_, kafka::Error>((topics::of(&cluster), groups))
         };
-        let asked = asked.await;
+        let asked = tokio::time::timeout(LONGEST, asked).await;
         let health = self.0.health.report();
-        match asked {
-            Ok((topics, groups)) => Snapshot {
-                health,
-                problem: None,
-                topics,
-                groups,
-            },
-            Err(error) => Snapshot {
-                health,
-                problem: Some(format!("Kafka did not answer: {}", explained(&error))),
-                topics: Vec::new(),
-                groups: Vec::new(),
-            },
+        let problem = match asked {
+            Ok(Ok((topics, groups))) => {
+                return Snapshot {
+                    health,
+                    problem: None,
+                    topics,
+                    groups,
+                };
+            }
+            Ok(Err(error)) => format!("Kafka did not answer: {}", explained(&error)),
+            Err(_) => format!(
+                "Kafka did not answer all about topics and groups within {} s",
+                LONGEST.as_secs()
+            ),
+        };
+        Snapshot {
+            health,
+            problem: Some(problem),
+            topics: Vec::new(),
+            groups: Vec::new(),
         }
     }
 }

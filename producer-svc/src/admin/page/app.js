@@ -74,6 +74,14 @@ function onCluster(cluster) {
 const PAUSE = 3000;
 let asking = false;
 let askAgain = false;
+/** Where the dead-letter topics ended when the letters were last listed, which reads much of them. */
+let listedUntil = null;
+
+const lettersUntil = () =>
+  (shown.cluster?.topics ?? [])
+    .filter(({ topic }) => topic.endsWith("-dlt"))
+    .flatMap(({ topic, partitions }) => partitions.map(({ first, end }) => `${topic} ${first} ${end}`))
+    .join();
 
 /** Asks now, and once more after a while if something has happened meanwhile: figures are stored a
  *  moment after their record was written. */
@@ -85,7 +93,10 @@ async function changed() {
     // What nobody looks at is asked when somebody does.
     while (askAgain && !document.hidden) {
       askAgain = false;
-      const [overview, letters] = await Promise.all([refreshFigures(), refreshLetters()]);
+      const until = lettersUntil();
+      const known = until === listedUntil ? shown.letters : refreshLetters();
+      const [overview, letters] = await Promise.all([refreshFigures(), known]);
+      listedUntil = letters === null ? null : until;
       Object.assign(shown, { overview, letters });
       drawTiles();
       await new Promise((done) => setTimeout(done, PAUSE));
