@@ -109,6 +109,16 @@ test-tools bootstrap=("127.0.0.1:" + kafka_port):
 bench *arguments:
     KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} cargo run --release -p bench --bin client -- {{ arguments }}
 
+# Registrations a second beside what the cores can hash, on a running Apache Kafka; DATABASE_URL names a PostgreSQL.
+bench-users *arguments:
+    cargo build --release -p producer-svc -p bench
+    KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} bench/users {{ arguments }}
+
+# Book events into the statistics, over a restart, and out again; likewise.
+bench-books *arguments:
+    cargo build --release -p consumer-svc
+    KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} bench/books {{ arguments }}
+
 # The services beside other order systems, on a running Apache Kafka; peers is their folder.
 compare peers *arguments:
     bench/shop/build
