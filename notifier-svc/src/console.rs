@@ -179,7 +179,7 @@ fn write(
     if format == LogFormat::Text {
         for row in batch {
             tracing::info!(
-                target: service::logging::LOCAL,
+                name: service::logging::LOCAL,
                 order_id = %row.order_id,
                 status = row.status.as_str(),
                 topic = %row.topic,

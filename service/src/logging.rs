@@ -15,7 +15,7 @@ use crate::config::Value;
 pub use ecs::EcsRecord;
 pub use shipping::LogShipper;
 
-/// The target of events that stay on standard output: what they say lies in a database already.
+/// The name of events that stay on standard output: what they say lies in a database already.
 pub const LOCAL: &str = "local";
 
 /// `LOG_FORMAT`.

@@ -108,7 +108,7 @@ impl ShippingLayer {
 impl<S: Subscriber> Layer<S> for ShippingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let of = event.metadata();
-        if *of.level() > Level::INFO || of.target() == super::LOCAL || SHIPS.get() {
+        if *of.level() > Level::INFO || of.name() == super::LOCAL || SHIPS.get() {
             return;
         }
         let (service, mut json) = ecs::line_of(event, self.service);
@@ -337,7 +337,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(target: "producer_svc::intake", "shipped");
             tracing::debug!(target: "producer_svc::intake", "too much");
-            tracing::info!(target: super::super::LOCAL, "stored elsewhere");
+            tracing::info!(name: super::super::LOCAL, "stored elsewhere");
             SHIPS.set(true);
             tracing::error!(target: "kafka::producer", "not shipped");
             SHIPS.set(false);
