@@ -15,8 +15,10 @@
 //!
 //! An error of a partition is passed on, waited out and tried again; nothing is ever stepped over.
 
-pub(crate) mod broker;
+mod answer;
+mod broker;
 mod budget;
+pub(crate) mod headers;
 mod targets;
 
 use std::collections::HashMap;
@@ -285,5 +287,27 @@ async fn supervise(shared: Arc<Shared>) {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divergence_that_leads_nowhere_is_not_believed() {
+        let of = |leader_epoch, leader_end| Divergence {
+            position: 10,
+            epoch: 3,
+            leader_epoch,
+            leader_end,
+        };
+        assert!(of(3, 9).is_believable() && of(2, 50).is_believable());
+        assert!(!of(3, 10).is_believable() && !of(4, 5).is_believable());
+        let unasked = Divergence {
+            epoch: -1,
+            ..of(-1, 5)
+        };
+        assert!(!unasked.is_believable());
     }
 }

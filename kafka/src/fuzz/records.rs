@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use crate::{
-    consumer::fetcher::broker::read_headers,
+    consumer::fetcher::headers::read_headers,
     records::{
         Compression, MAX_OFFSET,
         compression::decompress,
