@@ -270,11 +270,13 @@ impl Parts<'_> {
         let write = CreateCarts {
             events: events.clone(),
         };
+        let stages = Stages::start();
         let handler = CartHandler {
             group: group.clone(),
             writer: GroupWriter::spawn(database.clone(), write, GroupWriterConfig::default()),
             database: database.clone(),
             metrics: CartMetrics::new(self.metrics),
+            stages: stages.clone(),
         };
         let consumer = common
             .kafka
@@ -285,7 +287,7 @@ impl Parts<'_> {
             .build(self.durations.timed(handler, group, [topic]))
             .map_err(start)?;
         self.stats.add_consumer(consumer.stats());
-        duties.spawn_quiet("carts' start", Stages.start(consumer.stats(), stop.clone()));
+        duties.spawn_quiet("carts' start", stages.join(consumer.stats(), stop.clone()));
         duties.spawn_quiet(
             "carts watch",
             watch_consumer(

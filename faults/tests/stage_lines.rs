@@ -98,6 +98,21 @@ async fn the_stages_are_printed_word_for_word_in_order_and_without_the_address()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_waits_for_the_consumer_is_received_after_its_start() {
+    let mut shop = CartShop::open(Stage::any().await).await;
+    shop.consumer.kill();
+    shop.register("anna@example.com").await;
+    says(&mut shop.producer, "Событие отправлено в Kafka").await;
+    shop.consumer.start_again().await;
+    let created = "✅ [CART-SERVICE] Корзина создана/получена: { id: 1, userId: 1 }";
+    says(&mut shop.consumer, created).await;
+    let told = stages(&shop.consumer.process, "[CART-SERVICE]");
+    let signs: String = told.iter().filter_map(|line| line.chars().next()).collect();
+    let again = signs.rsplit('🔌').next();
+    assert_eq!(again, Some("✅📥🔍✅🛒✅"), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_on_the_way_to_kafka_is_printed_too() {
     let mut shop = CartShop::open(Stage::own(None).await).await;
     shop.stage.kill().await;

@@ -14,6 +14,7 @@ pub(crate) struct CartHandler {
     pub(crate) writer: GroupWriter<CreateCarts>,
     pub(crate) database: Database,
     pub(crate) metrics: CartMetrics,
+    pub(crate) stages: Stages,
 }
 
 impl Handler for CartHandler {
@@ -22,7 +23,7 @@ impl Handler for CartHandler {
         if is_for_another_group(&self.group, header) {
             return Outcome::Done;
         }
-        Stages.received(record);
+        self.stages.received(record);
         let headers = ReceivedHeaders::read(header);
         let event = match &record.value {
             Some(value) => UserEvent::decode(value, headers.event_type),
@@ -30,7 +31,7 @@ impl Handler for CartHandler {
         };
         let user_id = match event {
             Ok(UserEvent::Created(created)) => {
-                Stages.creating(&created);
+                self.stages.creating(&created);
                 created.user_id
             }
             Ok(UserEvent::Other) => return Outcome::Done,
@@ -52,7 +53,7 @@ impl Handler for CartHandler {
                 } else {
                     self.metrics.repeated.inc();
                 }
-                Stages.created(cart.id, user_id);
+                self.stages.created(cart.id, user_id);
                 Outcome::Done
             }
             Err(WriteError::Refused(error)) => {
