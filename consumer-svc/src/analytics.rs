@@ -12,9 +12,9 @@
 //!   transaction ([`store`]), and a partition starts at that offset, not at the group's commit. It starts at the commit
 //!   where that is lower, since a rejected record behind it may not have reached the dead letters; what is below the
 //!   stored offset is then passed over.
-//! - **A member that is none any more writes nothing.** An instance that gets a partition raises the partition's `turn`,
-//!   and every write asks for its turn. A write whose answer was lost is known by its number and not made twice. Whoever
-//!   finds that a later turn is there drops what it has in memory and joins the group anew.
+//! - **A member that is none any more writes nothing.** An instance that gets a partition raises the partition's `epoch`,
+//!   and every write asks for its epoch. A write whose answer was lost is known by its number and not made twice. Whoever
+//!   finds that a later epoch is there drops what it has in memory and joins the group anew.
 //! - **A repeat changes nothing.** Ids are kept for `ANALYTICS_DEDUP_WINDOW`, for all partitions of a kind of event.
 //! - **Memory is what came within the last second**, 20,000 events at most. The totals are the database's: a line for
 //!   each (topic, partition, book), and for purchases currency. A start reads a row for each partition, whatever the

@@ -8,7 +8,7 @@
 //!   is sent after the acknowledgement of the one before, and after a failure none.
 //!   Rows are read by their id. So a writer must hold a lock on the entity (its row, written first in
 //!   the transaction) when it [appends](Outbox::append): then ids come in the order of commits.
-//! - **One relay at a time**, by a [lease](lease) that has a turn number: a relay that lost it, even
+//! - **One relay at a time**, by a [lease](lease) that has an epoch: a relay that lost it, even
 //!   without knowing, cannot mark anything, and sends nothing once its term is over by its own clock.
 //!   What it still has in Kafka's hands may land, which makes a repeat, and nothing else.
 //! - Where a row lies in Kafka (partition, offset) is kept with it until its retention.

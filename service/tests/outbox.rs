@@ -335,7 +335,7 @@ fn take_lease(url: &str) {
         .unwrap();
     runtime.block_on(async {
         let pool = sqlx::AnyPool::connect(url).await.unwrap();
-        sqlx::query("UPDATE outbox_lease SET holder = 'other', turn = turn + 1")
+        sqlx::query("UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1")
             .execute(&pool)
             .await
             .unwrap();
@@ -449,7 +449,7 @@ async fn a_relay_that_lost_its_lease_marks_nothing() {
         let query = sqlx::query(sql).execute(scene.database.pool());
         query.await.unwrap();
     };
-    sign("UPDATE outbox_lease SET holder = 'other', turn = turn + 1").await;
+    sign("UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1").await;
     scene.append(&scene.topic, "a", "a-1").await;
     scene.append(&scene.topic, "a", "a-2").await;
     for _ in 0..15 {

@@ -23,7 +23,7 @@ pub(crate) struct AnalyticsHandler {
 impl Handler for AnalyticsHandler {
     async fn handle(&self, record: &ConsumerRecord) -> Outcome {
         let place = TopicPartition::new(record.topic.clone(), record.partition);
-        let Some(turn) = self.keeper.turn(&place) else {
+        let Some(epoch) = self.keeper.epoch(&place) else {
             return gone();
         };
         let fact = match self.read(record) {
@@ -31,7 +31,7 @@ impl Handler for AnalyticsHandler {
             Err(error) => {
                 self.metrics.invalid.inc();
                 // The group's commit holds its place until it is with the dead letters.
-                return match self.keeper.record(&place, turn, record.offset, None) {
+                return match self.keeper.record(&place, epoch, record.offset, None) {
                     Recorded::Gone => gone(),
                     _ => Outcome::Reject(error.to_string()),
                 };
@@ -40,7 +40,7 @@ impl Handler for AnalyticsHandler {
         loop {
             match self
                 .keeper
-                .record(&place, turn, record.offset, fact.clone())
+                .record(&place, epoch, record.offset, fact.clone())
             {
                 Recorded::Taken => return Outcome::Done,
                 Recorded::Gone => return gone(),

@@ -19,6 +19,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Pauses after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How long the next owner of a partition is kept waiting for a database that does not answer: what is
+/// not stored is read again there.
+const HANDOVER: Duration = Duration::from_secs(5);
+
 /// The statistics in memory: what came of this instance's partitions and is not stored yet.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -49,7 +53,7 @@ struct State {
 #[derive(Debug)]
 struct Partition {
     kind: BookEventKind,
-    turn: i64,
+    epoch: i64,
     /// Writes that were begun.
     writes: i64,
     /// Below it everything is in the figures, although it is read again: a rejected record behind the group's commit
@@ -98,16 +102,16 @@ impl Keeper {
     }
 
     /// The claim under which a partition is this instance's.
-    pub(super) fn turn(&self, place: &TopicPartition) -> Option<i64> {
+    pub(super) fn epoch(&self, place: &TopicPartition) -> Option<i64> {
         let state = self.state.lock();
-        state.partitions.get(place).map(|partition| partition.turn)
+        state.partitions.get(place).map(|partition| partition.epoch)
     }
 
-    /// Takes a record in, which follows all that were taken in of its partition under this claim (`turn`).
+    /// Takes a record in, which follows all that were taken in of its partition under this claim (`epoch`).
     pub(super) fn record(
         &self,
         place: &TopicPartition,
-        turn: i64,
+        epoch: i64,
         offset: i64,
         fact: Option<Fact>,
     ) -> Recorded {
@@ -116,7 +120,10 @@ impl Keeper {
         let State {
             partitions, facts, ..
         } = &mut *state;
-        let Some(partition) = partitions.get_mut(place).filter(|found| found.turn == turn) else {
+        let Some(partition) = partitions
+            .get_mut(place)
+            .filter(|found| found.epoch == epoch)
+        else {
             return Recorded::Gone;
         };
         // Going back means that the log was cut and written anew: these are other records.
@@ -219,7 +226,7 @@ impl Keeper {
             batches.push(Batch {
                 place: place.clone(),
                 kind: partition.kind,
-                turn: partition.turn,
+                epoch: partition.epoch,
                 write: partition.writes,
                 next,
                 facts: std::mem::take(&mut partition.facts),
@@ -236,8 +243,8 @@ impl Keeper {
         let mut state = self.state.lock();
         state.writing = 0;
         for place in &written.fenced {
-            let turn = batches.iter().find(|batch| batch.place == *place);
-            let ours = |found: &Partition| turn.is_some_and(|batch| batch.turn == found.turn);
+            let batch = batches.iter().find(|batch| batch.place == *place);
+            let ours = |found: &Partition| batch.is_some_and(|batch| batch.epoch == found.epoch);
             // One that went, or was claimed again, is nobody's loss.
             if state.partitions.get(place).is_some_and(ours) {
                 tracing::warn!(
@@ -296,7 +303,7 @@ impl Keeper {
         };
         let partition = Partition {
             kind,
-            turn: claim.turn,
+            epoch: claim.epoch,
             writes: 0,
             counted_below: claim.next.unwrap_or(0),
             next: start,
@@ -333,11 +340,18 @@ impl PartitionListener for Partitions {
             keeper: &self.0,
             partitions,
         };
-        let mut pause = RETRY.0;
-        while let Err(error) = self.0.flush().await {
-            tracing::warn!("partitions go, and their statistics cannot be stored yet: {error}");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY.1);
+        let storing = async {
+            let mut pause = RETRY.0;
+            while let Err(error) = self.0.flush().await {
+                tracing::warn!("partitions go, and their statistics cannot be stored yet: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        };
+        if tokio::time::timeout(HANDOVER, storing).await.is_err() {
+            tracing::warn!(
+                "the statistics of partitions that go are not stored: their next owner reads the records again"
+            );
         }
     }
 

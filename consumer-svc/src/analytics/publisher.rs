@@ -76,12 +76,12 @@ impl Publisher {
 
     /// One round.
     pub(super) async fn publish(&self) -> Result<(), PublishError> {
-        let Some(turn) = self.keeper.turn(&self.place) else {
+        let Some(epoch) = self.keeper.epoch(&self.place) else {
             return Ok(());
         };
         // The time is from before the reading and the claim is asked for after it: so of two aggregates the one with
         // the later time is also the one that was read later, whoever published it.
-        let Some(time) = self.store.next_time(&self.place, turn).await? else {
+        let Some(time) = self.store.next_time(&self.place, epoch).await? else {
             return Ok(());
         };
         let mut after = 0;
@@ -91,7 +91,7 @@ impl Publisher {
                 break;
             };
             after = last.book_id;
-            if !self.publish_books(books, turn, time).await? {
+            if !self.publish_books(books, epoch, time).await? {
                 return Ok(());
             }
         }
@@ -99,7 +99,7 @@ impl Publisher {
             self.store.overview().await?,
             self.store.popular(self.top).await?,
         ];
-        if self.store.holds(&self.place, turn).await? {
+        if self.store.holds(&self.place, epoch).await? {
             self.send(whole, time).await?;
         }
         Ok(())
@@ -109,10 +109,10 @@ impl Publisher {
     async fn publish_books(
         &self,
         books: Vec<ChangedBook>,
-        turn: i64,
+        epoch: i64,
         time: i64,
     ) -> Result<bool, PublishError> {
-        if !self.store.holds(&self.place, turn).await? {
+        if !self.store.holds(&self.place, epoch).await? {
             return Ok(false);
         }
         let mut lines = Vec::new();

@@ -3,7 +3,7 @@ pub(crate) const TABLES: &str = "\
 CREATE TABLE analytics_partitions (
     topic TEXT NOT NULL,
     partition_no BIGINT NOT NULL,
-    turn BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
     writes BIGINT NOT NULL,
     next_offset BIGINT NOT NULL,
     PRIMARY KEY (topic, partition_no)

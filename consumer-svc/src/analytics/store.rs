@@ -27,7 +27,7 @@ pub(super) const ROWS: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     /// Of all instances' claims on it. An older one's writes fail.
-    pub(super) turn: i64,
+    pub(super) epoch: i64,
     /// The first offset that is not in the figures; none if nothing ever was.
     pub(super) next: Option<i64>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Claim {
 pub(super) struct Batch {
     pub(super) place: TopicPartition,
     pub(super) kind: BookEventKind,
-    pub(super) turn: i64,
+    pub(super) epoch: i64,
     /// Writes of this claim before this one: one whose answer was lost is known by it.
     pub(super) write: i64,
     /// The offset behind these facts.
@@ -67,10 +67,10 @@ impl Store {
             .write(async {
                 let mut tx = self.database.begin_write().await?;
                 let row = sqlx::query(
-                    "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
+                    "INSERT INTO analytics_partitions (topic, partition_no, epoch, writes, next_offset) \
                      VALUES ($1, $2, 1, 0, -1) ON CONFLICT (topic, partition_no) \
-                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0 \
-                     RETURNING turn, next_offset",
+                     DO UPDATE SET epoch = analytics_partitions.epoch + 1, writes = 0 \
+                     RETURNING epoch, next_offset",
                 )
                 .bind(&*place.topic)
                 .bind(i64::from(place.partition))
@@ -78,7 +78,7 @@ impl Store {
                 .await?;
                 let next: i64 = row.try_get(1)?;
                 let claim = Claim {
-                    turn: row.try_get(0)?,
+                    epoch: row.try_get(0)?,
                     next: (next >= 0).then_some(next),
                 };
                 tx.commit().await?;
@@ -157,12 +157,12 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
     let moved = sqlx::query(
         "UPDATE analytics_partitions SET next_offset = $1, writes = writes + 1 \
-         WHERE topic = $2 AND partition_no = $3 AND turn = $4 AND writes = $5",
+         WHERE topic = $2 AND partition_no = $3 AND epoch = $4 AND writes = $5",
     )
     .bind(batch.next)
     .bind(topic)
     .bind(partition)
-    .bind(batch.turn)
+    .bind(batch.epoch)
     .bind(batch.write)
     .execute(&mut *tx)
     .await?
@@ -171,11 +171,11 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
         return Ok(Advance::Held);
     }
     let known = sqlx::query(
-        "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
+        "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND epoch = $3",
     )
     .bind(topic)
     .bind(partition)
-    .bind(batch.turn)
+    .bind(batch.epoch)
     .fetch_optional(&mut *tx)
     .await?;
     match known {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, identity};
@@ -82,8 +83,8 @@ fn viewed(id: &str, book_id: i64) -> Option<Fact> {
 }
 
 fn take(keeper: &Keeper, place: &TopicPartition, offset: i64, fact: Option<Fact>) {
-    let turn = keeper.turn(place).expect("it is claimed");
-    assert_eq!(keeper.record(place, turn, offset, fact), Recorded::Taken);
+    let epoch = keeper.epoch(place).expect("it is claimed");
+    assert_eq!(keeper.record(place, epoch, offset, fact), Recorded::Taken);
 }
 
 #[tokio::test]
@@ -99,7 +100,7 @@ async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
     assert_eq!(claim(&second, &views, Some(2)).await, StartAt::Offset(1));
     first.flush().await.unwrap();
     first.fenced().await;
-    assert_eq!(first.turn(&views), None);
+    assert_eq!(first.epoch(&views), None);
     assert_eq!(world.figures(1).await.views, 1, "nothing of the first's");
     take(&second, &views, 1, viewed("b", 1));
     second.flush().await.unwrap();
@@ -110,11 +111,11 @@ async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
 async fn a_write_whose_answer_was_lost_is_not_made_twice() {
     let world = World::new().await;
     let views = place(BookEventKind::Viewed, 0);
-    let turn = world.store.claim(&views).await.unwrap().turn;
+    let epoch = world.store.claim(&views).await.unwrap().epoch;
     let batch = |write, next, id: &str| Batch {
         place: views.clone(),
         kind: BookEventKind::Viewed,
-        turn,
+        epoch,
         write,
         next,
         facts: [Fact {
@@ -144,7 +145,7 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
     take(&keeper, &views, 6, None);
     let partitions = Partitions(keeper.clone());
     partitions.revoked(std::slice::from_ref(&views)).await;
-    assert_eq!(keeper.turn(&views), None);
+    assert_eq!(keeper.epoch(&views), None);
     assert_eq!(world.figures(1).await.views, 1);
     // Behind the group's commit a rejected record may have to be read again; the rest is not counted again.
     assert_eq!(claim(&keeper, &views, Some(4)).await, StartAt::Offset(4));
@@ -276,7 +277,7 @@ async fn what_changes_after_it_was_read_stays_marked() {
     let views = place(BookEventKind::Viewed, 0);
     let keeper = world.keeper();
     claim(&keeper, &views, None).await;
-    let turn = keeper.turn(&views).unwrap();
+    let epoch = keeper.epoch(&views).unwrap();
     for book in 1..=3 {
         take(&keeper, &views, book, viewed(&book.to_string(), book));
     }
@@ -294,12 +295,12 @@ async fn what_changes_after_it_was_read_stays_marked() {
         .collect();
     assert_eq!(left, [(2, 2)]);
     // Times grow, whatever the clock says, and only for the last claim.
-    let first = world.store.next_time(&views, turn).await.unwrap().unwrap();
-    let second = world.store.next_time(&views, turn).await.unwrap().unwrap();
+    let first = world.store.next_time(&views, epoch).await.unwrap().unwrap();
+    let second = world.store.next_time(&views, epoch).await.unwrap().unwrap();
     assert!(second > first);
     claim(&world.keeper(), &views, None).await;
-    assert_eq!(world.store.next_time(&views, turn).await.unwrap(), None);
-    assert!(!world.store.holds(&views, turn).await.unwrap());
+    assert_eq!(world.store.next_time(&views, epoch).await.unwrap(), None);
+    assert!(!world.store.holds(&views, epoch).await.unwrap());
 }
 
 #[tokio::test]
@@ -310,9 +311,9 @@ async fn memory_is_bounded_and_room_comes_back() {
     claim(&keeper, &views, None).await;
     take(&keeper, &views, 0, viewed("a", 1));
     take(&keeper, &views, 1, viewed("b", 1));
-    let turn = keeper.turn(&views).unwrap();
+    let epoch = keeper.epoch(&views).unwrap();
     assert_eq!(
-        keeper.record(&views, turn, 2, viewed("c", 1)),
+        keeper.record(&views, epoch, 2, viewed("c", 1)),
         Recorded::Full
     );
     // One that adds nothing needs no room.
@@ -321,7 +322,7 @@ async fn memory_is_bounded_and_room_comes_back() {
     keeper.flush().await.unwrap();
     keeper.room().await;
     take(&keeper, &views, 3, viewed("c", 1));
-    assert_eq!(keeper.record(&views, turn + 1, 4, None), Recorded::Gone);
+    assert_eq!(keeper.record(&views, epoch + 1, 4, None), Recorded::Gone);
 }
 
 #[tokio::test]
@@ -344,5 +345,15 @@ async fn what_the_database_does_not_take_waits_and_is_counted_once() {
     rename("elsewhere", "analytics_books").await.unwrap();
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 2);
-    assert!(keeper.turn(&views).is_some());
+    assert!(keeper.epoch(&views).is_some());
+    // A partition that goes waits for it, but not for ever: the next owner reads it again.
+    rename("analytics_books", "elsewhere").await.unwrap();
+    take(&keeper, &views, 2, viewed("c", 1));
+    let revoking = Partitions(keeper.clone());
+    let revoking = async { revoking.revoked(std::slice::from_ref(&views)).await };
+    let revoked = tokio::time::timeout(Duration::from_secs(60), revoking).await;
+    revoked.expect("the group's patience is longer, and need not be used up");
+    rename("elsewhere", "analytics_books").await.unwrap();
+    let next = world.keeper();
+    assert_eq!(claim(&next, &views, Some(3)).await, StartAt::Offset(2));
 }

@@ -34,12 +34,12 @@ pub(super) struct Line {
 }
 
 impl Store {
-    /// A time for what is read from now on: later than any before, whatever the instances' clocks say. `None`: `turn` is
+    /// A time for what is read from now on: later than any before, whatever the instances' clocks say. `None`: `epoch` is
     /// not the last claim on `place` any more.
     pub(super) async fn next_time(
         &self,
         place: &TopicPartition,
-        turn: i64,
+        epoch: i64,
     ) -> Result<Option<i64>, sqlx::Error> {
         self.database
             .write(async {
@@ -53,22 +53,22 @@ impl Store {
                 .fetch_one(&mut *tx)
                 .await?
                 .try_get(0)?;
-                let held = is_last_claim(&mut tx, place, turn).await?;
+                let held = is_last_claim(&mut tx, place, epoch).await?;
                 tx.commit().await?;
                 Ok(held.then_some(time))
             })
             .await
     }
 
-    /// Whether `turn` is still the last claim on `place`.
+    /// Whether `epoch` is still the last claim on `place`.
     pub(super) async fn holds(
         &self,
         place: &TopicPartition,
-        turn: i64,
+        epoch: i64,
     ) -> Result<bool, sqlx::Error> {
         let asking = async {
             let mut connection = self.database.pool().acquire().await?;
-            is_last_claim(&mut connection, place, turn).await
+            is_last_claim(&mut connection, place, epoch).await
         };
         self.database.read(asking).await
     }
@@ -190,14 +190,14 @@ impl Line {
 async fn is_last_claim(
     connection: &mut AnyConnection,
     place: &TopicPartition,
-    turn: i64,
+    epoch: i64,
 ) -> Result<bool, sqlx::Error> {
     let found = sqlx::query(
-        "SELECT turn FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
+        "SELECT epoch FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND epoch = $3",
     )
     .bind(&*place.topic)
     .bind(i64::from(place.partition))
-    .bind(turn)
+    .bind(epoch)
     .fetch_optional(connection)
     .await?;
     Ok(found.is_some())

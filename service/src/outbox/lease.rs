@@ -2,7 +2,7 @@
 //!
 //! No clock is compared with another machine's. The holder raises `beat` now and then; whoever wants
 //! the lease watches the row, and takes it when it has not changed for a term by his own clock.
-//! Each taking raises `turn`, and all that a holder writes asks for its turn, so a holder that was
+//! Each taking raises `epoch`, and all that a holder writes asks for its epoch, so a holder that was
 //! asleep past its term writes nothing any more.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct Lease {
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    turn: i64,
+    epoch: i64,
     /// Before the last sign of life was sent.
     renewed: Instant,
 }
@@ -58,7 +58,7 @@ impl Hold {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
     holder: String,
-    turn: i64,
+    epoch: i64,
     beat: i64,
 }
 
@@ -136,11 +136,11 @@ impl Lease {
         let update = async {
             let mut tx = self.database.begin_write().await?;
             let rows = sqlx::query(
-                "UPDATE outbox_lease SET holder = $1, turn = turn + 1, beat = beat + 1 \
-                 WHERE id = 1 AND turn = $2 AND beat = $3",
+                "UPDATE outbox_lease SET holder = $1, epoch = epoch + 1, beat = beat + 1 \
+                 WHERE id = 1 AND epoch = $2 AND beat = $3",
             )
             .bind(&self.me)
-            .bind(found.turn)
+            .bind(found.epoch)
             .bind(found.beat)
             .execute(&mut *tx)
             .await?
@@ -150,7 +150,7 @@ impl Lease {
         };
         if self.database.write(update).await? == 1 {
             *self.held.lock() = Some(Held {
-                turn: found.turn + 1,
+                epoch: found.epoch + 1,
                 renewed: now,
             });
         }
@@ -158,12 +158,12 @@ impl Lease {
     }
 
     async fn find(&self) -> Result<Found, sqlx::Error> {
-        let query = sqlx::query("SELECT holder, turn, beat FROM outbox_lease WHERE id = 1")
+        let query = sqlx::query("SELECT holder, epoch, beat FROM outbox_lease WHERE id = 1")
             .fetch_one(self.database.pool());
         let row = self.database.read(query).await?;
         Ok(Found {
             holder: row.try_get(0)?,
-            turn: row.try_get(1)?,
+            epoch: row.try_get(1)?,
             beat: row.try_get(2)?,
         })
     }
@@ -197,8 +197,8 @@ impl Lease {
             return Ok(false);
         };
         let rows =
-            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND turn = $1")
-                .bind(held.turn)
+            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND epoch = $1")
+                .bind(held.epoch)
                 .execute(connection)
                 .await?
                 .rows_affected();
@@ -221,8 +221,8 @@ impl Lease {
         };
         let update = async {
             let mut tx = self.database.begin_write().await?;
-            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND turn = $1")
-                .bind(held.turn)
+            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND epoch = $1")
+                .bind(held.epoch)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await
@@ -237,10 +237,10 @@ impl Lease {
 mod tests {
     use super::*;
 
-    fn found(holder: &str, turn: i64, beat: i64) -> Found {
+    fn found(holder: &str, epoch: i64, beat: i64) -> Found {
         Found {
             holder: holder.to_owned(),
-            turn,
+            epoch,
             beat,
         }
     }

@@ -27,10 +27,10 @@ CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT
 CREATE TABLE outbox_lease (
     id BIGINT PRIMARY KEY,
     holder TEXT NOT NULL,
-    turn BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
     beat BIGINT NOT NULL
 );
-INSERT INTO outbox_lease (id, holder, turn, beat) VALUES (1, '', 0, 0);
+INSERT INTO outbox_lease (id, holder, epoch, beat) VALUES (1, '', 0, 0);
 ";
 
 /// The same on PostgreSQL.
@@ -52,8 +52,8 @@ CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT
 CREATE TABLE outbox_lease (
     id BIGINT PRIMARY KEY,
     holder TEXT NOT NULL,
-    turn BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
     beat BIGINT NOT NULL
 );
-INSERT INTO outbox_lease (id, holder, turn, beat) VALUES (1, '', 0, 0);
+INSERT INTO outbox_lease (id, holder, epoch, beat) VALUES (1, '', 0, 0);
 ";
