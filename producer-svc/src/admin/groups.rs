@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use kafka::{Admin, CommittedOffset, Error, GroupDescription, GroupListing, TopicPartition};
 use serde::Serialize;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
 use service::kafka_glue::explained;
+use tokio::time::{Instant, timeout_at};
 
 use super::cluster::Cluster;
 use super::kafka_problem::kafka_problem;
@@ -16,6 +18,9 @@ pub(super) fn routes(admin: Admin) -> Router {
 
 /// Groups that are described at a time.
 const AT_ONCE: usize = 8;
+
+/// How long describing all of them may take; each question has `REQUEST_TIMEOUT`.
+const LONGEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,10 +74,12 @@ pub(super) async fn all(admin: &Admin, cluster: &Cluster) -> Result<Vec<Group>, 
     // Kafka Connect and its like coordinate something else.
     let consumers = |group: &GroupListing| ["", "consumer"].contains(&&*group.protocol_type);
     let listed = admin.list_groups().await?.into_iter().filter(consumers);
+    let until = Instant::now() + LONGEST;
     let described = stream::iter(listed).map(|listed| async move {
-        match describe(admin, &listed.group).await {
-            Ok((described, committed)) => Group::new(described, &committed, cluster),
-            Err(error) => Group::unknown(listed, &error),
+        match timeout_at(until, describe(admin, &listed.group)).await {
+            Ok(Ok((described, committed))) => Group::new(described, &committed, cluster),
+            Ok(Err(error)) => Group::unknown(listed, explained(&error)),
+            Err(_) => Group::unknown(listed, "Kafka takes too long with all groups".to_owned()),
         }
     });
     Ok(described.buffered(AT_ONCE).collect().await)
@@ -135,7 +142,7 @@ impl Group {
         }
     }
 
-    fn unknown(listed: GroupListing, error: &Error) -> Self {
+    fn unknown(listed: GroupListing, problem: String) -> Self {
         Self {
             group: listed.group,
             state: listed.state,
@@ -143,7 +150,7 @@ impl Group {
             members: Vec::new(),
             partitions: Vec::new(),
             lag: 0,
-            problem: Some(explained(error)),
+            problem: Some(problem),
         }
     }
 }
