@@ -10,9 +10,7 @@ use proto::{
     BookEvent, BookEventKind, BookEventRequest, EventHeaders, Rfc3339, Traceparent, order_id,
 };
 use serde::Serialize;
-use service::http::{
-    FieldProblem, Problem, Request, Response, Router, StatusCode, header, json, refusal,
-};
+use service::http::{Problem, Request, Response, Router, StatusCode, header, json, refusal};
 use service::metrics::Metrics;
 
 use crate::acceptance::{Outcomes, not_accepted};
@@ -81,7 +79,7 @@ async fn post(intake: Arc<BookIntake>, mut request: Request) -> Result<Response,
 
 impl BookIntake {
     async fn take(&self, request: &mut Request) -> Result<Response, Problem> {
-        let book_id = book_id(request)?;
+        let book_id = request.id("bookId")?;
         // A view needs no body, and so no type of it.
         let untyped = !request.headers().contains_key(header::CONTENT_TYPE);
         if !untyped {
@@ -154,14 +152,6 @@ impl BookIntake {
         })?;
         delivery.await
     }
-}
-
-fn book_id(request: &Request) -> Result<i64, Problem> {
-    let id = request.parameter("bookId").parse().ok();
-    id.filter(|id| *id > 0).ok_or_else(|| {
-        let wrong = FieldProblem::new("bookId", "must be a whole number from 1 on");
-        Problem::unprocessable(vec![wrong])
-    })
 }
 
 #[derive(Serialize)]

@@ -62,7 +62,7 @@ impl<'a> From<&'a CartItem<'_>> for ShownItem<'a> {
 }
 
 async fn show(carts: Carts, request: Request) -> Result<Response, Problem> {
-    let user_id = id(&request, "userId")?;
+    let user_id = request.id("userId")?;
     let cart = carts.of_user(user_id).await;
     let cart = cart.map_err(|error| unread(&carts, &error))?;
     let Some(Cart { id, user_id, items }) = cart else {
@@ -77,7 +77,7 @@ async fn show(carts: Carts, request: Request) -> Result<Response, Problem> {
 }
 
 async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
-    let user_id = id(&request, "userId")?;
+    let user_id = request.id("userId")?;
     request.require_type("application/json")?;
     let trace = request.trace();
     let body = request.body().await?;
@@ -91,7 +91,7 @@ async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
 }
 
 async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
-    let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
+    let (user_id, item_id) = (request.id("userId")?, request.id("itemId")?);
     request.require_type("application/json")?;
     let trace = request.trace();
     let body = request.body().await?;
@@ -102,20 +102,10 @@ async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
 }
 
 async fn remove(carts: Carts, request: Request) -> Result<Response, Problem> {
-    let (user_id, item_id) = (id(&request, "userId")?, id(&request, "itemId")?);
+    let (user_id, item_id) = (request.id("userId")?, request.id("itemId")?);
     let removed = carts.remove(user_id, item_id, &request.trace()).await;
     removed.map_err(|error| unchanged(&carts, error))?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-fn id(request: &Request, name: &'static str) -> Result<i64, Problem> {
-    let id = request.parameter(name).parse().ok().filter(|id| *id > 0);
-    id.ok_or_else(|| {
-        Problem::unprocessable(vec![FieldProblem::new(
-            name,
-            "must be a whole number from 1 on",
-        )])
-    })
 }
 
 fn no_cart(user_id: i64) -> Problem {

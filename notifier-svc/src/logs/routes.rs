@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde_json::{Value, json};
 use service::db::{Database, is_unavailable, storable_key};
-use service::http::{FieldProblem, Problem, Request, Response, Router, StatusCode, json as answer};
+use service::http::{Problem, Query, Request, Response, Router, StatusCode, json as answer};
 
 use super::record::Level;
 use super::store::{self, Cursor, LogFilter};
@@ -28,7 +28,7 @@ impl LogRoutes {
 }
 
 async fn list(routes: LogRoutes, request: Request) -> Result<Response, Problem> {
-    let filter = filter(|name| request.query(name))?;
+    let filter = filter(request.checked_query())?;
     let listed = tokio::time::timeout(routes.timeout, store::list(&routes.database, &filter)).await;
     match listed {
         Ok(Ok(rows)) => {
@@ -61,74 +61,29 @@ fn away() -> Problem {
     )
 }
 
-/// An empty parameter is one that is not given.
-fn filter(query: impl Fn(&str) -> Option<String>) -> Result<LogFilter, Problem> {
-    let mut problems = Vec::new();
-    let mut read = |name: &'static str, expected: &str, parse: &dyn Fn(&str) -> Option<i64>| {
-        let text = query(name).filter(|text| !text.is_empty())?;
-        let value = parse(&text);
-        if value.is_none() {
-            problems.push(FieldProblem {
-                field: name.into(),
-                detail: expected.to_owned().into(),
-            });
-        }
-        value
-    };
-    let limit = read(
-        "limit",
-        &format!("must be a number from 1 to {MAX_LIMIT}"),
-        &|text| {
-            text.parse()
-                .ok()
-                .filter(|limit| (1..=i64::from(MAX_LIMIT)).contains(limit))
-        },
-    );
-    let since = read(
-        "since",
-        "must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z",
+fn filter(mut query: Query) -> Result<LogFilter, Problem> {
+    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    let since = query.get("since", |text| {
         // The plus of an offset is a blank in a query that is not encoded.
-        &|text| {
-            let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
-            Some(time.timestamp_millis())
-        },
-    );
-    let level = query("level").filter(|text| !text.is_empty());
-    let level = match level.as_deref().map(Level::parse) {
-        None => Level::Trace,
-        Some(Some(level)) => level,
-        Some(None) => {
-            problems.push(FieldProblem {
-                field: "level".into(),
-                detail: "must be trace, debug, info, warn or error".into(),
-            });
-            Level::Trace
-        }
-    };
-    let before = query("before").filter(|text| !text.is_empty());
-    let before = match before.as_deref().map(Cursor::parse) {
-        None => Cursor::NEWEST,
-        Some(Some(cursor)) => cursor,
-        Some(None) => {
-            problems.push(FieldProblem {
-                field: "before".into(),
-                detail: "must be what an answer said as next".into(),
-            });
-            Cursor::NEWEST
-        }
-    };
-    if !problems.is_empty() {
-        return Err(Problem::unprocessable(problems));
-    }
+        let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+        let time = time.map(|time| time.timestamp_millis());
+        time.map_err(|_| "must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z".into())
+    });
+    let level = query.get("level", |text| {
+        Level::parse(text).ok_or_else(|| "must be trace, debug, info, warn or error".into())
+    });
+    let before = query.get("before", |text| {
+        Cursor::parse(text).ok_or_else(|| "must be what an answer said as next".into())
+    });
+    // As it is stored.
+    let service = query.text("service").map(|text| storable_key(text.into()));
+    query.finish()?;
     Ok(LogFilter {
-        // As it is stored.
-        service: query("service")
-            .filter(|text| !text.is_empty())
-            .map(|text| storable_key(text.into())),
-        level,
+        service,
+        level: level.unwrap_or(Level::Trace),
         since: since.unwrap_or(i64::MIN),
-        before,
-        limit: limit.map_or(DEFAULT_LIMIT, |limit| limit as u32),
+        before: before.unwrap_or(Cursor::NEWEST),
+        limit,
     })
 }
 
@@ -137,10 +92,11 @@ mod tests {
     use super::*;
 
     fn read(query: &[(&str, &str)]) -> Result<LogFilter, Problem> {
-        filter(|name| {
-            let found = query.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
+        let text: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        filter(Query::read(&text.join("&")))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka::{Admin, Client, ConsumerRecord, TopicPartition};
 use proto::Rfc3339;
 use serde::Serialize;
-use service::http::{FieldProblem, Problem, Request, Response, Router, StatusCode, json};
+use service::http::{Problem, Request, Response, Router, StatusCode, json};
 use service::kafka_glue::{Scan, ScanError};
 use tokio::sync::Semaphore;
 
@@ -13,8 +13,8 @@ use super::kafka_problem::kafka_problem;
 use super::shown::{self, Shown, ShownHeader};
 
 /// Messages that are shown unless the request says otherwise, and at most.
-const LIMIT: usize = 50;
-const MAX_LIMIT: usize = 200;
+const LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 200;
 
 /// Bytes that are shown of a key or a value.
 const BYTES: usize = 4 * 1024;
@@ -64,13 +64,18 @@ struct Message {
 
 async fn list(messages: Messages, request: Request) -> Result<Response, Problem> {
     let topic = request.parameter("topic");
-    let limit = number(&request, "limit", 1..=MAX_LIMIT as i64)?.unwrap_or(LIMIT as i64);
-    let partition = number(&request, "partition", 0..=i32::MAX.into())?;
+    let mut query = request.checked_query();
+    let limit = query.limit(LIMIT, MAX_LIMIT) as usize;
+    let partition = query.get("partition", |text| {
+        let partition = text.parse().ok().filter(|partition: &i32| *partition >= 0);
+        partition.ok_or_else(|| "must be a whole number from 0 on".into())
+    });
+    query.finish()?;
     let busy = |_| Problem::unavailable("too many looks at topics at once", messages.timeout);
     let permit = tokio::time::timeout(messages.timeout, messages.looks.acquire()).await;
     let _permit = permit.map_err(busy)?;
     let found = messages
-        .newest(topic, partition, limit as usize)
+        .newest(topic, partition, limit)
         .await
         .map_err(|error| match error {
             ScanError::Kafka(error) => kafka_problem(&error),
@@ -79,36 +84,13 @@ async fn list(messages: Messages, request: Request) -> Result<Response, Problem>
     Ok(json(StatusCode::OK, &found))
 }
 
-/// A number of the query, if it is there.
-fn number(
-    request: &Request,
-    name: &'static str,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<Option<i64>, Problem> {
-    let Some(text) = request.query(name) else {
-        return Ok(None);
-    };
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(Problem::unprocessable(vec![FieldProblem {
-            field: name.into(),
-            detail: format!(
-                "must be a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )
-            .into(),
-        }])),
-    }
-}
-
 impl Messages {
     /// The newest messages of a topic, or of one partition, by time. Gaps in the offsets (transactions,
     /// compaction) make them fewer.
     async fn newest(
         &self,
         topic: &str,
-        partition: Option<i64>,
+        partition: Option<i32>,
         limit: usize,
     ) -> Result<Found, ScanError> {
         let described = self.admin.describe_topics(&[topic]).await?;
@@ -118,7 +100,7 @@ impl Messages {
         let described = described.first().ok_or_else(unknown)?;
         let count = described.partitions.len();
         let partitions: Vec<_> = match partition {
-            Some(partition) => vec![TopicPartition::new(topic, partition as i32)],
+            Some(partition) => vec![TopicPartition::new(topic, partition)],
             None => (0..count as i32)
                 .map(|partition| TopicPartition::new(topic, partition))
                 .collect(),

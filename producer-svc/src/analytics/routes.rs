@@ -3,7 +3,7 @@ use proto::{Rfc3339, now_millis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::db::database_problem;
-use service::http::{FieldProblem, Problem, Query, Request, Response, Router, StatusCode, json};
+use service::http::{Problem, Query, Request, Response, Router, StatusCode, json};
 
 use super::books_page::BooksPage;
 use super::figures::{BookFigures, Overview, PopularBook, SystemFigures};
@@ -130,11 +130,7 @@ async fn books(store: AnalyticsStore, request: Request) -> Result<Response, Prob
 }
 
 async fn book(store: AnalyticsStore, request: Request) -> Result<Response, Problem> {
-    let id = request.parameter("bookId").parse().ok();
-    let id: i64 = id.filter(|id| *id > 0).ok_or_else(|| {
-        let wrong = FieldProblem::new("bookId", "must be a whole number from 1 on");
-        Problem::unprocessable(vec![wrong])
-    })?;
+    let id = request.id("bookId")?;
     let span = span(request.checked_query())?;
     let newest = store.book(id).await;
     let Some(newest) = newest.map_err(|error| unread(&store, &error))? else {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::http::{FieldProblem, Problem, Request, Response, Router, StatusCode, json};
+use service::http::{Problem, Request, Response, Router, StatusCode, json};
 use tokio::sync::Semaphore;
 
 use super::gather::Doctor;
@@ -30,13 +30,7 @@ async fn examine(
     (doctor, places): (Doctor, Arc<Semaphore>),
     request: Request,
 ) -> Result<Response, Problem> {
-    let id = request.parameter("userId").parse().ok();
-    let Some(id) = id.filter(|id| *id > 0) else {
-        return Err(Problem::unprocessable(vec![FieldProblem {
-            field: "userId".into(),
-            detail: "must be a whole number from 1 on".into(),
-        }]));
-    };
+    let id = request.id("userId")?;
     let Ok(_place) = places.try_acquire() else {
         return Err(Problem::unavailable(
             "others are being examined; ask again",

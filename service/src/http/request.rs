@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use proto::Traceparent;
 
-use super::problem::Problem;
+use super::problem::{FieldProblem, Problem};
 use super::query::Query;
 use super::watchdog::Watched;
 
@@ -109,6 +109,18 @@ impl Request {
             .iter()
             .find(|(n, _)| n == name)
             .map_or("", |(_, value)| value.as_str())
+    }
+
+    /// A `{name}` of the path that is an id.
+    ///
+    /// # Errors
+    /// 422: it is no whole number from 1 on.
+    pub fn id(&self, name: &'static str) -> Result<i64, Problem> {
+        let id = self.parameter(name).parse().ok().filter(|id| *id > 0);
+        id.ok_or_else(|| {
+            let wrong = FieldProblem::new(name, "must be a whole number from 1 on");
+            Problem::unprocessable(vec![wrong])
+        })
     }
 
     /// The first value of a query parameter, decoded.
