@@ -183,6 +183,21 @@ async fn all_books_are_listed_page_by_page() {
         walk("sort=generatedAt&order=asc").await,
         [1, 2, 3, 4, 5, 6, 7]
     );
+    // Ids that a double does not hold.
+    let large = [0, 1, 2].map(|more| (1 << 53) + 1 + more);
+    for book in large {
+        let id = format!("e-{book}");
+        publish(&scene, &producer, &id, "BOOK_STATS", at, of_book(book, 1)).await;
+    }
+    shown(&service, BOOKS, |answer| {
+        answer["books"].as_array().unwrap().len() == 10
+    })
+    .await;
+    assert_eq!(walk("").await[7..], large);
+    assert_eq!(
+        walk("order=desc").await[..3],
+        [large[2], large[1], large[0]]
+    );
     let wrong = service
         .admin_get(&format!("{BOOKS}?sort=price&limit=0"))
         .await;

@@ -123,7 +123,13 @@ impl BooksPage {
         Ok(page)
     }
 
-    /// The query; to be bound to [`BooksPage::rows`], then to [`BooksPage::after`].
+    /// By the id alone, which a double need not hold.
+    pub(super) fn is_by_id(&self) -> bool {
+        self.sort == Sort::BookId
+    }
+
+    /// The query; to be bound to [`BooksPage::rows`], then the id and, unless it is by the id, the value
+    /// of [`BooksPage::after`].
     pub(super) fn sql(&self, columns: &str) -> String {
         let column = self.sort.column();
         let (beyond, direction) = match self.descending {
@@ -132,7 +138,8 @@ impl BooksPage {
         };
         let behind = match self.after {
             None => String::new(),
-            Some(_) => format!("WHERE {column} {beyond} $2 OR ({column} = $2 AND book_id > $3) "),
+            Some(_) if self.is_by_id() => format!("WHERE book_id {beyond} $2 "),
+            Some(_) => format!("WHERE {column} {beyond} $3 OR ({column} = $3 AND book_id > $2) "),
         };
         format!(
             "SELECT {columns} FROM book_analytics_newest {behind}\

@@ -103,7 +103,10 @@ impl AnalyticsStore {
     pub(super) async fn page(&self, page: &BooksPage) -> Result<Vec<BookFigures>, sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(page.sql(BOOK_COLUMNS))).bind(page.rows());
         if let Some(after) = &page.after {
-            query = query.bind(after.value).bind(after.book_id);
+            query = query.bind(after.book_id);
+            if !page.is_by_id() {
+                query = query.bind(after.value);
+            }
         }
         let query = query.fetch_all(self.database.pool());
         let rows = self.database.read(query).await?;
