@@ -25,6 +25,7 @@ CREATE TABLE logs (
 );
 CREATE INDEX logs_by_time ON logs (logged_at, topic_partition, topic_offset);
 CREATE INDEX logs_by_service ON logs (service, logged_at, topic_partition, topic_offset);
+CREATE INDEX logs_grave ON logs (logged_at, topic_partition, topic_offset) WHERE severity >= 4;
 ";
 
 /// Log records go when they are old.
@@ -188,10 +189,15 @@ pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredL
     } else {
         ""
     };
+    // Said as the index of the grave ones says it: they are few, and far apart.
+    let grave = match filter.level {
+        Level::Warn | Level::Error => "AND severity >= 4",
+        _ => "",
+    };
     let select = format!(
         "SELECT topic_partition, topic_offset, logged_at, service, severity, logger, message, \
          error, trace_id, labels FROM logs WHERE logged_at >= $1 AND severity >= $2 \
-         AND (logged_at, topic_partition, topic_offset) < ($3, $4, $5) {of_service} \
+         AND (logged_at, topic_partition, topic_offset) < ($3, $4, $5) {of_service} {grave} \
          ORDER BY logged_at DESC, topic_partition DESC, topic_offset DESC LIMIT $6"
     );
     let mut query = sqlx::query(AssertSqlSafe(select))
