@@ -2,17 +2,16 @@
 
 #[path = "support/desk.rs"]
 mod desk;
+#[path = "support/running.rs"]
+mod running;
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 
 use desk::{Desk, PATIENCE, Service};
 use kafka::OutgoingRecord;
+use running::run_until;
 use serde_json::{Value, json};
 use testkit::{Kafka, eventually, http, unique};
-use tokio::io::{AsyncBufReadExt, BufReader};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_notifier-svc");
 
 /// A desk whose services collect log records.
 struct Logs {
@@ -169,36 +168,6 @@ async fn what_is_no_log_record_goes_to_the_dead_letters_and_the_others_are_kept(
     service.stop().await;
 }
 
-/// Runs the program until it listens, then ends it by SIGTERM; its output.
-async fn run_and_end(desk: &Desk, more: &[&str]) -> String {
-    let mut child = tokio::process::Command::new(PROGRAM)
-        .args(desk.flags(more))
-        .env_clear()
-        .current_dir(std::env::temp_dir())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut output = String::new();
-    let running = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            output.push_str(&line);
-            output.push('\n');
-            if line.contains("listening at") {
-                let id = child.id().unwrap().to_string();
-                let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-                assert!(sent.success());
-            }
-        }
-        assert_eq!(child.wait().await.unwrap().code(), Some(0), "{output}");
-    };
-    tokio::time::timeout(PATIENCE, running)
-        .await
-        .expect("it listens and ends");
-    output
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_ships_what_it_logs_to_its_last_line() {
     let kafka = Kafka::start().await;
@@ -206,7 +175,7 @@ async fn the_program_ships_what_it_logs_to_its_last_line() {
     kafka.create_topic(&logs.topic, 3).await;
     // Its producer may not be connected yet when it is told to end.
     let unhurried = [&logs.flags()[..], &["--shutdown-timeout", "100s"]].concat();
-    let output = run_and_end(&logs.desk, &unhurried).await;
+    let output = run_until(&logs.desk, &unhurried, &["listening at"]).await;
     assert!(output.contains("ended orderly"), "{output}");
     let service = logs.start().await;
     listed(service.address, "?service=notifier-svc", |messages| {
@@ -225,7 +194,7 @@ async fn without_kafka_shipping_holds_nothing_up() {
     let mut logs = Logs::new(&kafka).await;
     // Nobody listens there.
     logs.desk.bootstrap = "127.0.0.1:1".to_owned();
-    let output = run_and_end(&logs.desk, &logs.flags()).await;
+    let output = run_until(&logs.desk, &logs.flags(), &["listening at"]).await;
     assert!(
         output.contains("the last log records were not shipped"),
         "{output}"
