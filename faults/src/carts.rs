@@ -3,9 +3,11 @@
 
 pub mod checker;
 mod gather;
+mod marks;
 pub mod registrations;
 mod removable;
 
+pub use marks::HeldMarks;
 pub use removable::RemovableDatabase;
 
 use std::process::{Command, Output};

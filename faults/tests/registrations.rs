@@ -1,5 +1,4 @@
-//! Users and carts while services are killed. The relay killed between publishing and marking needs the
-//! embedded broker; the others run on either.
+//! Users and carts while services are killed.
 
 use faults::run::Run;
 use faults::scenarios::registrations;

@@ -87,7 +87,7 @@ impl CartShop {
     }
 }
 
-async fn pool(url: &str) -> AnyPool {
+pub(super) async fn pool(url: &str) -> AnyPool {
     sqlx::any::install_default_drivers();
     AnyPool::connect(url).await.expect("a database")
 }

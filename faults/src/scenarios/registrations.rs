@@ -2,14 +2,14 @@
 //! every event was told in order.
 
 use testkit::postgres::Postgres;
-use testkit::{ApiKey, eventually, http};
+use testkit::{eventually, http};
 
 use crate::carts::checker::{CartVerdict, check};
 use crate::carts::registrations::Registrations;
-use crate::carts::{CartShop, RemovableDatabase};
+use crate::carts::{CartShop, HeldMarks, RemovableDatabase};
 use crate::process::PATIENCE;
 use crate::run::Run;
-use crate::shop::{Service, Stage};
+use crate::shop::{Instance, Service, Stage};
 
 /// One registration for so many orders of a run: a password takes longer to hash than an order to take.
 const ORDERS_A_REGISTRATION: u64 = 10;
@@ -37,19 +37,16 @@ async fn killed(run: Run, mut shop: CartShop, service: Service) -> CartVerdict {
     settled(shop, load).await
 }
 
-/// producer-svc is killed when Kafka has the event, and the relay does not know yet.
+/// producer-svc is killed when Kafka has the event, and the outbox does not say so yet.
 pub async fn relay_killed(run: Run) -> CartVerdict {
-    let mut shop = CartShop::open(Stage::in_process().await).await;
+    let mut shop = CartShop::open(Stage::any().await).await;
     let mut load = load(&run, &shop);
     for moment in run.moments() {
         load.reached(moment / ORDERS_A_REGISTRATION).await;
-        let topic = shop.users_topic.clone();
-        let faults = shop.stage.broker().faults();
-        let answer = faults.on(ApiKey::Produce).topic(topic).always();
-        let answer = answer.swallow_answer();
-        answer.hit().await;
+        let marks = HeldMarks::hold(shop.users_database.own_url()).await;
+        unready(&shop.producer, HeldMarks::REASON).await;
         shop.producer.kill();
-        answer.clear();
+        marks.release().await;
         shop.producer.start_again().await;
     }
     let verdict = settled(shop, load).await;
@@ -72,17 +69,22 @@ pub async fn postgres_restarted(run: Run) -> CartVerdict {
     for moment in run.moments() {
         load.reached(moment / ORDERS_A_REGISTRATION).await;
         postgres.stop().await;
-        for address in [shop.producer.address, shop.consumer.address] {
-            eventually(PATIENCE, || async {
-                let readiness = http::get(address, "/readyz?strict").await;
-                readiness.body.contains("database").then_some(())
-            })
-            .await;
+        for instance in [&shop.producer, &shop.consumer] {
+            unready(instance, "database").await;
         }
         postgres.start_again().await;
         shop.ready().await;
     }
     settled(shop, load).await
+}
+
+/// Waits until the instance says that it lacks this.
+async fn unready(instance: &Instance, what: &str) {
+    eventually(PATIENCE, || async {
+        let readiness = http::get(instance.address, "/readyz?strict").await;
+        readiness.body.contains(what).then_some(())
+    })
+    .await;
 }
 
 fn load(run: &Run, shop: &CartShop) -> Registrations {
