@@ -4,6 +4,7 @@ use proto::{EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
 };
+use service::healthcheck;
 
 use crate::NAME;
 use crate::analytics::{self, AnalyticsConfig};
@@ -195,12 +196,7 @@ fn commands() -> Vec<Command> {
                 Opt::switch("FORCE", "Replay although it has been replayed before."),
             ],
         },
-        Command {
-            name: "healthcheck",
-            arguments: "",
-            about: "Ask the running service's own /livez; status 0 if it answers.",
-            options: vec![],
-        },
+        healthcheck::command(),
     ]
 }
 

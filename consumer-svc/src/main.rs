@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use consumer_svc::{Config, NAME, dlt, program, run};
+use service::healthcheck::{self, Probe};
 use service::http::Listeners;
-use service::{healthcheck, launch};
+use service::launch;
 
 fn main() -> ExitCode {
     let invocation = match launch::invocation(&program()) {
@@ -12,10 +13,14 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     match invocation.command {
-        Some("healthcheck") => match Config::read(invocation.values) {
-            Ok(config) => healthcheck::run(config.common.http.addresses[0]),
-            Err(mistakes) => launch::refuse(NAME, &mistakes),
-        },
+        Some(healthcheck::NAME) => {
+            let mut values = invocation.values;
+            let probe = Probe::take(&mut values);
+            match Config::read(values) {
+                Ok(config) => probe.run(config.common.http.addresses[0]),
+                Err(mistakes) => launch::refuse(NAME, &mistakes),
+            }
+        }
         Some(_) => match dlt::Command::read(invocation) {
             Ok((config, command)) => launch::block_on(&config.common, dlt::run(&config, command)),
             Err(mistakes) => launch::refuse(NAME, &mistakes),

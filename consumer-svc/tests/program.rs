@@ -36,6 +36,7 @@ fn help_lists_every_option() {
         "dlt show TOPIC PARTITION OFFSET",
         "dlt replay",
         "healthcheck",
+        "--ready",
         "--force",
         "[default: 127.0.0.1:5003]",
         "[default: order-processing]",
@@ -101,8 +102,12 @@ struct Running {
 
 impl Running {
     async fn start(shop: &Shop) -> Self {
+        Self::with(shop.flags(&[])).await
+    }
+
+    async fn with(flags: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
         let mut child = tokio::process::Command::new(PROGRAM)
-            .args(shop.flags(&[]))
+            .args(flags)
             .env_clear()
             .current_dir(std::env::temp_dir())
             .stdout(Stdio::piped())
@@ -140,6 +145,11 @@ impl Running {
         Self::line(&mut self.log, part).await
     }
 
+    fn health_check(&self, more: &[&str]) -> Output {
+        let address = format!("--http-addr={}", self.address);
+        run(&[&["healthcheck", &address], more].concat())
+    }
+
     /// SIGTERM; the exit status.
     async fn terminate(mut self) -> Option<i32> {
         let id = self.child.id().unwrap().to_string();
@@ -158,6 +168,22 @@ impl Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn alive_without_kafka_but_not_ready() {
+    let running = Running::with([
+        "--kafka-bootstrap-servers=127.0.0.1:1",
+        "--database-url=postgres://u:p@127.0.0.1:1/d",
+        "--http-addr=127.0.0.1:0",
+    ])
+    .await;
+    let alive = running.health_check(&[]);
+    assert_eq!(alive.status.code(), Some(0), "{}", text(&alive.stderr));
+    let checked = running.health_check(&["--ready"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let said = text(&checked.stderr);
+    assert!(said.starts_with("not ready: order processing: "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_show_in_the_terminal_and_sigterm_commits_and_exits_0() {
     let kafka = Kafka::start().await;
     let shop = Shop::new(&kafka).await;
@@ -170,8 +196,8 @@ async fn orders_show_in_the_terminal_and_sigterm_commits_and_exits_0() {
         let line = running.logs("order CONFIRMED").await;
         assert!(line.contains("order_id=o-"), "{line}");
     }
-    let healthy = run(&["healthcheck", &format!("--http-addr={}", running.address)]);
-    assert_eq!(healthy.status.code(), Some(0), "{}", text(&healthy.stderr));
+    let ready = running.health_check(&["--ready"]);
+    assert_eq!(ready.status.code(), Some(0), "{}", text(&ready.stderr));
     assert_eq!(running.terminate().await, Some(0));
     assert_eq!(shop.committed(&shop.orders).await, 10);
 }

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use proto::{groups, topics};
-use service::config::{
-    Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
-};
+use service::config::{Common, Mistakes, Opt, Program, TopicName, Values, common_options, group};
+use service::healthcheck;
 
 use crate::NAME;
 
@@ -65,12 +64,7 @@ pub fn program() -> Program {
         name: NAME,
         about: "Prints, stores and streams the notifications of the shop's orders.",
         options,
-        commands: vec![Command {
-            name: "healthcheck",
-            arguments: "",
-            about: "Ask the running service's own /livez; status 0 if it answers.",
-            options: vec![],
-        }],
+        commands: vec![healthcheck::command()],
     }
 }
 

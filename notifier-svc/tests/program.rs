@@ -31,6 +31,7 @@ fn help_lists_every_option() {
     let help = text(&help.stdout);
     for part in [
         "healthcheck",
+        "--ready",
         "[default: 127.0.0.1:8082]",
         "[default: notification-group]",
         "[default: sqlite:data/notifier-svc.db]",

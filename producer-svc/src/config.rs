@@ -4,6 +4,7 @@ use proto::{BookEventKind, EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
 };
+use service::healthcheck;
 use service::http::ServiceUrl;
 
 use crate::NAME;
@@ -202,12 +203,7 @@ pub fn program() -> Program {
                 about: "Say why a user has no cart; status 0 if the cart is there, 1 if not.",
                 options: vec![Opt::flag("USER", None, "The user's id.")],
             },
-            Command {
-                name: "healthcheck",
-                arguments: "",
-                about: "Ask the running service's own /livez; status 0 if it answers.",
-                options: vec![],
-            },
+            healthcheck::command(),
         ],
     }
 }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use producer_svc::{Config, NAME, doctor, program};
+use service::healthcheck::{self, Probe};
 use service::http::Listeners;
-use service::{healthcheck, launch};
+use service::launch;
 
 fn main() -> ExitCode {
     let invocation = match launch::invocation(&program()) {
@@ -20,12 +21,14 @@ fn main() -> ExitCode {
             Err(mistakes) => launch::refuse(NAME, &mistakes),
         };
     }
-    let config = match Config::read(invocation.values) {
+    let mut values = invocation.values;
+    let probe = (invocation.command == Some(healthcheck::NAME)).then(|| Probe::take(&mut values));
+    let config = match Config::read(values) {
         Ok(config) => config,
         Err(mistakes) => return launch::refuse(NAME, &mistakes),
     };
-    if invocation.command == Some("healthcheck") {
-        return healthcheck::run(config.common.http.addresses[0]);
+    if let Some(probe) = probe {
+        return probe.run(config.common.http.addresses[0]);
     }
     let common = config.common.clone();
     launch::serve(&common, async |shutdown| {

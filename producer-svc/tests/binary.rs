@@ -183,12 +183,12 @@ async fn sigterm_ends_it_orderly_with_status_0() {
         (http::get(address, "/readyz?strict").await.status == 200).then_some(())
     })
     .await;
-    let healthy = binary()
-        .arg("healthcheck")
+    let ready = binary()
+        .args(["healthcheck", "--ready"])
         .env("HTTP_ADDR", address.to_string())
         .status()
         .unwrap();
-    assert!(healthy.success());
+    assert!(ready.success());
     let placed = http::post(
         address,
         "/api/orders",

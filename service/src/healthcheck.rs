@@ -1,40 +1,102 @@
-//! `<service> healthcheck`: asks the service's own `/livez`, for containers without a shell.
+//! `<service> healthcheck`: asks the service's own `/livez` or `/readyz`, for containers without a shell.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// GET /livez at the main address; status 0 if it answers 200, else 1 with a line saying why.
-pub fn run(address: SocketAddr) -> ExitCode {
-    match ask(address, Duration::from_secs(3)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("not healthy: {why}");
-            ExitCode::FAILURE
-        }
+use crate::config::{Command, Opt, Values};
+
+/// Name of the subcommand.
+pub const NAME: &str = "healthcheck";
+
+/// Each of connecting, writing and waiting for a piece of the answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Of an answer; `/readyz` names a handful of things.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether the process answers: for who restarts it if not.
+    Live,
+    /// Whether it can do its first duty: for who waits for it.
+    Ready,
+}
+
+/// The subcommand as a program lists it.
+pub fn command() -> Command {
+    Command {
+        name: NAME,
+        arguments: "",
+        about: "Ask the running service's own /livez; status 0 if it answers, 1 with a line saying why if not.",
+        options: vec![Opt::switch(
+            "READY",
+            "Ask /readyz instead: whether it can do its work, or what it waits for.",
+        )],
     }
 }
 
-fn ask(address: SocketAddr, timeout: Duration) -> Result<(), String> {
-    let address = reachable(address);
-    let failed = |error: std::io::Error| format!("{address}: {error}");
-    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
-    stream.set_read_timeout(Some(timeout)).map_err(failed)?;
-    stream.set_write_timeout(Some(timeout)).map_err(failed)?;
-    // In one piece: a server may answer and close at the first.
-    let request = format!("GET /livez HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).map_err(failed)?;
-    if &head[..9] == b"HTTP/1.1 " && &head[9..] == b"200" {
-        Ok(())
-    } else {
-        Err(format!(
-            "{address}: answered {}",
-            String::from_utf8_lossy(&head)
-        ))
+impl Probe {
+    /// What the command line asks for; `values` are those of [`command`].
+    pub fn take(values: &mut Values) -> Self {
+        if values.get("READY") {
+            Self::Ready
+        } else {
+            Self::Live
+        }
     }
+
+    /// Asks at the main address; status 0 if it answers 200, else 1 with a line saying why.
+    pub fn run(self, address: SocketAddr) -> ExitCode {
+        match self.ask(address, TIMEOUT) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                let what = match self {
+                    Self::Live => "healthy",
+                    Self::Ready => "ready",
+                };
+                eprintln!("not {what}: {why}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn ask(self, address: SocketAddr, timeout: Duration) -> Result<(), String> {
+        let address = reachable(address);
+        let failed = |error: std::io::Error| format!("{address}: {error}");
+        let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
+        stream.set_read_timeout(Some(timeout)).map_err(failed)?;
+        stream.set_write_timeout(Some(timeout)).map_err(failed)?;
+        let path = match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+        };
+        // In one piece: a server may answer and close at the first.
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(failed)?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).map_err(failed)?;
+        if &head[..9] == b"HTTP/1.1 " && &head[9..] == b"200" {
+            return Ok(());
+        }
+        let mut rest = Vec::new();
+        // What came before it broke off may still say why.
+        let _ = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut rest);
+        Err(detail(&rest).unwrap_or_else(|| {
+            let head = String::from_utf8_lossy(&head);
+            format!("{address}{path}: answered {head}")
+        }))
+    }
+}
+
+/// `detail` of the problem that is an answer's body.
+fn detail(answer: &[u8]) -> Option<String> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let problem: serde_json::Value = serde_json::from_slice(&answer[end + 4..]).ok()?;
+    Some(problem.get("detail")?.as_str()?.to_owned())
 }
 
 /// Where to reach a listener from its own machine: "any address" is no destination.
@@ -66,9 +128,21 @@ mod tests {
     #[test]
     fn only_200_is_healthy() {
         let timeout = Duration::from_secs(3);
-        assert_eq!(ask(answering("HTTP/1.1 200 OK\r\n\r\n"), timeout), Ok(()));
-        assert!(ask(answering("HTTP/1.1 503 Away\r\n\r\n"), timeout).is_err());
-        assert!(ask(answering("HTTP/1.1"), timeout).is_err());
+        for probe in [Probe::Live, Probe::Ready] {
+            let ask = |answer| probe.ask(answering(answer), timeout);
+            assert_eq!(ask("HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
+            let refused = ask("HTTP/1.1 503 Away\r\n\r\n").unwrap_err();
+            assert!(refused.ends_with("answered HTTP/1.1 503"), "{refused}");
+            assert!(ask("HTTP/1.1").is_err());
+        }
+    }
+
+    #[test]
+    fn the_problem_that_is_answered_says_why() {
+        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\r\n\
+                      {\"status\":503,\"detail\":\"kafka: not reached yet\"}";
+        let said = Probe::Ready.ask(answering(answer), TIMEOUT);
+        assert_eq!(said, Err("kafka: not reached yet".to_owned()));
     }
 
     #[test]
