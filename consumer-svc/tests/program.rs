@@ -196,8 +196,11 @@ async fn orders_show_in_the_terminal_and_sigterm_commits_and_exits_0() {
         let line = running.logs("order CONFIRMED").await;
         assert!(line.contains("order_id=o-"), "{line}");
     }
-    let ready = running.health_check(&["--ready"]);
-    assert_eq!(ready.status.code(), Some(0), "{}", text(&ready.stderr));
+    testkit::eventually(PATIENCE, || async {
+        let ready = running.health_check(&["--ready"]);
+        (ready.status.code() == Some(0)).then_some(())
+    })
+    .await;
     assert_eq!(running.terminate().await, Some(0));
     assert_eq!(shop.committed(&shop.orders).await, 10);
 }
