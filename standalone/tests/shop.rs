@@ -1,5 +1,8 @@
 //! The real program, as somebody meets it who has just cloned the repository.
 
+#[path = "support/queries.rs"]
+mod queries;
+
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -28,6 +31,7 @@ fn program(data: &Path) -> Command {
 struct Shop {
     child: Child,
     producer: Vec<SocketAddr>,
+    consumer: SocketAddr,
     notifier: SocketAddr,
     lines: mpsc::UnboundedReceiver<String>,
     seen: Vec<String>,
@@ -62,11 +66,13 @@ impl Shop {
         let mut shop = Self {
             child,
             producer: Vec::new(),
+            consumer: "127.0.0.1:1".parse().unwrap(),
             notifier: "127.0.0.1:1".parse().unwrap(),
             lines,
             seen: Vec::new(),
         };
         shop.producer = addresses(&shop.line("  producer-svc").await);
+        shop.consumer = addresses(&shop.line("  consumer-svc").await)[0];
         shop.notifier = addresses(&shop.line("  notifier-svc").await)[0];
         shop.line("  curl -X POST http://").await;
         for address in [shop.producer[0], shop.notifier] {
@@ -329,5 +335,55 @@ fn help_has_the_options_of_every_service() {
         "NOTIFICATION_RETENTION",
     ] {
         assert!(help.contains(part), "{part} is missing in\n{help}");
+    }
+}
+
+#[tokio::test]
+async fn what_alerts_and_dashboard_ask_for_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Shop::open(&mut program(folder.path())).await;
+    let order = r#"{"orderId":"measured","product":"Laptop","quantity":1}"#;
+    let (status, _) = shop.post(shop.producer[0], "/api/orders", order).await;
+    assert_eq!(status, 200);
+    shop.outcome("measured").await;
+    let exported = eventually(SOON, || async {
+        let mut exported = String::new();
+        for address in [shop.producer[0], shop.consumer, shop.notifier] {
+            exported += &http::get(address, "/metrics").await.body;
+        }
+        // Lag is there once a group has asked where its topics end.
+        exported
+            .contains("\nkafka_consumergroup_lag{")
+            .then_some(exported)
+    })
+    .await;
+
+    let dashboard = include_str!("../../deploy/compose/grafana/shop.json");
+    let mut expressions = queries::of_dashboard(&serde_json::from_str(dashboard).unwrap());
+    expressions.extend(queries::of_rules(include_str!(
+        "../../deploy/compose/alerts.yml"
+    )));
+    assert!(expressions.len() > 15, "{expressions:#?}");
+    for expression in expressions {
+        let named = queries::named(&expression);
+        // What Prometheus adds by itself.
+        let metrics = named.metrics.iter().filter(|name| *name != "up");
+        let labels =
+            (named.labels.iter()).filter(|name| !["job", "instance"].contains(&name.as_str()));
+        let samples = |metric: &str| -> Vec<&str> {
+            let of = |line: &&str| line.split(['{', ' ']).next() == Some(metric);
+            exported.lines().filter(of).collect()
+        };
+        for metric in metrics {
+            assert!(!samples(metric).is_empty(), "{metric} of {expression}");
+        }
+        for label in labels {
+            let has = |metric: &String| {
+                let with = [format!("{{{label}=\""), format!(",{label}=\"")];
+                let mut samples = samples(metric).into_iter();
+                samples.any(|line| with.iter().any(|with| line.contains(with)))
+            };
+            assert!(named.metrics.iter().any(has), "{label} of {expression}");
+        }
     }
 }
