@@ -10,6 +10,8 @@ use scene::{Running, SOON, Scene};
 use serde_json::{Value, json};
 use testkit::http::Events;
 use testkit::{Kafka, eventually, http, unique};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// `admin:admin`.
 const DEFAULT: (&str, &str) = ("authorization", "Basic YWRtaW46YWRtaW4=");
@@ -88,6 +90,18 @@ async fn with_the_default_password_only_this_machine_is_answered() {
         let answer = http::request(service.address, "GET", path, &host, "").await;
         assert_eq!(answer.status, 403, "{}", answer.body);
     }
+    // As a proxy on this machine asks that adds no header.
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let (name, value) = DEFAULT;
+    let sent = format!(
+        "GET /api/admin/topics HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n{name}: {value}\r\n\r\n",
+        service.address
+    );
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer.split(' ').nth(1), Some("403"), "{answer}");
+    assert!(answer.contains("ADMIN_PASSWORD"), "{answer}");
     service.end().await.unwrap();
 }
 

@@ -35,4 +35,4 @@ pub use router::{Next, Router};
 pub use server::Server;
 pub use service_routes::service_routes;
 
-pub use hyper::{HeaderMap, Method, StatusCode, header};
+pub use hyper::{HeaderMap, Method, StatusCode, Version, header};

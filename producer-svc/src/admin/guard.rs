@@ -4,7 +4,9 @@
 //!
 //! 1. With the default password: this machine alone. 403 for a peer that is not loopback, for what a
 //!    proxy has forwarded, and for a `Host` that is no name of this machine (a page elsewhere whose name
-//!    was made to lead here, DNS rebinding).
+//!    was made to lead here, DNS rebinding). HTTP/1.0 is a proxy's, too: browsers have not spoken it for
+//!    decades, and nginx up to 1.29.6 does unless told otherwise. A proxy on this machine that speaks
+//!    HTTP/1.1, adds no header and writes its own `Host` cannot be told from a browser.
 //! 2. HTTP Basic (RFC 7617): 401 without, 429 after too many wrong tries of one address.
 //! 3. Browsers send the password with whatever another site makes them send. So what comes from
 //!    another site is refused, save that one may follow a link, and what changes something says that
@@ -24,7 +26,7 @@ use service::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN,
     REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use service::http::{HeaderMap, Method, Next, Problem, Request, Response, StatusCode};
+use service::http::{HeaderMap, Method, Next, Problem, Request, Response, StatusCode, Version};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -62,6 +64,7 @@ struct Inner {
 /// What of a request decides.
 struct Asked<'a> {
     method: &'a Method,
+    version: Version,
     peer: SocketAddr,
     host: Option<&'a str>,
     headers: &'a HeaderMap,
@@ -82,7 +85,8 @@ impl Guard {
         if self.0.default {
             tracing::warn!(
                 "/admin and /api/admin have the default password and answer on this machine alone: \
-                 loopback, nothing forwarded. Set ADMIN_PASSWORD to use them from elsewhere."
+                 loopback, nothing forwarded. A proxy here that adds no header looks like a browser: set \
+                 ADMIN_PASSWORD before you put one in front, and to use them from elsewhere."
             );
         }
     }
@@ -96,6 +100,7 @@ impl Guard {
     ) -> Result<Response, Problem> {
         let asked = Asked {
             method: request.method(),
+            version: request.version(),
             peer: request.peer(),
             host: request.host(),
             headers: request.headers(),
@@ -169,10 +174,11 @@ fn on_this_machine(asked: &Asked<'_>) -> Result<(), Problem> {
         ));
     }
     let forwards = |name: &str| FORWARDING.contains(&name) || name.starts_with("x-forwarded");
-    if asked.headers.keys().any(|name| forwards(name.as_str())) {
+    let is_forwarded = asked.headers.keys().any(|name| forwards(name.as_str()));
+    if is_forwarded || asked.version < Version::HTTP_11 {
         return Err(forbidden(
-            "with the default password no forwarded request is answered; set ADMIN_PASSWORD to use \
-             the page through a proxy",
+            "with the default password no forwarded request is answered, and none in HTTP/1.0, as \
+             proxies make them; set ADMIN_PASSWORD to use the page through a proxy",
         ));
     }
     if !asked.host.is_some_and(is_loopback_name) {

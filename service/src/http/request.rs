@@ -8,7 +8,7 @@ use futures::future::poll_fn;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode, Version};
 use proto::Traceparent;
 
 use super::problem::{FieldProblem, Problem};
@@ -69,6 +69,11 @@ impl Request {
 
     pub fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.parts.version
     }
 
     pub fn headers(&self) -> &HeaderMap {

@@ -3,6 +3,7 @@ use super::*;
 /// A request as `name: value` lines; `peer`, `method` and `host` say what they say.
 struct Sent {
     method: Method,
+    version: Version,
     peer: SocketAddr,
     host: Option<&'static str>,
     headers: HeaderMap,
@@ -12,6 +13,7 @@ impl Sent {
     fn get() -> Self {
         Self {
             method: Method::GET,
+            version: Version::HTTP_11,
             peer: "127.0.0.1:5000".parse().unwrap(),
             host: Some("localhost:8080"),
             headers: HeaderMap::new(),
@@ -54,6 +56,7 @@ impl Sent {
     fn answered_by(&self, guard: &Guard) -> (u16, String) {
         let asked = Asked {
             method: &self.method,
+            version: self.version,
             peer: self.peer,
             host: self.host,
             headers: &self.headers,
@@ -144,6 +147,10 @@ fn the_default_password_is_good_on_this_machine_alone() {
         match why {
             "peer" => sent.from("192.0.2.7:9"),
             "host" => sent.to("shop.example"),
+            "version" => Sent {
+                version: Version::HTTP_10,
+                ..sent
+            },
             _ => sent.with("x-forwarded-for", "127.0.0.1"),
         }
     }
@@ -185,6 +192,14 @@ fn the_default_password_is_good_on_this_machine_alone() {
     ] {
         refused(Sent::get().with(header, "127.0.0.1"), "forwarded");
     }
+    // What nginx sends on by `proxy_pass http://127.0.0.1:8080` and nothing else (before 1.29.7).
+    refused(
+        Sent {
+            version: Version::HTTP_10,
+            ..Sent::get().to("127.0.0.1:8080")
+        },
+        "version",
+    );
     // Before anybody is asked for a password.
     assert_eq!(Sent::get().from("192.0.2.7:9").answered_by(&default).0, 403);
 }
