@@ -8,7 +8,8 @@ use proto::dead_letter::{
     ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place,
     REASON, REPLAY_OF, REPLAYED_TO, TIME,
 };
-use proto::{Notification, Order, OrderStatusEvent, Rfc3339, Spelling, headers::CE_ID, identity};
+use proto::headers::{CE_ID, CE_TYPE};
+use proto::{Rfc3339, identity};
 
 use crate::claim::Claim;
 
@@ -132,7 +133,9 @@ impl Letter {
         let mut add = |name: &str, value: String| {
             headers.push((name.as_bytes().to_vec(), Some(value.into_bytes())));
         };
-        if self.headers.get(CE_ID).is_none() && !self.is_known_by_its_value() {
+        let value = self.value.as_deref().unwrap_or_default();
+        let is_known_by_its_value = || identity::is_in_value(value, self.headers.get_str(CE_TYPE));
+        if self.headers.get(CE_ID).is_none() && !is_known_by_its_value() {
             let Place {
                 topic,
                 partition,
@@ -159,14 +162,6 @@ impl Letter {
             headers: record.headers,
             ..self
         }
-    }
-
-    /// Whether the value carries an identity, so that no header is needed.
-    fn is_known_by_its_value(&self) -> bool {
-        let value = self.value.as_deref().unwrap_or_default();
-        Order::decode(value, Spelling::Camel).is_ok()
-            || OrderStatusEvent::decode(value).is_ok()
-            || Notification::decode(value).is_ok()
     }
 
     /// The body for a person: text as it is (shortened to `limit` characters), bytes escaped.
@@ -307,8 +302,37 @@ mod tests {
             text(letter(b"not ours", &[]).replay_headers()),
             ["ce_id=orders/2/17", kept[0], kept[1]]
         );
-        let order = br#"{"order_id":"1","item":"x","quantity":1}"#;
-        assert_eq!(text(letter(order, &[]).replay_headers()), kept);
+        // A cart's event has no id of its own.
+        let cart = br#"{"type":"CartCreated","userId":1}"#;
+        assert_eq!(
+            text(letter(cart, &[]).replay_headers()),
+            ["ce_id=orders/2/17", kept[0], kept[1]]
+        );
+    }
+
+    #[test]
+    fn a_record_known_by_its_value_gets_no_other_identity() {
+        let kept = [
+            "dlt-consumer-group=order-processing",
+            "dlt-replay-of=orders-dlt/2/5",
+        ];
+        for value in [
+            r#"{"order_id":"1","item":"x","quantity":1}"#,
+            r#"{"orderId":"1","status":"CREATED"}"#,
+            r#"{"order_id":"1","status":"CONFIRMED"}"#,
+            r#"{"type":"UserCreated","userId":1}"#,
+            r#"{"eventId":"e-1","bookId":3,"userId":"7"}"#,
+            // No rating: that may be why it is a letter.
+            r#"{"eventId":"e-1","bookId":3,"rating":"five"}"#,
+        ] {
+            let headers = letter(value.as_bytes(), &[]).replay_headers();
+            assert_eq!(text(headers), kept, "{value}");
+        }
+        let user = letter(br#"{"userId":1}"#, &[("ce_type", Some("UserCreated"))]);
+        assert_eq!(
+            text(user.replay_headers()),
+            ["ce_type=UserCreated", kept[0], kept[1]]
+        );
     }
 
     fn entry(offset: i64, headers: OwnedHeaders) -> Entry {

@@ -8,7 +8,8 @@
 use sha1::{Digest, Sha1};
 use uuid::{Builder, Uuid};
 
-use crate::{EventType, FinalStatus, Status};
+use crate::fields::{Fields, Names, either, same};
+use crate::{EventType, FinalStatus, Spelling, Status};
 
 // UUIDv5 of their names, in a namespace of this system (see the test).
 const CREATED: Uuid = Uuid::from_u128(0xc00a2661_d9d9_5402_ad4e_726ae912fe46);
@@ -74,6 +75,30 @@ pub fn aggregate(kind: EventType, book_id: Option<i64>, generated_at: i64) -> Uu
         &AGGREGATE,
         &format!("{}/{book}/{generated_at}", kind.as_str()),
     )
+}
+
+const ORDER_ID: usize = 0;
+const EVENT_ID: usize = 1;
+const TYPE: usize = 2;
+const USER_ID: usize = 3;
+static NAMES: [Names; 4] = [
+    either("orderId", "order_id"),
+    either("eventId", "event_id"),
+    same("type"),
+    either("userId", "user_id"),
+];
+
+/// Whether a record's value says which event it is, so that without a `ce_id` it is the same event at any place.
+/// What else is in the value may be wrong. `ce_type` is its header, which counts where the value has no type.
+pub fn is_in_value(value: &[u8], ce_type: Option<&str>) -> bool {
+    let Ok(mut fields) = Fields::read(value, &NAMES, Spelling::Camel) else {
+        return false;
+    };
+    let is_known = fields.order_id(ORDER_ID).is_some()
+        || fields.order_id(EVENT_ID).is_some()
+        || fields.text(TYPE).as_deref().or(ce_type) == Some(EventType::UserCreated.as_str())
+            && fields.number_id(USER_ID).is_some();
+    is_known && fields.is_fine()
 }
 
 /// The identity of a record that says nothing about itself.
@@ -152,6 +177,36 @@ mod tests {
             derived("12345", Step::Status(Status::Created)).to_string(),
             "b989d4c7-9fc9-56e9-95d7-1173c6c769a1"
         );
+    }
+
+    #[test]
+    fn a_value_that_says_which_event_it_is() {
+        for (value, ce_type, known) in [
+            (r#"{"orderId":"1"}"#, None, true),
+            (r#"{"order_id":1,"quantity":"many"}"#, None, true),
+            (r#"{"eventId":"e","rating":9}"#, None, true),
+            (
+                r#"{"type":"UserCreated","userId":"7","createdAt":0}"#,
+                None,
+                true,
+            ),
+            (r#"{"user_id":7}"#, Some("UserCreated"), true),
+            (
+                r#"{"type":"UserRenamed","userId":7}"#,
+                Some("UserCreated"),
+                false,
+            ),
+            (r#"{"type":"UserCreated"}"#, None, false),
+            (r#"{"type":"UserCreated","userId":0}"#, None, false),
+            (r#"{"userId":7}"#, None, false),
+            (r#"{"eventId":""}"#, None, false),
+            (r#"{"orderId":"1","order_id":"2"}"#, None, false),
+            (r#"{"orderId":null}"#, None, false),
+            ("[]", None, false),
+            ("", Some("UserCreated"), false),
+        ] {
+            assert_eq!(is_in_value(value.as_bytes(), ce_type), known, "{value}");
+        }
     }
 
     #[test]
