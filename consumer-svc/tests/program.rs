@@ -328,7 +328,16 @@ async fn a_replay_that_died_before_its_marker_is_not_made_twice() {
     let letter = follow.first(1).await[0].clone();
     let at = format!("{letters}/{}/{}", letter.partition, letter.offset);
     assert_eq!(running.terminate().await, Some(0));
-    // What a replay that was killed leaves: the record, but no marker.
+    // What a replay that was killed leaves: its claim and the record, but no marker. The broker has
+    // forgotten the producer id since then.
+    let id = shop.client.admin().new_producer_id().await.unwrap();
+    let claim = [
+        ("dlt-replay-of", &*at),
+        ("dlt-replay-producer", &*id.to_string()),
+        ("dlt-replay-partition", &*letter.partition.to_string()),
+        ("dlt-replay-from", "1"),
+    ];
+    shop.send(&letters, Some("k"), b"", &claim).await;
     let headers = [
         ("dlt-consumer-group", &*shop.group),
         ("dlt-replay-of", &*at),

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use kafka::{Admin, NewTopic, OffsetAt, OutgoingRecord, ProducerId, TopicPartition};
 use shop::Shop;
-use testkit::Kafka;
+use testkit::{ApiKey, Kafka, ResponseError};
 
 /// Operators at once, each with a command of its own.
 const OPERATORS: usize = 4;
@@ -153,6 +153,48 @@ async fn the_first_claim_counts_and_its_writer_need_not_live() {
     let written = letters.admin.write_once(first, &late).await.unwrap();
     assert_eq!(written.offset, 0, "what was sent before");
     assert_eq!(letters.ends().await, [0, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_does_not_say_from_where_on_is_good_for_the_whole_partition() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 1).await;
+    letters.claim(0, 1).await;
+    let place = letters.at(0);
+    let sent = OutgoingRecord {
+        topic: &letters.shop.orders,
+        partition: Some(1),
+        value: Some(b"letter"),
+        headers: &[(b"dlt-replay-of", Some(place.as_bytes()))],
+        ..OutgoingRecord::default()
+    };
+    // So long ago that the broker has forgotten the claim's id.
+    let id = letters.admin.new_producer_id().await.unwrap();
+    letters.admin.write_once(id, &sent).await.unwrap();
+    let (status, said) = ended(letters.replay(&[&place]));
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("its missing marker is written"), "{said}");
+    assert_eq!(letters.ends().await, [0, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_replay_that_died_before_its_marker_is_not_made_twice() {
+    let kafka = Kafka::own_broker().await;
+    let letters = Letters::of(&kafka, 1).await;
+    // The claim is written, the marker is not.
+    let refused = kafka
+        .faults()
+        .on(ApiKey::Produce)
+        .topic(&letters.topic)
+        .skip(1)
+        .error(ResponseError::TopicAuthorizationFailed);
+    let (status, said) = ended(letters.replay(&[&letters.at(0), "--force"]));
+    assert_eq!((status, refused.hits()), (Some(1), 1), "{said}");
+    assert!(said.contains("its marker was not acknowledged"), "{said}");
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("its missing marker is written"), "{said}");
+    assert_eq!(letters.ends().await, [0, 0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

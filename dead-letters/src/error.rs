@@ -21,7 +21,7 @@ pub enum DeadLetterError {
     NotReplayed { letter: Place, source: Box<Error> },
     #[error(
         "{replayed_to} does not hold the replay of {letter}, although the broker says so: the letter's \
-         claim may be from another cluster; --force replays it without a claim"
+         claim may be from another cluster; --force replays it under a claim of its own"
     )]
     NotThere { letter: Place, replayed_to: Place },
     #[error(

@@ -350,10 +350,17 @@ mod tests {
             replay_of: place("orders-dlt", partition, 5),
             producer: ProducerId::parse("17/0").unwrap(),
             partition: 1,
+            from: Some(40),
         };
-        match entry(6, claim(2).headers()) {
-            Entry::Claim(read) => assert_eq!(read, claim(2)),
-            other => panic!("{other:?}"),
+        let of_an_earlier_version = Claim {
+            from: None,
+            ..claim(2)
+        };
+        for claim in [claim(2), of_an_earlier_version] {
+            match entry(6, claim.headers()) {
+                Entry::Claim(read) => assert_eq!(read, claim),
+                other => panic!("{other:?}"),
+            }
         }
         assert!(matches!(entry(6, claim(1).headers()), Entry::Unknown(_)));
     }

@@ -24,9 +24,11 @@ pub struct Mailbox {
     admin: Admin,
 }
 
-/// What dead-letter topics hold, without the letters themselves.
+/// What dead-letter topics hold, of all letters or of one, without the letters themselves.
 #[derive(Debug, Default)]
 pub struct Survey {
+    /// The one.
+    only: Option<Place>,
     /// Letters with a marker, and where they were replayed to.
     pub replayed: HashMap<Place, Place>,
     /// Letters without one, and where they came from.
@@ -39,6 +41,15 @@ pub struct Survey {
 
 impl Survey {
     fn note(&mut self, entry: Entry) {
+        let letter = match &entry {
+            Entry::Letter(letter) => &letter.place,
+            Entry::Claim(claim) => &claim.replay_of,
+            Entry::Marker(marker) => &marker.replay_of,
+            Entry::Unknown(_) => return,
+        };
+        if self.only.as_ref().is_some_and(|only| only != letter) {
+            return;
+        }
         match entry {
             Entry::Letter(letter) => {
                 self.open.insert(letter.place, letter.source);
@@ -153,6 +164,18 @@ impl Mailbox {
         Ok(survey)
     }
 
+    /// Looks what has become of one letter: claims and markers lie behind it in its partition.
+    pub async fn survey_one(&self, letter: &Place) -> Result<Survey, DeadLetterError> {
+        let partition = TopicPartition::new(letter.topic.as_str(), letter.partition);
+        let mut survey = Survey {
+            only: Some(letter.clone()),
+            read_to: HashMap::from([(partition, letter.offset)]),
+            ..Survey::default()
+        };
+        self.read_on(&mut survey).await?;
+        Ok(survey)
+    }
+
     /// Takes in what has been added since, up to where the topics end now.
     pub async fn read_on(&self, survey: &mut Survey) -> Result<(), DeadLetterError> {
         let mut scan = Scan::new(&self.client, &self.admin, survey.read_to.clone()).await?;
@@ -171,20 +194,27 @@ impl Mailbox {
 
     /// Replays of a survey's open letters that are in the source topics.
     ///
-    /// A replay goes to the partition that its record came from, behind it, or to the one that its
-    /// claim says; so that is where they are looked for.
+    /// Nobody sends a letter without a claim behind it, and the first one says where its replay may be. That
+    /// of an earlier version does not say from where on: then it is behind the letter's record, or anywhere in
+    /// another partition.
     pub async fn replays(&self, survey: &Survey) -> Result<HashMap<Place, Place>, DeadLetterError> {
         let letters = &survey.open;
         let mut from: HashMap<TopicPartition, i64> = HashMap::new();
         for (letter, source) in letters {
-            let claimed = survey.claims.get(letter).map(|claim| claim.partition);
-            let (partition, first) = match claimed {
-                Some(other) if other != source.partition => (other, 0),
-                _ => (source.partition, source.offset.saturating_add(1)),
+            let Some(claim) = survey.claims.get(letter) else {
+                continue;
             };
-            let partition = TopicPartition::new(source.topic.as_str(), partition);
+            let first = match claim.from {
+                Some(from) => from,
+                None if claim.partition == source.partition => source.offset.saturating_add(1),
+                None => 0,
+            };
+            let partition = TopicPartition::new(source.topic.as_str(), claim.partition);
             let earliest = from.entry(partition).or_insert(i64::MAX);
             *earliest = (*earliest).min(first);
+        }
+        if from.is_empty() {
+            return Ok(HashMap::new());
         }
         let names: Vec<&str> = from.keys().map(|of| &*of.topic).collect();
         let known = self.admin.describe_topics(&names).await?;
@@ -232,10 +262,16 @@ impl Mailbox {
                 None => source.partition % count,
             }
         };
+        let of = TopicPartition::new(source.topic.as_str(), partition);
+        let ends = self
+            .admin
+            .offsets(std::slice::from_ref(&of), OffsetAt::Latest)
+            .await?;
         Ok(Claim {
             replay_of: letter.clone(),
             producer: self.admin.new_producer_id().await?,
             partition,
+            from: ends.get(&of).copied(),
         })
     }
 

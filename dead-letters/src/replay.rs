@@ -5,10 +5,11 @@
 //! a replay. It has a name instead, a producer id of its own, and the broker takes the batch that a
 //! producer id begins with once:
 //!
-//! 1. Letters with a marker have been replayed. So have those whose replay is found in the source
-//!    topic, by its header; they get the marker that is missing.
-//! 2. For each other letter without a claim, one is written behind it: a new producer id, and the
-//!    partition that it goes to.
+//! 1. Letters with a marker have been replayed. So have those with a claim whose replay is found in the
+//!    source topic, by its header, at or behind the offset that the claim says; they get the marker that is
+//!    missing.
+//! 2. For each other letter without a claim, one is written behind it: a new producer id, the partition
+//!    that it goes to, and where that ends.
 //! 3. The dead-letter topic is read on to its end. The first claim of a letter counts.
 //! 4. The record is sent under the claim's id to the claim's partition. When that is acknowledged, the
 //!    marker says where it lies.
@@ -18,8 +19,11 @@
 //!
 //! - *One claim.* A claim is below the end of its partition once it is acknowledged, so that step 3 sees
 //!   it and all before it: everybody finds the same first one.
-//! - *One record.* Nobody sends a letter but under its first claim. The second such batch, a request of a
-//!   dead command that arrives late among them, is answered with the place of the first.
+//! - *Nothing without a claim.* A letter is sent when its claim is acknowledged, with `--force` too. So a
+//!   letter without one has not been sent, and no replay lies before the offset that its claim says.
+//! - *One record.* Without `--force` nobody sends a letter but under its first claim. The second such
+//!   batch, a request of a dead command that arrives late among them, is answered with the place of the
+//!   first.
 //! - *Nothing to wait for.* A claim says nothing of its writer. Where one died, the next command sends
 //!   under the claim that is there; was the record written before, it learns where it lies.
 //! - *A marker is true.* It comes after the acknowledgement, and after a look at the record.
@@ -27,7 +31,7 @@
 //! The broker forgets a producer id `producer.id.expiration.ms` (a day by default) after its record was
 //! written; step 1 comes before step 4 in every command and finds what was written before it began. So a
 //! letter is sent twice only by a command that stands still for that long between the two. `--force`
-//! replays without a claim, as often as it is said.
+//! replays under a claim of its own, as often as it is said.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -90,12 +94,10 @@ pub async fn one(
 ) -> Result<Replayed, DeadLetterError> {
     let letter = mailbox.letter(place).await?;
     if force {
-        let claim = mailbox.new_claim(&letter.place, &letter.source).await?;
+        let claim = claim(mailbox, &letter.place, &letter.source).await?;
         return replay(mailbox, &letter, &claim).await;
     }
-    let mut survey = mailbox.survey(std::slice::from_ref(&place.topic)).await?;
-    survey.open.retain(|open, _| open == place);
-    let mut work = Work::prepare(mailbox, survey).await?;
+    let mut work = Work::prepare(mailbox, mailbox.survey_one(place).await?).await?;
     if let Some(replayed_to) = work.replayed.get(place) {
         return Err(DeadLetterError::AlreadyReplayed {
             letter: place.clone(),
@@ -176,7 +178,7 @@ impl Work {
                 continue;
             }
             match claim(mailbox, letter, source).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if error.is_of_one_letter() => {
                     refused.insert(letter.clone(), error);
                 }
@@ -224,9 +226,14 @@ impl Work {
     }
 }
 
-async fn claim(mailbox: &Mailbox, letter: &Place, source: &Place) -> Result<(), DeadLetterError> {
+async fn claim(
+    mailbox: &Mailbox,
+    letter: &Place,
+    source: &Place,
+) -> Result<Claim, DeadLetterError> {
     let claim = mailbox.new_claim(letter, source).await?;
-    mailbox.write_claim(&claim).await
+    mailbox.write_claim(&claim).await?;
+    Ok(claim)
 }
 
 async fn replay(

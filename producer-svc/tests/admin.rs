@@ -5,11 +5,13 @@ mod letter;
 #[path = "support/scene.rs"]
 mod scene;
 
-use kafka::OutgoingRecord;
+use std::time::Duration;
+
+use kafka::{NewTopic, OutgoingRecord};
 use scene::{Running, SOON, Scene};
 use serde_json::{Value, json};
 use testkit::http::Events;
-use testkit::{Kafka, eventually, http, unique};
+use testkit::{ApiKey, Kafka, ResponseError, eventually, http, unique};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -317,6 +319,79 @@ async fn a_dead_letter_is_listed_shown_and_replayed_once() {
         let (status, problem) = get(&service, &path).await;
         assert_eq!(status, 404, "{path}: {problem}");
     }
+    service.end().await.unwrap();
+}
+
+/// Records that are no business of a replay, each so large that it takes a fetch of its own.
+const OTHERS: u64 = 20;
+
+#[tokio::test]
+async fn replaying_one_letter_reads_what_may_be_of_it_alone() {
+    let kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    // A topic that nobody consumes, so that the letters here are the only ones.
+    let source = unique("source");
+    let letters = format!("{source}-dlt");
+    let new = [&source, &letters].map(|name| NewTopic::new(name, 2, 1));
+    scene.client().admin().create_topics(&new).await.unwrap();
+    let producer = scene.producer();
+    let send = async |topic: &str, partition, value: &[u8], headers: &[(&str, &str)]| {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())))
+            .collect();
+        let record = OutgoingRecord {
+            topic,
+            partition: Some(partition),
+            value: Some(value),
+            headers: &headers,
+            ..OutgoingRecord::default()
+        };
+        producer.send(&record).await.unwrap().offset
+    };
+    let large = vec![b'x'; 700_000];
+    for _ in 0..OTHERS {
+        send(&letters, 0, &large, &[]).await;
+        send(&letters, 1, &large, &[]).await;
+        send(&source, 0, &large, &[]).await;
+    }
+    let headers = [
+        ("dlt-original-topic", &*source),
+        ("dlt-original-partition", "0"),
+        ("dlt-original-offset", "0"),
+    ];
+    let letter = send(&letters, 0, b"letter", &headers).await;
+    let path = format!("/api/admin/dead-letters/{letters}/0/{letter}/replay");
+    let faults = kafka.faults();
+    let fetches = [&letters, &source].map(|topic| {
+        faults
+            .on(ApiKey::Fetch)
+            .topic(topic)
+            .always()
+            .delay(Duration::ZERO)
+    });
+    let mut before = [0, 0];
+    let mut check_fetches = || {
+        let now = fetches.each_ref().map(|fetches| fetches.hits());
+        let [of_letters, of_source] = [0, 1].map(|at| now[at] - before[at]);
+        assert!(of_letters < OTHERS, "{of_letters} fetches of letters");
+        assert!(of_source < OTHERS, "{of_source} fetches of the source");
+        before = now;
+    };
+
+    let refused = faults
+        .on(ApiKey::Produce)
+        .topic(&source)
+        .error(ResponseError::TopicAuthorizationFailed);
+    let (status, problem) = post(&service, &path).await;
+    assert_eq!((status, refused.hits()), (503, 1), "{problem}");
+    check_fetches();
+    // Now there is a claim, and the replay may be anywhere behind where the source ended then.
+    let (status, replayed) = post(&service, &path).await;
+    assert_eq!(status, 200, "{replayed}");
+    assert_eq!(replayed["replayedTo"]["offset"], OTHERS, "{replayed}");
+    check_fetches();
     service.end().await.unwrap();
 }
 

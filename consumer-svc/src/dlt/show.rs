@@ -12,8 +12,7 @@ pub async fn show(
     out: &mut impl Write,
 ) -> Result<(), DeadLetterError> {
     let letter = mailbox.letter(place).await?;
-    let topic = std::slice::from_ref(&place.topic);
-    let replayed = mailbox.survey(topic).await?.replayed;
+    let replayed = mailbox.survey_one(place).await?.replayed;
     // A closed pipe is no failure.
     let _ = out.write_all(text::in_full(&letter, replayed.get(place)).as_bytes());
     Ok(())

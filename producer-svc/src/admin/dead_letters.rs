@@ -28,7 +28,7 @@ const BYTES: usize = 64 * 1024;
 
 /// How long reading the topics may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a replay may take; one that is given up is finished by the next one.
+/// How long a replay may take. It may be given up at any point, and the next one does not send twice.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 /// Lists and replays at a time, each.
 const AT_ONCE: usize = 2;
@@ -168,10 +168,7 @@ async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, 
     let replayed = match replaying.await {
         Ok(Ok(replayed)) => replayed.map_err(|error| problem(&error))?,
         Ok(Err(_)) => {
-            return Err(Problem::unavailable(
-                "the replay took longer than a minute and was left off; the next one finishes it",
-                Duration::from_secs(1),
-            ));
+            return Err(left_off(&place));
         }
         Err(panic) => {
             tracing::error!("replaying {place}: {panic}");
@@ -198,6 +195,23 @@ async fn permit(of: &Semaphore) -> Result<tokio::sync::SemaphorePermit<'_>, Prob
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(busy()),
     }
+}
+
+/// The next one may have as much to read: whether it gets further, nobody knows.
+fn left_off(letter: &Place) -> Problem {
+    let Place {
+        topic,
+        partition,
+        offset,
+    } = letter;
+    Problem::unavailable(
+        format!(
+            "the replay took longer than a minute and was left off, sent or not. Where Kafka is well, there is \
+             too much to read behind the letter: `consumer-svc dlt replay {topic} {partition} {offset}` takes \
+             its time, and does not send again what was sent"
+        ),
+        Duration::from_secs(1),
+    )
 }
 
 fn busy() -> Problem {
@@ -307,5 +321,18 @@ impl DeadLetters {
             read?;
         }
         Ok(replayed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_that_is_left_off_names_the_command_that_takes_its_time() {
+        let letter = Place::parse("orders-dlt/2/17").unwrap();
+        let problem = format!("{:?}", left_off(&letter));
+        let command = "consumer-svc dlt replay orders-dlt 2 17";
+        assert!(problem.contains(command), "{problem}");
     }
 }
