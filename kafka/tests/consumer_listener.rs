@@ -66,6 +66,13 @@ impl Told {
     }
 }
 
+fn at(offset: i64) -> StartAt {
+    StartAt::Offset {
+        offset,
+        leader_epoch: None,
+    }
+}
+
 fn numbers(partitions: &[TopicPartition]) -> String {
     let mut numbers: Vec<_> = partitions.iter().map(|p| p.partition).collect();
     numbers.sort_unstable();
@@ -102,7 +109,7 @@ async fn a_partition_starts_where_the_application_says_and_that_becomes_the_comm
     world.send_all(0, 0..10, |n| n.to_string()).await;
     world.commit(0, 8).await;
     let journal = Journal::default();
-    let listener = Told::new("one", &journal, StartAt::Offset(3));
+    let listener = Told::new("one", &journal, at(3));
     listener.refusals.store(2, Ordering::SeqCst);
     let handler = Scripted::done();
     let running = Running::start(world.consumer().listener(listener), handler.clone());
@@ -122,7 +129,7 @@ async fn a_partition_starts_where_the_application_says_and_that_becomes_the_comm
     assert_eq!(world.committed().await[&0].0, 10);
 
     // Behind it: what is said becomes the commit, and nothing is handled twice.
-    let listener = Told::new("two", &journal, StartAt::Offset(10));
+    let listener = Told::new("two", &journal, at(10));
     let idle = Scripted::done();
     let running = Running::start(world.consumer().listener(listener), idle.clone());
     running.until_assigned(1).await;

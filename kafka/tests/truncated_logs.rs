@@ -7,7 +7,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kafka::{AutoOffsetReset, ConsumerError, Outcome, OutgoingRecord, ReaderEvent, RetryPolicy};
+use kafka::{
+    AutoOffsetReset, ConsumerError, NewPartition, Outcome, OutgoingRecord, PartitionListener,
+    ReaderEvent, RetryPolicy, StartAt, TopicPartition,
+};
 use support::{PATIENCE, Running, Scripted, Seen, World, client};
 
 /// Records before the cut, at offsets 0 to 9.
@@ -83,6 +86,45 @@ async fn a_commit_behind_the_cut_is_read_on_from_where_the_log_differs() {
     assert_eq!(calls.len(), 8, "{calls:?}");
     assert!(running.stop().await.is_clean());
     assert_eq!(world.committed().await[&0].0, 14);
+}
+
+/// Keeps an offset of its own, and the epoch before it.
+struct Kept(i64, Option<i32>);
+
+impl PartitionListener for Kept {
+    async fn assigned(&self, _: &NewPartition) -> Result<StartAt, String> {
+        Ok(StartAt::Offset {
+            offset: self.0,
+            leader_epoch: self.1,
+        })
+    }
+
+    fn lost(&self, _: &[TopicPartition]) {}
+}
+
+#[tokio::test]
+async fn an_offset_of_the_applications_own_is_read_on_from_where_the_log_differs() {
+    let mut world = written().await;
+    let handler = Scripted::done();
+    let running = Running::start(world.consumer(), handler.clone());
+    let calls = handler.until_calls(WRITTEN as usize).await;
+    let epoch = calls[WRITTEN as usize - 1].leader_epoch;
+    assert!(running.stop().await.is_clean());
+    cut(&mut world).await;
+    write_anew(&world, CUT..14).await;
+
+    for (leader_epoch, first) in [(Some(epoch), CUT), (None, WRITTEN)] {
+        let handler = Scripted::done();
+        let consumer = world.consumer().listener(Kept(WRITTEN, leader_epoch));
+        let running = Running::start(consumer, handler.clone());
+        let calls = handler
+            .until("the last one", |calls| {
+                calls.iter().any(|call| call.offset == 13)
+            })
+            .await;
+        assert_eq!(offsets(&calls, "new"), Vec::from_iter(first..14));
+        assert!(running.stop().await.is_clean());
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,13 @@ pub enum StartAt {
     Commit,
     /// At this offset, whatever the group has committed. One that the log does not hold (any more) goes by
     /// [`AutoOffsetReset`](super::AutoOffsetReset). It becomes the group's commit.
-    Offset(i64),
+    Offset {
+        offset: i64,
+        /// [`ConsumerRecord::leader_epoch`](super::ConsumerRecord::leader_epoch) of the record that was handled before
+        /// it. By this a log that was cut back meanwhile is noticed (KIP-320), and read on from where it differs. `None`:
+        /// not known.
+        leader_epoch: Option<i32>,
+    },
 }
 
 /// For applications that keep what they made of a partition's records together with the offset of the next one, in

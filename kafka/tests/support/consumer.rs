@@ -30,6 +30,7 @@ pub struct Seen {
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
     pub attempt: u32,
+    pub leader_epoch: i32,
 }
 
 impl Seen {
@@ -111,6 +112,7 @@ impl Handler for Scripted {
                 key: record.key.clone(),
                 value: record.value.clone(),
                 attempt: record.attempt,
+                leader_epoch: record.leader_epoch,
             });
         });
         (self.act)(record.clone()).await

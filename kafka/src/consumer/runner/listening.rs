@@ -7,6 +7,7 @@ use futures::future::{AbortHandle, abortable};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::group::Start;
+use super::super::lineage::Lineage;
 use super::super::listener::{NewPartition, StartAt};
 use super::super::topic_partition::TopicPartition;
 use super::super::tracker::OffsetTracker;
@@ -112,8 +113,12 @@ impl Core {
                 slot.fetch_problem = None;
                 match from {
                     StartAt::Commit => self.start_as_the_group_says(at, life, start),
-                    StartAt::Offset(offset) => {
+                    StartAt::Offset {
+                        offset,
+                        leader_epoch,
+                    } => {
                         tracing::info!(%group, partition = %slot.name, offset, "starting where the application says");
+                        slot.lineage = Lineage::resumed(offset, leader_epoch.unwrap_or(-1));
                         slot.tracker = Some(OffsetTracker::new(offset, None, max_ahead));
                         self.commit.soon = true;
                         self.start_fetching(at);
