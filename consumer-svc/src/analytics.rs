@@ -43,6 +43,6 @@ mod totals;
 
 pub use config::AnalyticsConfig;
 pub(crate) use config::{TOPICS, TYPE_IDS, options};
-pub(crate) use schema::TABLES;
+pub(crate) use schema::{EPOCHS, TABLES};
 pub(crate) use start::{Analytics, Parts};
 pub(crate) use store::DEDUP_RETENTION;

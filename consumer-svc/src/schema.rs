@@ -5,7 +5,7 @@ use service::outbox;
 
 use crate::{analytics, carts};
 
-pub(crate) static MIGRATIONS: [Migration; 4] = [
+pub(crate) static MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "carts",
@@ -30,4 +30,44 @@ pub(crate) static MIGRATIONS: [Migration; 4] = [
         sqlite: analytics::TABLES,
         postgres: analytics::TABLES,
     },
+    Migration {
+        version: 5,
+        name: "outbox by key",
+        sqlite: outbox::WAITING_BY_KEY,
+        postgres: outbox::WAITING_BY_KEY,
+    },
+    Migration {
+        version: 6,
+        name: "analytics' epochs",
+        sqlite: analytics::EPOCHS,
+        postgres: analytics::EPOCHS,
+    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use service::db::DatabaseKind;
+
+    use super::*;
+
+    /// There are databases that have them.
+    #[test]
+    fn no_step_has_changed() {
+        let of = |step: &Migration, kind| step.checksum(kind)[..8].to_owned();
+        let checksums: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|step| [DatabaseKind::Sqlite, DatabaseKind::Postgres].map(|kind| of(step, kind)))
+            .collect();
+        assert_eq!(
+            checksums,
+            [
+                ["ee9ba47d", "a984823d"],
+                ["6404832a", "506c93d7"],
+                ["77b7b446", "77b7b446"],
+                ["e278cb66", "e278cb66"],
+                ["c0eb6e03", "c0eb6e03"],
+                ["9776be74", "9776be74"],
+            ]
+        );
+    }
+}

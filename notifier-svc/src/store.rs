@@ -60,6 +60,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: logs::LOGS,
         postgres: logs::LOGS,
     },
+    Migration {
+        version: 3,
+        name: "grave logs",
+        sqlite: logs::GRAVE_LOGS,
+        postgres: logs::GRAVE_LOGS,
+    },
 ];
 
 /// What has been printed goes when it is old.
@@ -69,3 +75,28 @@ pub const RETENTION: Retention = Retention {
     delete: "DELETE FROM notifications WHERE order_id IN (SELECT order_id FROM notifications \
              WHERE received_at < $1 AND printed = 1 LIMIT $2)",
 };
+
+#[cfg(test)]
+mod tests {
+    use service::db::DatabaseKind;
+
+    use super::*;
+
+    /// There are databases that have them.
+    #[test]
+    fn no_step_has_changed() {
+        let of = |step: &Migration, kind| step.checksum(kind)[..8].to_owned();
+        let checksums: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|step| [DatabaseKind::Sqlite, DatabaseKind::Postgres].map(|kind| of(step, kind)))
+            .collect();
+        assert_eq!(
+            checksums,
+            [
+                ["4d241a1d", "4d241a1d"],
+                ["5fc4eb67", "5fc4eb67"],
+                ["930d6d4c", "930d6d4c"],
+            ]
+        );
+    }
+}

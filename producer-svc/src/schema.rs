@@ -4,7 +4,7 @@ use service::outbox;
 use crate::{analytics, users, view};
 
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 5] = [
+pub(crate) static MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "order events",
@@ -35,4 +35,38 @@ pub(crate) static MIGRATIONS: [Migration; 5] = [
         sqlite: analytics::TABLES,
         postgres: analytics::TABLES,
     },
+    Migration {
+        version: 6,
+        name: "outbox by key",
+        sqlite: outbox::WAITING_BY_KEY,
+        postgres: outbox::WAITING_BY_KEY,
+    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use service::db::DatabaseKind;
+
+    use super::*;
+
+    /// There are databases that have them.
+    #[test]
+    fn no_step_has_changed() {
+        let of = |step: &Migration, kind| step.checksum(kind)[..8].to_owned();
+        let checksums: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|step| [DatabaseKind::Sqlite, DatabaseKind::Postgres].map(|kind| of(step, kind)))
+            .collect();
+        assert_eq!(
+            checksums,
+            [
+                ["4c2ec1dd", "4c2ec1dd"],
+                ["b1b2afa1", "d5e30180"],
+                ["6404832a", "506c93d7"],
+                ["161b32ab", "161b32ab"],
+                ["5d112927", "5d112927"],
+                ["c0eb6e03", "c0eb6e03"],
+            ]
+        );
+    }
+}

@@ -3,7 +3,7 @@ pub(crate) const TABLES: &str = "\
 CREATE TABLE analytics_partitions (
     topic TEXT NOT NULL,
     partition_no BIGINT NOT NULL,
-    epoch BIGINT NOT NULL,
+    turn BIGINT NOT NULL,
     writes BIGINT NOT NULL,
     next_offset BIGINT NOT NULL,
     PRIMARY KEY (topic, partition_no)
@@ -42,4 +42,10 @@ CREATE TABLE analytics_clock (
     generated_at BIGINT NOT NULL
 );
 INSERT INTO analytics_clock (id, generated_at) VALUES (1, 0);
+";
+
+/// A claim's number is its epoch; and with an offset goes the leader epoch of the record before it.
+pub(crate) const EPOCHS: &str = "\
+ALTER TABLE analytics_partitions RENAME COLUMN turn TO epoch;
+ALTER TABLE analytics_partitions ADD COLUMN leader_epoch BIGINT NOT NULL DEFAULT -1;
 ";

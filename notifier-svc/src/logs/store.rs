@@ -25,6 +25,10 @@ CREATE TABLE logs (
 );
 CREATE INDEX logs_by_time ON logs (logged_at, topic_partition, topic_offset);
 CREATE INDEX logs_by_service ON logs (service, logged_at, topic_partition, topic_offset);
+";
+
+/// A way to the grave ones, which are few and far apart.
+pub const GRAVE_LOGS: &str = "\
 CREATE INDEX logs_grave ON logs (logged_at, topic_partition, topic_offset) WHERE severity >= 4;
 ";
 

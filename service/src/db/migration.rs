@@ -48,8 +48,9 @@ impl Migration {
         }
     }
 
-    /// SHA-1 based (UUIDv5): enough to notice a change, not to defend against one.
-    fn checksum(&self, kind: DatabaseKind) -> String {
+    /// What is noted of the step in the database. SHA-1 based (UUIDv5): enough to notice a change, not
+    /// to defend against one.
+    pub fn checksum(&self, kind: DatabaseKind) -> String {
         Uuid::new_v5(&Uuid::NAMESPACE_OID, self.text(kind).as_bytes()).to_string()
     }
 }

@@ -27,10 +27,10 @@ CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT
 CREATE TABLE outbox_lease (
     id BIGINT PRIMARY KEY,
     holder TEXT NOT NULL,
-    epoch BIGINT NOT NULL,
+    turn BIGINT NOT NULL,
     beat BIGINT NOT NULL
 );
-INSERT INTO outbox_lease (id, holder, epoch, beat) VALUES (1, '', 0, 0);
+INSERT INTO outbox_lease (id, holder, turn, beat) VALUES (1, '', 0, 0);
 ";
 
 /// The same on PostgreSQL.
@@ -52,8 +52,15 @@ CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT
 CREATE TABLE outbox_lease (
     id BIGINT PRIMARY KEY,
     holder TEXT NOT NULL,
-    epoch BIGINT NOT NULL,
+    turn BIGINT NOT NULL,
     beat BIGINT NOT NULL
 );
-INSERT INTO outbox_lease (id, holder, epoch, beat) VALUES (1, '', 0, 0);
+INSERT INTO outbox_lease (id, holder, turn, beat) VALUES (1, '', 0, 0);
+";
+
+/// The step after it, on both: a lease's number is its epoch, and whether something waits of a key is
+/// asked with each pass over many.
+pub const WAITING_BY_KEY: &str = "\
+ALTER TABLE outbox_lease RENAME COLUMN turn TO epoch;
+CREATE INDEX outbox_waiting_by_key ON outbox (record_key, id) WHERE published_at IS NULL;
 ";
