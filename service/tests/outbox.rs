@@ -8,7 +8,7 @@ use kafka::{Client, ClientConfig, NewTopic, OffsetAt, Producer, ReaderEvent, Top
 use service::CancellationToken;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{Database, DatabaseKind, Migration};
-use service::health::Health;
+use service::health::{Health, HealthPart};
 use service::metrics::Metrics;
 use service::outbox::{self, Announce, NewEvent, Outbox, Relay, Silent};
 use sqlx::Row;
@@ -20,12 +20,20 @@ const SOON: Duration = Duration::from_secs(60);
 /// Long enough for a busy machine not to lose it, short enough to wait for.
 const TERM: Duration = Duration::from_millis(600);
 
-static MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "outbox",
-    sqlite: outbox::SQLITE,
-    postgres: outbox::POSTGRES,
-}];
+static MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "outbox",
+        sqlite: outbox::SQLITE,
+        postgres: outbox::POSTGRES,
+    },
+    Migration {
+        version: 2,
+        name: "outbox by key",
+        sqlite: outbox::WAITING_BY_KEY,
+        postgres: outbox::WAITING_BY_KEY,
+    },
+];
 
 struct Scene {
     database: Database,
@@ -320,7 +328,8 @@ impl Announce for Frozen {
         }
         if let Some(url) = self.database_url.clone() {
             // A task would wait for this thread.
-            let taking = std::thread::spawn(move || take_lease(&url));
+            let take = "UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1";
+            let taking = std::thread::spawn(move || execute(&url, take));
             taking.join().unwrap();
         }
         std::thread::sleep(TERM);
@@ -328,17 +337,16 @@ impl Announce for Frozen {
     }
 }
 
-fn take_lease(url: &str) {
+/// Beside a runtime that stands still.
+fn execute(url: &str, statement: &'static str) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let pool = sqlx::AnyPool::connect(url).await.unwrap();
-        sqlx::query("UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1")
-            .execute(&pool)
-            .await
-            .unwrap();
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        pool.close().await;
     });
 }
 
@@ -514,6 +522,114 @@ async fn what_cannot_be_published_holds_back_its_own_key_alone() {
     running.await.unwrap();
     let log = scene
         .log(&missing, |log| log.has(&["a"], stuck as usize))
+        .await;
+    log.assert_in_order();
+}
+
+/// What a relay's health is when it sends an event that tells of it.
+struct Watched {
+    health: HealthPart,
+    body: &'static str,
+    was_up: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Announce for Watched {
+    fn sending(&self, _topic: &str, body: &str) {
+        if body == self.body {
+            self.was_up.lock().unwrap().push(self.health.is_up());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_walk_that_leaves_events_behind_is_no_good_health_on_the_way() {
+    let scene = Scene::new().await;
+    let missing = unique("later");
+    // A pass of one key, and the next of another.
+    for number in 0..500 {
+        scene.append(&missing, "a", &format!("a-{number}")).await;
+    }
+    scene.append(&missing, "c", "c-0").await;
+    let health = Health::new().optional("outbox");
+    let was_up = Arc::default();
+    let watched = Watched {
+        health: health.clone(),
+        body: r#"{"id":"c-0"}"#,
+        was_up: Arc::clone(&was_up),
+    };
+    let (outbox, database) = (scene.outbox.clone(), scene.database.clone());
+    let relay = Relay::new(outbox, database, scene.producer(), watched, &Metrics::new());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(relay.run(health.clone(), stop.clone(), Duration::from_secs(5)));
+    eventually(SOON, || async {
+        (was_up.lock().unwrap().len() > 1).then_some(())
+    })
+    .await;
+    assert!(!was_up.lock().unwrap().contains(&true));
+    scene.make_topic(&missing).await;
+    scene.all_published().await;
+    eventually(SOON, || async { health.is_up().then_some(()) }).await;
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// Lets an event be seen late, as that of a transaction that was longer under way than others.
+struct Late {
+    database_url: String,
+    /// When this one is sent.
+    body: &'static str,
+}
+
+impl Announce for Late {
+    fn sending(&self, _topic: &str, body: &str) {
+        if body == self.body {
+            let url = self.database_url.clone();
+            // A task would wait for this thread.
+            let showing = std::thread::spawn(move || {
+                execute(
+                    &url,
+                    "UPDATE outbox SET published_at = NULL WHERE published_at = 1",
+                );
+            });
+            showing.join().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_seen_late_comes_before_those_of_its_key_behind_it() {
+    let scene = Scene::new().await;
+    // Left behind: so the walk goes on from pass to pass.
+    let missing = unique("later");
+    let stuck = 300;
+    for number in 0..stuck {
+        scene.append(&missing, "a", &format!("a-{number}")).await;
+    }
+    scene.append(&scene.topic, "k", "k-0").await;
+    let hide = "UPDATE outbox SET published_at = 1 WHERE record_key = 'k'";
+    let hide = sqlx::query(hide).execute(scene.database.pool());
+    assert_eq!(hide.await.unwrap().rows_affected(), 1);
+    scene.append_many(&["f"], 250).await;
+    scene.append(&scene.topic, "k", "k-1").await;
+    let late = Late {
+        database_url: scene.own.url.clone(),
+        body: r#"{"id":"f-0"}"#,
+    };
+    let (outbox, database) = (scene.outbox.clone(), scene.database.clone());
+    let relay = Relay::new(outbox, database, scene.producer(), late, &Metrics::new());
+    let stop = CancellationToken::new();
+    let health = Health::new().optional("outbox");
+    let running = tokio::spawn(relay.run(health, stop.clone(), Duration::from_secs(5)));
+    eventually(SOON, || async {
+        (scene.waiting().await == stuck).then_some(())
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap();
+    let log = scene
+        .log(&scene.topic, |log| {
+            log.has(&["k"], 2) && log.has(&["f"], 250)
+        })
         .await;
     log.assert_in_order();
 }

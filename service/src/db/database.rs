@@ -64,6 +64,9 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 /// still be answered.
 const READ_LIMIT: Duration = Duration::from_secs(4);
 
+/// Longest time for what is read in the background.
+const LONG_READ_LIMIT: Duration = Duration::from_secs(30);
+
 /// Longest transaction. Up to eight answers with a new connection and statements to prepare; cut
 /// off and begun again it would never end on a slow server.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -180,6 +183,17 @@ impl Database {
         queries: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         within(READ_LIMIT, queries).await
+    }
+
+    /// Runs queries that nobody waits for and that may have much to read, thirty seconds at most.
+    ///
+    /// # Errors
+    /// Theirs, or that there was no answer in time.
+    pub async fn read_at_length<T>(
+        &self,
+        queries: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        within(LONG_READ_LIMIT, queries).await
     }
 
     /// Runs what begins with [`Database::begin_write`] and ends with a commit, thirty seconds at

@@ -51,16 +51,12 @@ pub(super) struct LineSender<'a, A> {
 }
 
 impl<A: Announce> LineSender<'_, A> {
-    /// The first failure ends the line, with its topic and key. So does the end of the lease, without
-    /// an error of its own: it is looked at before each event, since a process that was stopped past
+    /// The first failure ends the line. So does the end of the lease, without an error of its own: it is looked at before each event, since a process that was stopped past
     /// its term wakes up here as well as anywhere else.
-    pub(super) async fn send_all(
-        &self,
-        line: Vec<Waiting>,
-    ) -> Result<(), ((String, String), Option<RelayError>)> {
+    pub(super) async fn send_all(&self, line: Vec<Waiting>) -> Result<(), Option<RelayError>> {
         for event in line {
             if self.halt.is_cancelled() || !self.hold.is_held() {
-                return Err(((event.topic, event.key), None));
+                return Err(None);
             }
             self.announce.sending(&event.topic, &event.body);
             match send(self.producer, &event).await {
@@ -79,7 +75,7 @@ impl<A: Announce> LineSender<'_, A> {
                         topic: event.topic.clone(),
                         error,
                     };
-                    return Err(((event.topic, event.key), Some(failure)));
+                    return Err(Some(failure));
                 }
             }
         }

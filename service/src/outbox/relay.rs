@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -79,10 +78,8 @@ pub struct Relay<A> {
 /// the walk from what lies further on.
 #[derive(Debug, Default)]
 struct Sweep {
-    /// The last id that was read.
+    /// The last id that was read, once something was left behind: until then each pass begins anew.
     after: i64,
-    /// Topics and keys of events that were left behind: none of theirs is sent in this walk.
-    held: HashSet<(String, String)>,
 }
 
 impl<A: Announce> Relay<A> {
@@ -127,13 +124,25 @@ impl<A: Announce> Relay<A> {
         let mut pause = RETRY.0;
         while !stop.is_cancelled() {
             let rest = match self.turn(&stop, drain).await {
-                Ok(pass @ (Pass::Full | Pass::Done)) => {
+                Ok(Pass::Full(failure)) => {
+                    match failure {
+                        Some(error) => {
+                            tracing::warn!("outbox: {error}; going on with other keys");
+                            health.down(error.to_string());
+                        }
+                        None if self.sweep.after == 0 => {
+                            health.up();
+                            pause = RETRY.0;
+                        }
+                        // The walk's end says it.
+                        None => {}
+                    }
+                    Duration::ZERO
+                }
+                Ok(Pass::Done) => {
                     health.up();
                     pause = RETRY.0;
-                    match pass {
-                        Pass::Full => Duration::ZERO,
-                        _ => LOOK,
-                    }
+                    LOOK
                 }
                 Ok(Pass::NotOurs) => {
                     health.up();
@@ -189,24 +198,18 @@ impl<A: Announce> Relay<A> {
         }
         // The last pass may have ended without a database.
         self.mark().await?;
-        let mut waiting = self.waiting().await?;
+        let waiting = self.waiting().await?;
         let full = waiting.len() == PASS;
         let last = waiting.last().map_or(0, |event| event.id);
-        waiting.retain(|event| {
-            let key = (event.topic.clone(), event.key.clone());
-            !self.sweep.held.contains(&key)
-        });
-        let (held, result) = self.publish(waiting, stop, drain).await;
+        let result = self.publish(waiting, stop, drain).await;
         self.mark().await?;
+        let failed_before = self.sweep.after > 0;
         if full && self.lease.is_held() {
-            self.sweep.after = last;
-            self.sweep.held.extend(held);
-            if let Err(error) = result {
-                tracing::warn!("outbox: {error}; going on with other keys");
+            if failed_before || result.is_err() {
+                self.sweep.after = last;
             }
-            return Ok(Pass::Full);
+            return Ok(Pass::Full(result.err()));
         }
-        let failed_before = !self.sweep.held.is_empty();
         self.sweep = Sweep::default();
         result?;
         match failed_before {
@@ -216,9 +219,13 @@ impl<A: Announce> Relay<A> {
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>, sqlx::Error> {
+        // Of what was left behind nothing is sent in this walk. So it is with what was not yet to be seen
+        // when the walk came by: ids are given before transactions commit, and follow them of one key only.
         let query = sqlx::query(
             "SELECT id, topic, record_key, headers, body FROM outbox \
-             WHERE published_at IS NULL AND id > $1 ORDER BY id LIMIT $2",
+             WHERE published_at IS NULL AND id > $1 AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
+             WHERE earlier.record_key = outbox.record_key AND earlier.topic = outbox.topic \
+             AND earlier.published_at IS NULL AND earlier.id <= $1) ORDER BY id LIMIT $2",
         )
         .bind(self.sweep.after)
         .bind(PASS as i64)
@@ -237,14 +244,14 @@ impl<A: Announce> Relay<A> {
             .collect()
     }
 
-    /// Sends all, each key's one after another; the first failure of each key ends its line. Gives
-    /// the keys whose line ended before its end, and the first failure.
+    /// Sends all, each key's one after another; the first failure of each key ends its line, and is the
+    /// answer if it is the first of all.
     async fn publish(
         &mut self,
         waiting: Vec<Waiting>,
         stop: &CancellationToken,
         drain: Duration,
-    ) -> (Vec<(String, String)>, Result<(), RelayError>) {
+    ) -> Result<(), RelayError> {
         // Nothing is begun any more once this is cancelled.
         let halt = stop.child_token();
         let hold = self.lease.hold();
@@ -266,7 +273,7 @@ impl<A: Announce> Relay<A> {
         tokio::pin!(overdue);
         let period = self.lease.beat();
         let mut beat = tokio::time::interval_at(Instant::now() + period, period);
-        let (mut held, mut failure, mut lapsed) = (Vec::new(), None, false);
+        let (mut failure, mut lapsed) = (None, false);
         loop {
             tokio::select! {
                 line = lines.next() => match line {
@@ -274,11 +281,10 @@ impl<A: Announce> Relay<A> {
                         if lapsed && !stop.is_cancelled() {
                             failure = failure.or(Some(RelayError::LeaseLapsed));
                         }
-                        return (held, failure.map_or(Ok(()), Err));
+                        return failure.map_or(Ok(()), Err);
                     }
                     Some(Ok(())) => {}
-                    Some(Err((key, error))) => {
-                        held.push(key);
+                    Some(Err(error)) => {
                         lapsed |= error.is_none();
                         failure = failure.or(error);
                     }
@@ -294,7 +300,7 @@ impl<A: Announce> Relay<A> {
                         halt.cancel();
                     }
                 }
-                () = &mut overdue => return (held, failure.map_or(Ok(()), Err)),
+                () = &mut overdue => return failure.map_or(Ok(()), Err),
             }
         }
     }
@@ -330,8 +336,8 @@ impl<A: Announce> Relay<A> {
 
 /// What a turn came to.
 enum Pass {
-    /// There may be more.
-    Full,
+    /// There may be more. What was left behind, and why.
+    Full(Option<RelayError>),
     Done,
     /// Another relay holds the lease.
     NotOurs,
