@@ -8,6 +8,7 @@ use proto::{BookEvent, DecodeError, ReceivedHeaders};
 use super::fact::{Fact, number};
 use super::keeper::{Keeper, Recorded};
 use super::metrics::AnalyticsMetrics;
+use super::store::Position;
 
 /// How long a record waits for room in memory before the consumer pauses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,22 +27,28 @@ impl Handler for AnalyticsHandler {
         let Some(epoch) = self.keeper.epoch(&place) else {
             return gone();
         };
+        if let Err(error) = self.keeper.begin_at(&place, epoch, record.offset).await {
+            return Outcome::Unavailable(format!(
+                "the database does not take where the partition begins: {error}"
+            ));
+        }
+        let next = Position {
+            offset: record.offset + 1,
+            leader_epoch: record.leader_epoch,
+        };
         let fact = match self.read(record) {
             Ok(fact) => fact,
             Err(error) => {
                 self.metrics.invalid.inc();
                 // The group's commit holds its place until it is with the dead letters.
-                return match self.keeper.record(&place, epoch, record.offset, None) {
+                return match self.keeper.record(&place, epoch, next, None) {
                     Recorded::Gone => gone(),
                     _ => Outcome::Reject(error.to_string()),
                 };
             }
         };
         loop {
-            match self
-                .keeper
-                .record(&place, epoch, record.offset, fact.clone())
-            {
+            match self.keeper.record(&place, epoch, next, fact.clone()) {
                 Recorded::Taken => return Outcome::Done,
                 Recorded::Gone => return gone(),
                 Recorded::Full => {
@@ -64,7 +71,7 @@ impl Handler for AnalyticsHandler {
     }
 
     async fn probe(&self) -> bool {
-        self.keeper.has_room()
+        self.keeper.takes().await
     }
 }
 

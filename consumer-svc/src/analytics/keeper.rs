@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::fact::Fact;
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, Store, Written};
+use super::store::{Batch, Position, Store, Written};
 
 /// Facts that may wait to be stored, by default; 150 bytes each with a user's rating.
 pub(super) const ROOM: usize = 20_000;
@@ -59,8 +59,11 @@ struct Partition {
     /// Below it everything is in the figures, although it is read again: a rejected record behind the group's commit
     /// may have to be.
     counted_below: i64,
-    /// The offset behind the last record; before the first the start, if it is known.
-    next: Option<i64>,
+    /// Behind the last record; before the first the start, if it is known.
+    next: Option<Position>,
+    /// Whether the database has where its figures begin: without it the next owner would start at the group's commit,
+    /// behind what was in memory alone.
+    begun: bool,
     /// Whether `next` has moved since the last write.
     moved: bool,
     facts: Vec<Fact>,
@@ -107,12 +110,44 @@ impl Keeper {
         state.partitions.get(place).map(|partition| partition.epoch)
     }
 
-    /// Takes a record in, which follows all that were taken in of its partition under this claim (`epoch`).
-    pub(super) fn record(
+    /// Before the first record of a partition, which has this offset, is taken in: notes in the database where its
+    /// figures begin, if nobody has.
+    ///
+    /// # Errors
+    /// The database's: the record must not be taken in.
+    pub(super) async fn begin_at(
         &self,
         place: &TopicPartition,
         epoch: i64,
         offset: i64,
+    ) -> Result<(), sqlx::Error> {
+        let is_ours = |found: &&mut Partition| found.epoch == epoch;
+        let begun = {
+            let mut state = self.state.lock();
+            let ours = state.partitions.get_mut(place).filter(is_ours);
+            // Of what is not its own it takes nothing in.
+            ours.is_none_or(|partition| partition.begun)
+        };
+        if begun {
+            return Ok(());
+        }
+        let held = self.store.begin(place, epoch, offset).await?;
+        let mut state = self.state.lock();
+        if !held {
+            self.fence(&mut state, place, epoch);
+        } else if let Some(partition) = state.partitions.get_mut(place).filter(is_ours) {
+            partition.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Takes the record before `next` in, which follows all that were taken in of its partition under this claim
+    /// (`epoch`).
+    pub(super) fn record(
+        &self,
+        place: &TopicPartition,
+        epoch: i64,
+        next: Position,
         fact: Option<Fact>,
     ) -> Recorded {
         let mut state = self.state.lock();
@@ -127,17 +162,20 @@ impl Keeper {
             return Recorded::Gone;
         };
         // Going back means that the log was cut and written anew: these are other records.
-        if partition.next.is_some_and(|next| offset < next) {
+        if partition
+            .next
+            .is_some_and(|known| next.offset <= known.offset)
+        {
             partition.counted_below = 0;
         }
-        if offset < partition.counted_below {
-            partition.next = Some(offset + 1);
+        if next.offset <= partition.counted_below {
+            partition.next = Some(next);
             return Recorded::Taken;
         }
         if fact.is_some() && full {
             return Recorded::Full;
         }
-        partition.next = Some(offset + 1);
+        partition.next = Some(next);
         partition.moved = true;
         if let Some(fact) = fact {
             partition.facts.push(fact);
@@ -153,6 +191,13 @@ impl Keeper {
     pub(super) fn has_room(&self) -> bool {
         let state = self.state.lock();
         state.facts + state.writing < self.room
+    }
+
+    /// Whether records can be taken in: there is room, and the database answers if it has to be told first where a
+    /// partition begins.
+    pub(super) async fn takes(&self) -> bool {
+        let begun = (self.state.lock().partitions.values()).all(|partition| partition.begun);
+        self.has_room() && (begun || self.store.database.answers().await)
     }
 
     /// Waits until there is room for facts.
@@ -242,21 +287,27 @@ impl Keeper {
         self.metrics.repeated.inc_by(written.repeated);
         let mut state = self.state.lock();
         state.writing = 0;
-        for place in &written.fenced {
-            let batch = batches.iter().find(|batch| batch.place == *place);
-            let ours = |found: &Partition| batch.is_some_and(|batch| batch.epoch == found.epoch);
-            // One that went, or was claimed again, is nobody's loss.
-            if state.partitions.get(place).is_some_and(ours) {
-                tracing::warn!(
-                    partition = %place,
-                    "another instance has claimed the partition: what is not stored of it is dropped here, and counted there"
-                );
-                self.metrics.fenced.inc();
-                state.remove(place);
-                self.fenced.send_replace(true);
+        for batch in batches {
+            if written.fenced.contains(&batch.place) {
+                self.fence(&mut state, &batch.place, batch.epoch);
             }
         }
         self.tell(&state);
+    }
+
+    /// Another instance has claimed a partition since.
+    fn fence(&self, state: &mut State, place: &TopicPartition, epoch: i64) {
+        let partition = state.partitions.get(place);
+        // One that went, or was claimed again, is nobody's loss.
+        if partition.is_some_and(|found| found.epoch == epoch) {
+            tracing::warn!(
+                partition = %place,
+                "another instance has claimed the partition: what is not stored of it is dropped here, and counted there"
+            );
+            self.metrics.fenced.inc();
+            state.remove(place);
+            self.fenced.send_replace(true);
+        }
     }
 
     /// Waits until another instance turns out to have claimed what this one took for its own.
@@ -296,24 +347,28 @@ impl Keeper {
             .claim(place)
             .await
             .map_err(|error| format!("the database does not say it: {error}"))?;
-        let start = match (claim.next, new.committed) {
+        let start = claim.next.map(|next| match new.committed {
             // Something behind the commit was rejected, and may not have reached the dead letters.
-            (Some(next), Some(committed)) => Some(next.min(committed)),
-            (next, _) => next,
-        };
+            Some(committed) if committed < next.offset => Position::at(committed),
+            _ => next,
+        });
         let partition = Partition {
             kind,
             epoch: claim.epoch,
             writes: 0,
-            counted_below: claim.next.unwrap_or(0),
+            counted_below: claim.next.map_or(0, |next| next.offset),
             next: start,
+            begun: start.is_some(),
             moved: false,
             facts: Vec::new(),
         };
         let mut state = self.state.lock();
         state.remove(place);
         state.partitions.insert(place.clone(), partition);
-        Ok(start.map_or(StartAt::Commit, StartAt::Offset))
+        Ok(start.map_or(StartAt::Commit, |start| StartAt::Offset {
+            offset: start.offset,
+            leader_epoch: (start.leader_epoch >= 0).then_some(start.leader_epoch),
+        }))
     }
 }
 

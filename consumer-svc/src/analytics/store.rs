@@ -28,8 +28,27 @@ pub(super) const ROWS: usize = 512;
 pub(super) struct Claim {
     /// Of all instances' claims on it. An older one's writes fail.
     pub(super) epoch: i64,
-    /// The first offset that is not in the figures; none if nothing ever was.
-    pub(super) next: Option<i64>,
+    /// None if nobody ever read a record of it.
+    pub(super) next: Option<Position>,
+}
+
+/// Up to where a partition is in the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Of the next record.
+    pub(super) offset: i64,
+    /// The leader epoch of the record before it; -1: not known.
+    pub(super) leader_epoch: i32,
+}
+
+impl Position {
+    /// Where nothing is known of the record before.
+    pub(super) fn at(offset: i64) -> Self {
+        Self {
+            offset,
+            leader_epoch: -1,
+        }
+    }
 }
 
 /// What is to be written of one partition.
@@ -40,8 +59,8 @@ pub(super) struct Batch {
     pub(super) epoch: i64,
     /// Writes of this claim before this one: one whose answer was lost is known by it.
     pub(super) write: i64,
-    /// The offset behind these facts.
-    pub(super) next: i64,
+    /// Behind these facts.
+    pub(super) next: Position,
     /// In the order of the partition.
     pub(super) facts: Vec<Fact>,
 }
@@ -70,19 +89,53 @@ impl Store {
                     "INSERT INTO analytics_partitions (topic, partition_no, epoch, writes, next_offset) \
                      VALUES ($1, $2, 1, 0, -1) ON CONFLICT (topic, partition_no) \
                      DO UPDATE SET epoch = analytics_partitions.epoch + 1, writes = 0 \
-                     RETURNING epoch, next_offset",
+                     RETURNING epoch, next_offset, leader_epoch",
                 )
                 .bind(&*place.topic)
                 .bind(i64::from(place.partition))
                 .fetch_one(&mut *tx)
                 .await?;
-                let next: i64 = row.try_get(1)?;
+                let (offset, leader_epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+                let next = Position {
+                    offset,
+                    leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
+                };
                 let claim = Claim {
                     epoch: row.try_get(0)?,
-                    next: (next >= 0).then_some(next),
+                    next: (offset >= 0).then_some(next),
                 };
                 tx.commit().await?;
                 Ok(claim)
+            })
+            .await
+    }
+
+    /// Notes where the figures of a partition begin that nobody has read before; `false` if its claim is over.
+    ///
+    /// # Errors
+    /// The database's. It may be noted nevertheless, and the same again is right.
+    pub(super) async fn begin(
+        &self,
+        place: &TopicPartition,
+        epoch: i64,
+        offset: i64,
+    ) -> Result<bool, sqlx::Error> {
+        self.database
+            .write(async {
+                let mut tx = self.database.begin_write().await?;
+                let noted = sqlx::query(
+                    "UPDATE analytics_partitions SET next_offset = $1 \
+                     WHERE topic = $2 AND partition_no = $3 AND epoch = $4 AND writes = 0",
+                )
+                .bind(offset)
+                .bind(&*place.topic)
+                .bind(i64::from(place.partition))
+                .bind(epoch)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+                tx.commit().await?;
+                Ok(noted == 1)
             })
             .await
     }
@@ -156,10 +209,11 @@ enum Advance {
 async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx::Error> {
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
     let moved = sqlx::query(
-        "UPDATE analytics_partitions SET next_offset = $1, writes = writes + 1 \
-         WHERE topic = $2 AND partition_no = $3 AND epoch = $4 AND writes = $5",
+        "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1 \
+         WHERE topic = $3 AND partition_no = $4 AND epoch = $5 AND writes = $6",
     )
-    .bind(batch.next)
+    .bind(batch.next.offset)
+    .bind(i64::from(batch.next.leader_epoch))
     .bind(topic)
     .bind(partition)
     .bind(batch.epoch)

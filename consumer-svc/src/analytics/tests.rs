@@ -14,7 +14,7 @@ use testkit::database::OwnDatabase;
 use super::fact::{Effect, Fact};
 use super::keeper::{Keeper, Partitions, Recorded};
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, Store};
+use super::store::{Batch, Position, Store};
 use crate::schema::MIGRATIONS;
 
 struct World {
@@ -74,6 +74,9 @@ async fn claim(keeper: &Keeper, place: &TopicPartition, committed: Option<i64>) 
     keeper.claim(&new).await.unwrap()
 }
 
+/// That all records here were written in.
+const LEADER_EPOCH: i32 = 3;
+
 fn viewed(id: &str, book_id: i64) -> Option<Fact> {
     Some(Fact {
         id: Some(identity::digest(id)),
@@ -82,9 +85,75 @@ fn viewed(id: &str, book_id: i64) -> Option<Fact> {
     })
 }
 
+/// A start behind records of the test's leader epoch.
+fn from(offset: i64) -> StartAt {
+    StartAt::Offset {
+        offset,
+        leader_epoch: Some(LEADER_EPOCH),
+    }
+}
+
+/// A start where nothing is known of the record before.
+fn unread(offset: i64) -> StartAt {
+    StartAt::Offset {
+        offset,
+        leader_epoch: None,
+    }
+}
+
+fn behind(offset: i64) -> Position {
+    Position {
+        offset: offset + 1,
+        leader_epoch: LEADER_EPOCH,
+    }
+}
+
 fn take(keeper: &Keeper, place: &TopicPartition, offset: i64, fact: Option<Fact>) {
     let epoch = keeper.epoch(place).expect("it is claimed");
-    assert_eq!(keeper.record(place, epoch, offset, fact), Recorded::Taken);
+    let taken = keeper.record(place, epoch, behind(offset), fact);
+    assert_eq!(taken, Recorded::Taken);
+}
+
+#[tokio::test]
+async fn what_is_committed_and_not_stored_is_read_again_also_where_nothing_ever_was() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let (first, second) = (world.keeper(), world.keeper());
+    // As the group's commit says, which another system may have left.
+    assert_eq!(claim(&first, &views, Some(5)).await, StartAt::Commit);
+    let epoch = first.epoch(&views).unwrap();
+    assert!(first.takes().await);
+    first.begin_at(&views, epoch, 5).await.unwrap();
+    // Its answer was lost.
+    first.begin_at(&views, epoch, 5).await.unwrap();
+    take(&first, &views, 5, viewed("a", 1));
+    take(&first, &views, 6, viewed("b", 1));
+    // The group's commit went on; the first one died.
+    assert_eq!(claim(&second, &views, Some(7)).await, unread(5));
+    take(&second, &views, 5, viewed("a", 1));
+    second.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 1);
+    assert_eq!(claim(&second, &views, Some(7)).await, from(6));
+    // Without a claim none begins, and hears of it.
+    let downloads = place(BookEventKind::Downloaded, 0);
+    claim(&first, &downloads, None).await;
+    let epoch = first.epoch(&downloads).unwrap();
+    claim(&second, &downloads, None).await;
+    first.begin_at(&downloads, epoch, 3).await.unwrap();
+    first.fenced().await;
+    assert_eq!(first.epoch(&downloads), None);
+}
+
+#[tokio::test]
+async fn without_a_beginning_in_the_database_nothing_is_taken_in() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper();
+    claim(&keeper, &views, None).await;
+    let epoch = keeper.epoch(&views).unwrap();
+    world.store.database.pool().close().await;
+    assert!(keeper.begin_at(&views, epoch, 0).await.is_err());
+    assert!(!keeper.takes().await);
 }
 
 #[tokio::test]
@@ -97,7 +166,7 @@ async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
     first.flush().await.unwrap();
     take(&first, &views, 1, viewed("b", 1));
     // The second gets the partition, while the first knows nothing of it.
-    assert_eq!(claim(&second, &views, Some(2)).await, StartAt::Offset(1));
+    assert_eq!(claim(&second, &views, Some(2)).await, from(1));
     first.flush().await.unwrap();
     first.fenced().await;
     assert_eq!(first.epoch(&views), None);
@@ -117,7 +186,7 @@ async fn a_write_whose_answer_was_lost_is_not_made_twice() {
         kind: BookEventKind::Viewed,
         epoch,
         write,
-        next,
+        next: Position::at(next),
         facts: [Fact {
             id: None,
             ..viewed(id, 1).unwrap()
@@ -148,7 +217,7 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
     assert_eq!(keeper.epoch(&views), None);
     assert_eq!(world.figures(1).await.views, 1);
     // Behind the group's commit a rejected record may have to be read again; the rest is not counted again.
-    assert_eq!(claim(&keeper, &views, Some(4)).await, StartAt::Offset(4));
+    assert_eq!(claim(&keeper, &views, Some(4)).await, unread(4));
     for offset in 4..7 {
         take(
             &keeper,
@@ -165,7 +234,7 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
     partitions.lost(std::slice::from_ref(&views));
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 2);
-    assert_eq!(claim(&keeper, &views, Some(99)).await, StartAt::Offset(8));
+    assert_eq!(claim(&keeper, &views, Some(99)).await, from(8));
     // A log that was made anew begins below: those are other records.
     take(&keeper, &views, 8, viewed("d", 1));
     take(&keeper, &views, 0, viewed("e", 1));
@@ -174,7 +243,7 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
     // Also where it was made anew while nobody looked.
     take(&keeper, &views, 9, viewed("f", 1));
     partitions.revoked(std::slice::from_ref(&views)).await;
-    assert_eq!(claim(&keeper, &views, Some(10)).await, StartAt::Offset(10));
+    assert_eq!(claim(&keeper, &views, Some(10)).await, from(10));
     take(&keeper, &views, 2, viewed("g", 1));
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 6);
@@ -313,7 +382,7 @@ async fn memory_is_bounded_and_room_comes_back() {
     take(&keeper, &views, 1, viewed("b", 1));
     let epoch = keeper.epoch(&views).unwrap();
     assert_eq!(
-        keeper.record(&views, epoch, 2, viewed("c", 1)),
+        keeper.record(&views, epoch, behind(2), viewed("c", 1)),
         Recorded::Full
     );
     // One that adds nothing needs no room.
@@ -322,7 +391,10 @@ async fn memory_is_bounded_and_room_comes_back() {
     keeper.flush().await.unwrap();
     keeper.room().await;
     take(&keeper, &views, 3, viewed("c", 1));
-    assert_eq!(keeper.record(&views, epoch + 1, 4, None), Recorded::Gone);
+    assert_eq!(
+        keeper.record(&views, epoch + 1, behind(4), None),
+        Recorded::Gone
+    );
 }
 
 #[tokio::test]
@@ -355,5 +427,5 @@ async fn what_the_database_does_not_take_waits_and_is_counted_once() {
     revoked.expect("the group's patience is longer, and need not be used up");
     rename("elsewhere", "analytics_books").await.unwrap();
     let next = world.keeper();
-    assert_eq!(claim(&next, &views, Some(3)).await, StartAt::Offset(2));
+    assert_eq!(claim(&next, &views, Some(3)).await, from(2));
 }

@@ -86,7 +86,7 @@ impl Store {
         .fetch_all(self.database.pool());
         let mut books = 0;
         let mut sums = Sums::default();
-        for row in self.database.read(query).await? {
+        for row in self.database.read_at_length(query).await? {
             let (kind, events): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
             let Some(kind) = kind_of(kind) else {
                 books = events;
@@ -115,7 +115,13 @@ impl Store {
         .bind(top)
         .fetch_all(self.database.pool());
         let mut books = Vec::new();
-        for (row, rank) in self.database.read(query).await?.into_iter().zip(1..) {
+        for (row, rank) in self
+            .database
+            .read_at_length(query)
+            .await?
+            .into_iter()
+            .zip(1..)
+        {
             let [views, downloads, purchases]: [i64; 3] =
                 [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
             books.push(PopularBook {
@@ -141,7 +147,7 @@ impl Store {
         .bind(PAGE as i64)
         .fetch_all(self.database.pool());
         let mut books: BTreeMap<i64, (Sums, Vec<Line>)> = BTreeMap::new();
-        for row in self.database.read(query).await? {
+        for row in self.database.read_at_length(query).await? {
             let line = Line {
                 topic: row.try_get(0)?,
                 partition: row.try_get(1)?,
