@@ -51,6 +51,10 @@ impl Logs {
     }
 
     async fn send(&self, value: &str) {
+        self.send_at(None, value).await;
+    }
+
+    async fn send_at(&self, timestamp: Option<i64>, value: &str) {
         let producer = self.desk.client.producer().build().unwrap();
         let record = OutgoingRecord {
             topic: &self.topic,
@@ -58,7 +62,7 @@ impl Logs {
             key: None,
             value: Some(value.as_bytes()),
             headers: &[],
-            timestamp: None,
+            timestamp,
         };
         producer.send(&record).await.unwrap();
     }
@@ -165,6 +169,36 @@ async fn what_is_no_log_record_goes_to_the_dead_letters_and_the_others_are_kept(
     listed(service.address, "", |messages| messages == ["behind it"]).await;
     let letters = logs.desk.records(&format!("{}-dlt", logs.topic), 1).await;
     assert_eq!(letters[0].value.as_deref(), Some(&b"plain text"[..]));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_as_old_as_it_says_and_at_least_as_its_place_in_kafka() {
+    let kafka = Kafka::start().await;
+    let logs = Logs::new(&kafka).await;
+    let service = logs.start().await;
+    // 2026-01-02T03:04:02Z
+    let earlier = 1_767_323_042_000;
+    for (timestamp, message) in [(None, "now"), (Some(earlier), "ahead"), (Some(-1), "none")] {
+        let value = record(5, "consumer-svc", "info", message);
+        logs.send_at(timestamp, &value).await;
+    }
+    let at = service.address;
+    listed(at, "", |messages| messages.len() == 3).await;
+    let (.., body) = page(at, "").await;
+    let times = body["logs"].as_array().unwrap().iter();
+    let times: Vec<_> = times
+        .map(|log| (log["message"].as_str(), log["@timestamp"].as_str()))
+        .collect();
+    let (said, placed) = ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:02.000Z");
+    assert_eq!(
+        times,
+        [
+            (Some("none"), Some(said)),
+            (Some("now"), Some(said)),
+            (Some("ahead"), Some(placed)),
+        ]
+    );
     service.stop().await;
 }
 

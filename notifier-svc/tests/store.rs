@@ -1,9 +1,10 @@
-//! The notifications' table and the console, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
+//! The tables of notifications and log records, and the console, on SQLite or on the PostgreSQL of `TEST_DATABASE_URL`.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use notifier_svc::console::console;
+use notifier_svc::logs::{self, Cursor, Level, LogFilter, LogRecord, LogWrite, StoredLog};
 use notifier_svc::store::{
     Filter, MIGRATIONS, NotificationWrite, RETENTION, StoredNotification, Written, list,
     mark_printed, unprinted,
@@ -162,6 +163,55 @@ async fn retention_takes_the_old_ones_that_were_printed() {
         .collect();
     assert_eq!(left, ["5", "4", "3"]);
     assert_eq!(RETENTION.delete_before(&own.database, 4).await.unwrap(), 0);
+}
+
+fn log(partition: i32, offset: i64, time: i64) -> StoredLog {
+    StoredLog {
+        partition,
+        offset,
+        log: LogRecord {
+            time,
+            service: "consumer-svc".to_owned(),
+            level: Level::Info,
+            logger: None,
+            message: "said".to_owned(),
+            error: None,
+            trace_id: None,
+            labels: String::new(),
+        },
+    }
+}
+
+#[tokio::test]
+async fn retention_takes_the_old_log_records() {
+    let own = own().await;
+    let mut kept = vec![log(1, 7, 50), log(0, 7, 50), log(0, 8, 51)];
+    // More than go in one transaction; a place of the kept among them, of an earlier topic.
+    let mut batch = vec![log(0, 8, 49)];
+    batch.extend((0..1_200).map(|n| log(2, n, n % 50)));
+    batch.extend(kept.clone());
+    for part in batch.chunks(500) {
+        let mut tx = own.database.begin_write().await.unwrap();
+        LogWrite.write(&mut tx, part).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let delete = async || {
+        let deleting = logs::RETENTION.delete_before(&own.database, 50);
+        deleting.await.unwrap()
+    };
+    assert_eq!(delete().await, 1_201);
+    let everything = LogFilter {
+        service: None,
+        level: Level::Trace,
+        since: i64::MIN,
+        before: Cursor::NEWEST,
+        limit: 10,
+    };
+    let mut left = logs::list(&own.database, &everything).await.unwrap();
+    left.sort_by_key(|log| (log.partition, log.offset));
+    kept.sort_by_key(|log| (log.partition, log.offset));
+    assert_eq!(left, kept);
+    assert_eq!(delete().await, 0);
 }
 
 /// What standard output has been sent; with `full`, it takes nothing.

@@ -18,7 +18,7 @@ pub struct ConsumerRecord {
     /// Its place in the partition.
     pub offset: i64,
     /// Milliseconds since 1970: the producer's, or the broker's where the topic has
-    /// `message.timestamp.type=LogAppendTime`.
+    /// `message.timestamp.type=LogAppendTime`. -1 = its producer gave none.
     pub timestamp: i64,
     /// The leader epoch it was appended in; -1 = not known.
     pub leader_epoch: i32,

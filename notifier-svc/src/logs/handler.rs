@@ -27,12 +27,17 @@ impl Handler for LogHandler {
             Ok(log) => log,
             Err(why) => return Outcome::Reject(format!("no log record: {why}")),
         };
+        let time = match record.timestamp {
+            // It has none.
+            ..0 => log.time,
+            // A clock that is ahead must not keep a record from its retention.
+            placed => log.time.min(placed),
+        };
         let stored = StoredLog {
             partition: record.partition,
             offset: record.offset,
             log: LogRecord {
-                // A clock that is ahead must not keep a record from its retention.
-                time: log.time.min(record.timestamp.max(0)),
+                time,
                 service: storable_key(log.service.into()),
                 logger: log.logger.map(|text| storable(text.into())),
                 message: storable(log.message.into()),
