@@ -10,7 +10,7 @@ use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume, make_topics,
     watch_consumer, watch_kafka,
 };
-use service::logging::LogShipper;
+use service::logging;
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay, Silent};
 use service::process_metrics;
@@ -41,7 +41,7 @@ pub async fn run(
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);
-    let shipper = LogShipper::start(common, &metrics);
+    logging::register_shipping(&metrics);
     let mut duties = Duties::new(health.clone(), common.shutdown);
     let stop = duties.stop();
 
@@ -140,12 +140,9 @@ pub async fn run(
             database.close().await;
         }
     };
-    let result = duties.run(shutdown, last).await;
-    if result.is_ok() {
-        tracing::info!("ended orderly");
-    }
-    shipper.finish().await;
-    result
+    duties.run(shutdown, last).await?;
+    tracing::info!("ended orderly");
+    Ok(())
 }
 
 /// What every service has, and the carts.

@@ -6,6 +6,7 @@ mod desk;
 mod running;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use desk::{Desk, PATIENCE, Service};
 use kafka::OutgoingRecord;
@@ -203,6 +204,37 @@ async fn a_record_is_as_old_as_it_says_and_at_least_as_its_place_in_kafka() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_program_ships_why_it_could_not_start() {
+    let kafka = Kafka::start().await;
+    let logs = Logs::new(&kafka).await;
+    kafka.create_topic(&logs.topic, 3).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // Its producer is not connected yet when it fails; a tenth is for the log records.
+    let more = [&logs.flags()[..], &["--shutdown-timeout", "600s"]].concat();
+    let flags = logs.desk.flags(&more).into_iter();
+    let flags = flags.map(|flag| match &*flag {
+        "127.0.0.1:0" => address.clone(),
+        _ => flag,
+    });
+    let mut program = tokio::process::Command::new(running::PROGRAM);
+    program
+        .args(flags)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, program.output()).await;
+    let output = ended.expect("the program ends").unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let service = logs.start().await;
+    let why = format!("cannot listen at {address}");
+    let said = |messages: &[String]| messages.iter().filter(|m| m.starts_with(&why)).count();
+    let messages = listed(service.address, "?level=error", |all| said(all) > 0).await;
+    assert_eq!(said(&messages), 1, "{messages:?}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_program_ships_what_it_logs_to_its_last_line() {
     let kafka = Kafka::start().await;
     let logs = Logs::new(&kafka).await;
@@ -228,9 +260,19 @@ async fn without_kafka_shipping_holds_nothing_up() {
     let mut logs = Logs::new(&kafka).await;
     // Nobody listens there.
     logs.desk.bootstrap = "127.0.0.1:1".to_owned();
-    let output = run_until(&logs.desk, &logs.flags(), &["listening at"]).await;
+    // A tenth of it is for Kafka; what the others need of the rest is for a busy machine.
+    let timeout = Duration::from_secs(20);
+    let flags = [&logs.flags()[..], &["--shutdown-timeout", "20s"]].concat();
+    let output = run_until(&logs.desk, &flags, &["listening at"]).await;
     assert!(
         output.contains("the last log records were not shipped"),
         "{output}"
     );
+    let time_of = |words: &str| {
+        let line = output.lines().find(|line| line.contains(words)).unwrap();
+        let time = line.split_whitespace().next().unwrap();
+        chrono::DateTime::parse_from_rfc3339(time).unwrap()
+    };
+    let took = time_of("the last log records were not shipped") - time_of("shutting down");
+    assert!(took.to_std().unwrap() <= timeout, "{output}");
 }

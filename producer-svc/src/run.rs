@@ -12,7 +12,7 @@ use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
     watch_kafka,
 };
-use service::logging::LogShipper;
+use service::logging;
 use service::metrics::Metrics;
 use service::outbox::{self, Outbox, Relay};
 use service::process_metrics;
@@ -45,7 +45,7 @@ pub async fn run(
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);
-    let shipper = LogShipper::start(common, &metrics);
+    logging::register_shipping(&metrics);
     let mut duties = Duties::new(health.clone(), common.shutdown);
     let stop = duties.stop();
 
@@ -136,12 +136,9 @@ pub async fn run(
             database.close().await;
         }
     };
-    let result = duties.run(shutdown, last).await;
-    if result.is_ok() {
-        tracing::info!("ended orderly");
-    }
-    shipper.finish().await;
-    result
+    duties.run(shutdown, last).await?;
+    tracing::info!("ended orderly");
+    Ok(())
 }
 
 /// The producer behind intake. It gives a record up after `REQUEST_TIMEOUT`, which is when its

@@ -29,7 +29,7 @@ pub enum RunError {
     #[error("{task} failed: {reason}")]
     Failed { task: &'static str, reason: String },
     #[error(
-        "shutdown took longer than {} s (SHUTDOWN_TIMEOUT); left unfinished: {}",
+        "shutdown could not be finished within {} s (SHUTDOWN_TIMEOUT); left unfinished: {}",
         .timeout.as_secs_f64(), .left.join(", ")
     )]
     Overdue {
@@ -87,7 +87,7 @@ impl Duties {
 
     /// Runs until `shutdown`, or until a task fails. Then: not ready for the drain delay → stop
     /// intake → wait for the tasks → `last` (flush the producer, close the database), all within
-    /// the shutdown timeout.
+    /// the shutdown timeout, less what of it is for the last log records.
     ///
     /// # Errors
     /// The first failure of a task, or what was left at the timeout. Either way everything has
@@ -119,7 +119,7 @@ impl Duties {
             Some(error) => tracing::error!("{error}; shutting down"),
         }
         self.stop.cancel();
-        let deadline = Instant::now() + self.config.timeout;
+        let deadline = Instant::now() + self.config.tasks();
         while !self.tasks.is_empty() {
             match tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await {
                 Ok(Some(ended)) => {
@@ -174,6 +174,7 @@ mod tests {
         ShutdownConfig {
             drain_delay: Duration::from_millis(5),
             timeout: Duration::from_millis(timeout_ms),
+            last_logs: Duration::ZERO,
         }
     }
 
@@ -228,6 +229,21 @@ mod tests {
             error.to_string().contains("not yet acknowledged"),
             "{error}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_for_the_last_log_records_is_not_taken() {
+        let config = ShutdownConfig {
+            last_logs: Duration::from_secs(1),
+            ..config(10_000)
+        };
+        let mut duties = Duties::new(Health::new(), config);
+        duties.spawn("stuck worker", std::future::pending::<Result<(), String>>());
+        let begun = Instant::now() + config.drain_delay;
+        let error = duties.run(std::future::ready(()), std::future::ready(()));
+        let error = error.await.unwrap_err().to_string();
+        assert_eq!(begun.elapsed().as_secs(), 9);
+        assert!(error.contains("within 10 s (SHUTDOWN_TIMEOUT)"), "{error}");
     }
 
     #[tokio::test]

@@ -47,7 +47,21 @@ pub fn refuse(program: &str, mistakes: &Mistakes) -> ExitCode {
 
 /// Sets up logging and the runtime, and runs the service until it ends by itself or by SIGTERM or
 /// Ctrl-C, which resolve the future given to `service`. A second signal ends the process at once.
+/// The error it ends with is logged, and shipped with the other log records ([`logging::shipped`]).
 pub fn serve<S, Fut, E>(common: &Common, service: S) -> ExitCode
+where
+    S: FnOnce(Shutdown) -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    serve_unshipped(common, async |shutdown| {
+        logging::shipped(common, service(shutdown)).await
+    })
+}
+
+/// Like [`serve`], for a process that brings the Kafka its log records are shipped to: it calls
+/// [`logging::shipped`] itself, while that Kafka runs, and logs its other errors.
+pub fn serve_unshipped<S, Fut, E>(common: &Common, service: S) -> ExitCode
 where
     S: FnOnce(Shutdown) -> Fut,
     Fut: Future<Output = Result<(), E>>,
@@ -67,7 +81,8 @@ where
     })
 }
 
-/// Runs a subcommand's future on a runtime, without logging set up to standard output.
+/// Runs a subcommand's future on a runtime, without logging set up; its error goes to standard
+/// error.
 pub fn block_on<E: Display>(
     common: &Common,
     future: impl Future<Output = Result<(), E>>,
@@ -92,7 +107,6 @@ pub fn block_on<E: Display>(
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
             eprintln!("{}: {error}", common.service);
             ExitCode::FAILURE
         }

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::Value;
 pub use ecs::EcsRecord;
-pub use shipping::LogShipper;
+pub use shipping::{register_shipping, shipped};
 
 /// The name of events that stay on standard output: what they say lies in a database already.
 pub const LOCAL: &str = "local";
@@ -61,8 +61,8 @@ impl Value for LogFilter {
     }
 }
 
-/// Sends everything that is traced to standard output, and with `ship` to whoever starts a
-/// [`LogShipper`]. A second call has no effect: services of one process share it.
+/// Sends everything that is traced to standard output, and with `ship` to [`shipped`]. A second
+/// call has no effect: services of one process share it.
 pub fn init(service: &'static str, format: LogFormat, filter: &LogFilter, ship: bool) {
     let filter = &filter.0;
     let shipping = ship.then(|| shipping::ShippingLayer::new(service).with_filter(filter.clone()));

@@ -21,5 +21,5 @@ fn main() -> ExitCode {
         Err(mistakes) => return launch::refuse(config::NAME, &mistakes),
     };
     let common = config.producer.common.clone();
-    launch::serve(&common, async |shutdown| shop::run(config, shutdown).await)
+    launch::serve_unshipped(&common, async |shutdown| shop::run(config, shutdown).await)
 }

@@ -5,6 +5,7 @@ use service::CancellationToken;
 use service::duties::RunError;
 use service::http::{BindError, Listeners};
 use service::launch::Shutdown;
+use service::logging;
 use tokio::task::JoinSet;
 
 use crate::config::{CONSUMER_ADDR, Config, NOTIFIER_ADDR, PRODUCER_ADDR};
@@ -29,39 +30,60 @@ pub(crate) enum ShopError {
     Panicked(tokio::task::JoinError),
 }
 
-/// Runs everything until `shutdown`, then ends the services and, after them, the broker.
+/// Runs everything until `shutdown`, then ends the services and, after them and their last log
+/// records, the broker. What it fails with is logged.
 pub(crate) async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), ShopError> {
-    let producer = Listeners::bind(&config.producer.common.http.addresses, PRODUCER_ADDR).await?;
-    let consumer = Listeners::bind(&config.consumer.common.http.addresses, CONSUMER_ADDR).await?;
-    let notifier = Listeners::bind(&config.notifier.common.http.addresses, NOTIFIER_ADDR).await?;
-    let broker = open_broker(&mut config).await?;
-    config.producer.cart_service = consumer.addresses()[0].into();
-
+    let opened = open(&mut config).await;
+    let (doors, broker) = opened.inspect_err(|error| tracing::error!("{error}"))?;
+    let common = config.producer.common.clone();
     let services = [
-        (producer_svc::NAME, &producer),
-        (consumer_svc::NAME, &consumer),
-        (notifier_svc::NAME, &notifier),
+        (producer_svc::NAME, &doors.producer),
+        (consumer_svc::NAME, &doors.consumer),
+        (notifier_svc::NAME, &doors.notifier),
     ];
-    let kafka = &config.producer.common.kafka.bootstrap_servers;
-    greet(broker.as_ref().map(Broker::addr), kafka, services);
+    let address = broker.as_ref().map(Broker::addr);
+    greet(address, &common.kafka.bootstrap_servers, services);
 
-    let stop = CancellationToken::new();
-    let mut running = Services::new(&stop);
-    running.spawn(producer_svc::NAME, |stop| {
-        producer_svc::run(config.producer, producer, stop)
-    });
-    running.spawn(consumer_svc::NAME, |stop| {
-        consumer_svc::run(config.consumer, consumer, stop)
-    });
-    running.spawn(notifier_svc::NAME, |stop| {
-        notifier_svc::run(config.notifier, notifier, stop)
-    });
-    let result = running.until(shutdown.requested()).await;
-
+    let result = logging::shipped(&common, serve(config, doors, shutdown)).await;
     if let Some(broker) = broker {
         broker.shutdown().await;
     }
     result
+}
+
+/// Where the services listen.
+struct Doors {
+    producer: Listeners,
+    consumer: Listeners,
+    notifier: Listeners,
+}
+
+/// Everything that can be in the way of a start.
+async fn open(config: &mut Config) -> Result<(Doors, Option<Broker>), ShopError> {
+    let doors = Doors {
+        producer: Listeners::bind(&config.producer.common.http.addresses, PRODUCER_ADDR).await?,
+        consumer: Listeners::bind(&config.consumer.common.http.addresses, CONSUMER_ADDR).await?,
+        notifier: Listeners::bind(&config.notifier.common.http.addresses, NOTIFIER_ADDR).await?,
+    };
+    let broker = open_broker(config).await?;
+    config.producer.cart_service = doors.consumer.addresses()[0].into();
+    Ok((doors, broker))
+}
+
+/// The services, until `shutdown`.
+async fn serve(config: Config, doors: Doors, shutdown: Shutdown) -> Result<(), ShopError> {
+    let stop = CancellationToken::new();
+    let mut running = Services::new(&stop);
+    running.spawn(producer_svc::NAME, |stop| {
+        producer_svc::run(config.producer, doors.producer, stop)
+    });
+    running.spawn(consumer_svc::NAME, |stop| {
+        consumer_svc::run(config.consumer, doors.consumer, stop)
+    });
+    running.spawn(notifier_svc::NAME, |stop| {
+        notifier_svc::run(config.notifier, doors.notifier, stop)
+    });
+    running.until(shutdown.requested()).await
 }
 
 /// Starts the embedded broker, if it is wanted, and points the services at it.

@@ -67,6 +67,7 @@ pub fn common_options(
 impl Common {
     /// Takes the common options out of `values`; mistakes are noted there.
     pub fn read(service: &'static str, values: &mut Values) -> Self {
+        let log_topic = values.find("LOG_TOPIC");
         Self {
             service,
             kafka: KafkaConfig::read(values),
@@ -74,8 +75,8 @@ impl Common {
             database: DatabaseConfig::read(values),
             log_format: values.get("LOG_FORMAT"),
             log_level: values.get("LOG_LEVEL"),
-            log_topic: values.find("LOG_TOPIC"),
-            shutdown: ShutdownConfig::read(values),
+            shutdown: ShutdownConfig::read(values, log_topic.is_some()),
+            log_topic,
             worker_threads: values
                 .checked("WORKER_THREADS", "must be at most 1024", |n| *n <= 1024),
         }
@@ -126,6 +127,20 @@ mod tests {
         );
         #[cfg(feature = "embedded")]
         assert_eq!(read(&[]).unwrap().database.kind, DatabaseKind::Sqlite);
+    }
+
+    #[test]
+    fn a_tenth_of_leaving_is_for_log_records_that_go_to_kafka() {
+        let postgres = ("DATABASE_URL", "postgres://localhost/carts");
+        let shutdown = |more: &[(&'static str, &'static str)]| {
+            let common = read(&[&[postgres], more].concat());
+            common.unwrap().shutdown
+        };
+        let logs = shutdown(&[("LOG_TOPIC", "logs"), ("SHUTDOWN_TIMEOUT", "20s")]);
+        assert_eq!(logs.last_logs, Duration::from_secs(2));
+        assert_eq!(logs.tasks() + logs.last_logs, logs.timeout);
+        let none = shutdown(&[]);
+        assert_eq!(none.tasks(), none.timeout);
     }
 
     #[test]

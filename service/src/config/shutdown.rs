@@ -10,9 +10,20 @@ pub struct ShutdownConfig {
     pub drain_delay: Duration,
     /// From the end of the drain delay to exit 1.
     pub timeout: Duration,
+    /// Of `timeout`, what is kept for the last log records on their way to Kafka; zero where none
+    /// are sent there.
+    pub last_logs: Duration,
 }
 
+/// Of `SHUTDOWN_TIMEOUT`, the share of the last log records.
+const LAST_LOGS: f64 = 0.1;
+
 impl ShutdownConfig {
+    /// How long a service's tasks may take to end, from the end of the drain delay.
+    pub fn tasks(&self) -> Duration {
+        self.timeout.saturating_sub(self.last_logs)
+    }
+
     /// How long a consumer may spend on records in its handler's hands: most of the time, with some
     /// left for the last commit and for the producer.
     pub fn drain(&self) -> Duration {
@@ -50,10 +61,15 @@ pub(super) fn shutdown_options() -> Vec<Opt> {
 }
 
 impl ShutdownConfig {
-    pub(super) fn read(values: &mut Values) -> Self {
+    pub(super) fn read(values: &mut Values, logs_to_kafka: bool) -> Self {
+        let timeout: Duration = values.positive("SHUTDOWN_TIMEOUT");
         Self {
             drain_delay: values.get("SHUTDOWN_DRAIN_DELAY"),
-            timeout: values.positive("SHUTDOWN_TIMEOUT"),
+            timeout,
+            last_logs: match logs_to_kafka {
+                true => timeout.mul_f64(LAST_LOGS),
+                false => Duration::ZERO,
+            },
         }
     }
 }

@@ -11,6 +11,8 @@
 //! something about each of them there, and what says that it is [`LOCAL`](super::LOCAL).
 
 use std::cell::Cell;
+use std::fmt::Display;
+use std::future::Future;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,9 +40,6 @@ const DELIVERY: Duration = Duration::from_secs(30);
 
 /// How often drops are said.
 const SAID_EVERY: Duration = Duration::from_secs(60);
-
-/// Of `SHUTDOWN_TIMEOUT`, how long the end may take: a Kafka that is away does not hold up leaving.
-const LAST: f64 = 0.3;
 
 thread_local! {
     /// On the shipping thread.
@@ -118,98 +117,116 @@ impl<S: Subscriber> Layer<S> for ShippingLayer {
     }
 }
 
-/// Ships the process's log records until [`LogShipper::finish`].
-#[derive(Debug)]
-pub struct LogShipper {
-    /// Of the thread; none where nothing is shipped, or somebody else in this process does it.
-    thread: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
-    /// How long the end may take.
-    last: Duration,
+/// Counts in `metrics` what is shipped and what is dropped, where the process ships its log records.
+pub fn register_shipping(metrics: &Metrics) {
+    let Some(shipping) = SHIPPING.get() else {
+        return;
+    };
+    metrics.register(
+        "log_records_shipped",
+        "Log records of this process that Kafka has acknowledged",
+        shipping.sent.clone(),
+    );
+    metrics.register(
+        "log_records_dropped",
+        "Log records that were not shipped: Kafka away, or too many at once",
+        shipping.dropped.clone(),
+    );
 }
 
-impl LogShipper {
-    /// Starts shipping to `LOG_TOPIC`, if it is set; counts in `metrics`. Of several services in one
-    /// process the first ships for all.
-    pub fn start(common: &Common, metrics: &Metrics) -> Self {
-        let last = common.shutdown.timeout.mul_f64(LAST);
-        let nothing = Self { thread: None, last };
-        let (Some(topic), Some(shipping)) = (&common.log_topic, SHIPPING.get()) else {
-            return nothing;
-        };
-        metrics.register(
-            "log_records_shipped",
-            "Log records of this process that Kafka has acknowledged",
-            shipping.sent.clone(),
-        );
-        metrics.register(
-            "log_records_dropped",
-            "Log records that were not shipped: Kafka away, or too many at once",
-            shipping.dropped.clone(),
-        );
-        let Some(lines) = shipping.receiver.lock().take() else {
-            return nothing;
-        };
+/// Runs `service`, and ships the process's log records to `LOG_TOPIC`, if it is set, up to the last
+/// one: the error that `service` ends with, which is logged here. For that it waits a share of
+/// `SHUTDOWN_TIMEOUT` at most ([`ShutdownConfig::last_logs`](crate::config::ShutdownConfig)).
+///
+/// # Errors
+/// Those of `service`.
+pub async fn shipped<E: Display>(
+    common: &Common,
+    service: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    let shipper = Shipper::start(common);
+    let result = service.await;
+    if let Err(error) = &result {
+        tracing::error!("{error}");
+    }
+    if let Some(shipper) = shipper {
+        shipper.finish(common.shutdown.last_logs).await;
+    }
+    result
+}
+
+/// The thread that ships.
+struct Shipper {
+    stop: oneshot::Sender<Duration>,
+    /// Whether it shipped everything.
+    end: oneshot::Receiver<bool>,
+}
+
+impl Shipper {
+    /// None where nothing is to be shipped.
+    fn start(common: &Common) -> Option<Self> {
+        let (topic, shipping) = (common.log_topic.clone()?, SHIPPING.get()?);
+        let lines = shipping.receiver.lock().take()?;
         let (stop, stopped) = oneshot::channel();
         let (ended, end) = oneshot::channel();
-        let (kafka, topic) = (common.kafka.clone(), topic.clone());
+        let kafka = common.kafka.clone();
         let client_id = format!("{}-logs", common.service);
         let thread = std::thread::Builder::new()
             .name("log shipping".to_owned())
             .spawn(move || {
                 SHIPS.set(true);
-                run(shipping, lines, &kafka, &client_id, &topic, stopped, last);
-                let _ = ended.send(());
+                let _ = ended.send(run(shipping, lines, &kafka, &client_id, &topic, stopped));
             });
-        match thread {
-            Ok(_) => Self {
-                thread: Some((stop, end)),
-                last,
-            },
-            Err(error) => {
-                tracing::warn!("log records are not shipped: {error}");
-                nothing
-            }
-        }
+        thread
+            .inspect_err(|error| tracing::warn!("log records are not shipped: {error}"))
+            .ok()?;
+        Some(Self { stop, end })
     }
 
-    /// Ships what was logged so far, for 0.3 of `SHUTDOWN_TIMEOUT` at most, and ends.
-    pub async fn finish(self) {
-        if let Some((stop, end)) = self.thread {
-            let _ = stop.send(());
-            // The thread goes by the same limit, and has something to say when it runs out.
-            let _ = tokio::time::timeout(self.last + Duration::from_millis(500), end).await;
+    /// Ships what was logged so far, for `limit` at most, and ends.
+    async fn finish(self, limit: Duration) {
+        let _ = self.stop.send(limit);
+        if !matches!(tokio::time::timeout(limit, self.end).await, Ok(Ok(true))) {
+            tracing::warn!("the last log records were not shipped");
         }
     }
 }
 
+/// Whether everything was shipped.
 fn run(
     shipping: &Shipping,
     lines: mpsc::Receiver<Line>,
     kafka: &KafkaConfig,
     client_id: &str,
     topic: &TopicName,
-    stopped: oneshot::Receiver<()>,
-    last: Duration,
-) {
+    stopped: oneshot::Receiver<Duration>,
+) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::warn!("log records are not shipped: {error}"),
+        Err(error) => {
+            tracing::warn!("log records are not shipped: {error}");
+            return false;
+        }
     };
-    runtime.block_on(async {
+    let complete = runtime.block_on(async {
         let producer = kafka.client(client_id).and_then(|client| {
             let producer = client.producer().buffer_memory(QUEUE_BYTES);
             producer.delivery_timeout(DELIVERY).build()
         });
         match producer {
-            Ok(producer) => ship(shipping, lines, &producer, topic, stopped, last).await,
-            Err(error) => tracing::warn!("log records are not shipped: {error}"),
+            Ok(producer) => ship(shipping, lines, &producer, topic, stopped).await,
+            Err(error) => {
+                tracing::warn!("log records are not shipped: {error}");
+                false
+            }
         }
     });
     // Without waiting for a name that is still being looked up.
     runtime.shutdown_background();
+    complete
 }
 
 async fn ship(
@@ -217,26 +234,23 @@ async fn ship(
     mut lines: mpsc::Receiver<Line>,
     producer: &Producer,
     topic: &TopicName,
-    mut stopped: oneshot::Receiver<()>,
-    last: Duration,
-) {
+    mut stopped: oneshot::Receiver<Duration>,
+) -> bool {
     let mut said = Said::default();
-    loop {
+    let limit = loop {
         tokio::select! {
-            _ = &mut stopped => break,
+            limit = &mut stopped => break limit.unwrap_or_default(),
             Some(line) = lines.recv() => send(shipping, producer, topic, &line),
             () = tokio::time::sleep_until(said.again), if said.of < shipping.dropped.get() => {}
         }
         said.look(shipping, producer);
-    }
+    };
     // What was logged before; no more than that, however much is being logged.
     for _ in 0..QUEUE {
         let Ok(line) = lines.try_recv() else { break };
         send(shipping, producer, topic, &line);
     }
-    if producer.close(last).await.is_err() {
-        tracing::warn!("the last log records were not shipped");
-    }
+    producer.close(limit).await.is_ok()
 }
 
 fn send(shipping: &Shipping, producer: &Producer, topic: &TopicName, line: &Line) {
@@ -348,5 +362,17 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(&line.json).unwrap();
         assert_eq!(object["message"], "shipped");
         assert!(lines.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_takes_no_longer_than_its_limit() {
+        let (stop, stopped) = oneshot::channel();
+        // Of a thread that never ends.
+        let (_ended, end) = oneshot::channel();
+        let begun = Instant::now();
+        let limit = Duration::from_secs(1);
+        Shipper { stop, end }.finish(limit).await;
+        assert_eq!(begun.elapsed().as_secs(), 1);
+        assert_eq!(stopped.await, Ok(limit));
     }
 }
