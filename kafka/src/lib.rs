@@ -27,6 +27,11 @@ mod records;
 mod security;
 mod versions;
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use self::{
     admin::{
         Admin, CommittedOffset, ConfigEntry, CreatedTopic, GroupDescription, GroupListing,
