@@ -70,16 +70,7 @@ impl CartShop {
         let folder = TempDir::with_prefix("carts-").expect("a folder for a shop");
         let (users_topic, carts_topic) = (unique("users.events"), unique("carts.events"));
         let group = unique("cart-service");
-        let common = [
-            ("kafka-bootstrap-servers", stage.bootstrap()),
-            (
-                "kafka-session-timeout",
-                format!("{}s", stage.session().as_secs()),
-            ),
-            (
-                "kafka-topic-replication-factor",
-                stage.replicas().to_string(),
-            ),
+        let names = [
             ("kafka-group-id", unique("orders-and-view")),
             ("order-topic", unique("order_topic")),
             ("orders-topic", unique("orders")),
@@ -87,11 +78,12 @@ impl CartShop {
             ("users-events-topic", users_topic.clone()),
             ("cart-group-id", group.clone()),
         ];
+        let mut common = stage.flags();
+        common.extend(names.map(|(name, value)| (name.to_owned(), value)));
         let with = |own: &[(&str, &str)]| -> Vec<(String, String)> {
-            let common = common.iter().map(|(name, value)| (*name, value.as_str()));
-            let all = common.chain(own.iter().copied());
-            all.map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect()
+            let own = own.iter();
+            let own = own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            common.iter().cloned().chain(own).collect()
         };
         let listen = ("http-addr".to_owned(), "127.0.0.1:0".to_owned());
         let mut flags = with(&[
@@ -200,10 +192,7 @@ impl CartShop {
     /// When it does not answer with a report.
     pub async fn diagnosis(&self, user: i64) -> Value {
         let path = format!("/api/admin/diagnostics/cart/{user}");
-        // admin, admin
-        let login = [("authorization", "Basic YWRtaW46YWRtaW4=")];
-        let answer = http::request(self.producer.address, "GET", &path, &login, "").await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        serde_json::from_str(&answer.body).expect("JSON")
+        let report = self.producer.admin(&path).await;
+        report.expect("a report")
     }
 }

@@ -10,13 +10,14 @@
 //! - [`gather`]: topics, commits and stored notifications, read into a [`history`];
 //! - [`checker`]: proves from a history that nothing was lost, invented or reordered, or names
 //!   the offender. Pure;
-//! - [`carts`]: users and carts, with databases that can be taken away;
+//! - [`carts`], [`bookstore`]: users and carts, book events, with databases that can be taken away;
 //! - [`poison`]: records that are no events of ours;
 //! - [`ownership`]: the same for a group shared with other clients, from their [`journal`]s;
 //! - [`members`], [`producers`]: those clients, Java's and librdkafka's;
 //! - [`processor`]: a processor with a planted bug, which the checker must catch;
 //! - [`process`], [`programs`]: the services as child processes.
 
+pub mod bookstore;
 pub mod carts;
 pub mod checker;
 pub mod gather;

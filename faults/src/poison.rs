@@ -1,10 +1,13 @@
 //! Records that are no events of ours, as somebody may put them into a topic.
 
-use kafka::{OutgoingRecord, Producer, partition_for_key};
+mod letters;
+
+pub use letters::{Placed, as_they_were};
+
+use kafka::{Client, OutgoingRecord, Producer, partition_for_key};
+use proto::BookEventKind;
 
 use crate::history::Place;
-use crate::load::{self, LoadPlan};
-use crate::shop::Shop;
 
 /// Largest value that a topic takes with a key and little else; with the headers of a dead letter
 /// it is larger than it takes (1 MiB).
@@ -29,10 +32,12 @@ pub enum Form {
     Order,
     Status,
     Notification,
+    Book(BookEventKind),
+    Aggregate,
 }
 
 impl Form {
-    /// An event with this for its quantity or status.
+    /// An event with this for its quantity, status, amount, rating or time, or else for its book.
     fn with(self, what: &str) -> String {
         match self {
             Self::Order => {
@@ -40,6 +45,23 @@ impl Form {
             }
             Self::Status => format!(r#"{{"orderId":"poison","status":{what}}}"#),
             Self::Notification => format!(r#"{{"order_id":"poison","status":{what}}}"#),
+            Self::Book(BookEventKind::Purchased) => {
+                format!(r#"{{"bookId":1,"userId":"u","currency":"RUB","amount":{what}}}"#)
+            }
+            Self::Book(BookEventKind::Rated) => format!(r#"{{"bookId":1,"rating":{what}}}"#),
+            Self::Book(_) => format!(r#"{{"bookId":{what},{}}}"#, self.rest()),
+            Self::Aggregate => {
+                format!(r#"{{"aggregationType":"POPULAR_BOOKS","generatedAt":{what},"data":[]}}"#)
+            }
+        }
+    }
+
+    /// What an event is known by, in both spellings.
+    fn id(self) -> [&'static str; 2] {
+        match self {
+            Self::Order | Self::Status | Self::Notification => ["orderId", "order_id"],
+            Self::Book(_) => ["bookId", "book_id"],
+            Self::Aggregate => ["aggregationType", "aggregation_type"],
         }
     }
 
@@ -48,6 +70,12 @@ impl Form {
         match self {
             Self::Order => r#""product":"Laptop","quantity":1"#,
             Self::Status | Self::Notification => r#""status":"CONFIRMED""#,
+            Self::Book(BookEventKind::Viewed) => r#""userId":"u""#,
+            Self::Book(BookEventKind::Downloaded) => r#""userId":"u","timestamp":null"#,
+            Self::Book(BookEventKind::Purchased) => r#""userId":"u","amount":1,"currency":"RUB""#,
+            Self::Book(BookEventKind::Reviewed) => r#""text":"good","action":"created""#,
+            Self::Book(BookEventKind::Rated) => r#""rating":5"#,
+            Self::Aggregate => r#""generatedAt":"2026-01-01T00:00:00Z","data":[]"#,
         }
     }
 }
@@ -77,6 +105,7 @@ pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
         headers: &[],
     };
     let rest = form.rest();
+    let [id, other] = form.id();
     vec![
         garbage("1 MiB of garbage, too large for a letter", MUCH),
         garbage("garbage", 900_000),
@@ -90,11 +119,11 @@ pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
         text("wrong types", &form.with("[]")),
         text(
             "an id of the wrong type",
-            &format!(r#"{{"orderId":[],{rest}}}"#),
+            &format!(r#"{{"{id}":[],{rest}}}"#),
         ),
         text(
             "both spellings, with different values",
-            &format!(r#"{{"orderId":"a","order_id":"b",{rest}}}"#),
+            &format!(r#"{{"{id}":"1","{other}":"2",{rest}}}"#),
         ),
         text("neither an integer nor a status", &form.with("1.5")),
         text("a number larger than any", &form.with("1e999999")),
@@ -117,7 +146,16 @@ pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
         },
         Poison {
             what: "text that is no UTF-8",
-            value: Some([b"{\"orderId\":\"\xff\xfe\",", rest.as_bytes(), b"}"].concat()),
+            value: Some(
+                [
+                    b"{\"",
+                    id.as_bytes(),
+                    b"\":\"\xff\xfe\",",
+                    rest.as_bytes(),
+                    b"}",
+                ]
+                .concat(),
+            ),
             headers: &[],
         },
     ]
@@ -126,24 +164,28 @@ pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
 /// Writes to Kafka past the services.
 pub struct Writer {
     producer: Producer,
-    user: String,
 }
 
 impl Writer {
     /// # Panics
     /// Never: the producer's settings are its defaults.
-    pub fn new(shop: &Shop, plan: &LoadPlan) -> Self {
-        let user = load::users(&plan.prefix, 1).next();
+    pub fn new(client: &Client) -> Self {
         Self {
-            producer: shop.client.producer().build().expect("a producer"),
-            user: user.expect("a user of the plan"),
+            producer: client.producer().build().expect("a producer"),
         }
     }
 
-    /// An order in JSON, of the plan's first user, whose notifications are looked at.
-    pub fn order(&self, id: &str) -> Vec<u8> {
-        let user = &self.user;
-        format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1,"userId":"{user}"}}"#).into()
+    /// Writes poison that `group` has to put aside.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub async fn poison(&self, topic: &str, poison: Poison, group: &str) -> Placed {
+        let value = poison.value.as_deref();
+        Placed {
+            place: self.send(topic, value, poison.headers).await,
+            group: group.to_owned(),
+            poison,
+        }
     }
 
     /// Writes a record under [`KEY`], and tells where it lies.

@@ -90,6 +90,11 @@ impl Run {
         }
     }
 
+    /// Records a second that a busy machine keeps up with.
+    pub fn steady_rate(&self) -> u64 {
+        STEADY_RATE
+    }
+
     /// After how many accepted orders each round's fault is made: in the middle of the run's
     /// parts, a little earlier or later.
     pub fn moments(&self) -> Vec<u64> {

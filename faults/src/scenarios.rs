@@ -2,6 +2,7 @@
 //! end. Short in `cargo test`, long in `just chaos`.
 
 pub mod answers;
+pub mod book_events;
 pub mod broker;
 pub mod cluster;
 pub mod copies;
@@ -108,6 +109,7 @@ scenarios! {
     "postgres-log-full": postgres::log_full, "the disk of PostgreSQL's write-ahead log is full", needs "TEST_POSTGRES_BIN" "TEST_MOUNTS";
     "postgres-slow": postgres::slow, "PostgreSQL answers 0.2 to 3 s late", needs "TEST_POSTGRES_BIN";
     "poison": poison::kinds_of_poison, "records that are no events, in every topic that is consumed";
+    "poison-in-book-events": book_events::poisoned, "so they lie in the topics of book events and aggregates";
     "letters-held": poison::without_a_place_for_letters, "the dead-letter topics are not there";
     "replays-killed": replays::killed, "dlt replay is killed at any point, and replays are replayed";
     "replays-competing": replays::competing, "two operators replay the same letters, are killed and stand still";
@@ -133,6 +135,8 @@ scenarios! {
     "registrations-producer-killed": registrations::producer_killed, "so they do while producer-svc is killed";
     "registrations-relay-killed": registrations::relay_killed, "the relay is killed between publishing and marking";
     "registrations-postgres": registrations::postgres_restarted, "users register while PostgreSQL is restarted", needs "TEST_POSTGRES_BIN";
+    "book-events-consumer-killed": book_events::consumer_killed, "events of books, each twice, while three consumer-svc are killed in turn";
+    "book-events-postgres": book_events::postgres_restarted, "so they come while PostgreSQL is stopped at once and restarted", needs "TEST_POSTGRES_BIN";
     "cluster-killed": cluster::nodes_killed, "one of three nodes is killed, then the next", needs "TEST_KAFKA_HOME";
     "cluster-leaders": cluster::leaders_moved, "leaders move between three nodes", needs "TEST_KAFKA_HOME";
     "cluster-partitions": cluster::partitions_added, "partitions are added to topics in use", needs "TEST_KAFKA_HOME";

@@ -161,16 +161,7 @@ impl Shop {
 
     fn flags(&self, service: Service) -> Vec<(String, String)> {
         let names = &self.names;
-        let session = format!("{}s", self.stage.session().as_secs());
-        let mut flags = vec![
-            ("kafka-bootstrap-servers", self.stage.bootstrap()),
-            ("kafka-session-timeout", session),
-            ("http-addr", "127.0.0.1:0".to_owned()),
-            (
-                "kafka-topic-replication-factor",
-                self.stage.replicas().to_string(),
-            ),
-        ];
+        let mut flags = vec![("http-addr", "127.0.0.1:0".to_owned())];
         let orders = [
             ("order-topic", names.orders.clone()),
             ("orders-topic", names.snake_orders.clone()),
@@ -199,10 +190,9 @@ impl Shop {
                 flags.push(("database-url", self.database.notifier.clone()));
             }
         }
-        flags
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        let own = flags.into_iter();
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        self.stage.flags().into_iter().chain(own).collect()
     }
 
     /// Where everything of the shop lies.

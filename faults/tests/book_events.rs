@@ -1,108 +1,56 @@
-//! The bookstore's statistics while their database is away: events wait, orders do not, and each event counts once.
+//! The bookstore's statistics while instances are killed and databases are away: events wait, orders do not, and
+//! each event counts once.
 
-use faults::carts::RemovableDatabase;
+use faults::bookstore::Bookstore;
 use faults::process::PATIENCE;
-use faults::shop::{Instance, Service, Stage};
-use kafka::{Client, ClientConfig, OutgoingRecord, Producer, Reader, ReaderEvent};
-use proto::{Aggregate, AggregateData, BookEventKind};
-use tempfile::TempDir;
-use testkit::{eventually, http, unique};
+use faults::run::Run;
+use faults::scenarios::book_events;
+use faults::shop::Stage;
+use kafka::{OutgoingRecord, Producer, Reader, ReaderEvent};
+use proto::{Aggregate, AggregateData};
 
 /// Events of one stretch.
 const EVENTS: i64 = 500;
 
-struct Bookstore {
-    instance: Instance,
-    database: RemovableDatabase,
-    orders: String,
-    views: String,
+/// Views without ids, so that one that is read twice counts twice.
+struct Views {
     producer: Producer,
+    topic: String,
     published: Reader,
-    /// The most views that were published.
+    /// The most that were published.
     most: i64,
-    _folder: TempDir,
-    _stage: Stage,
 }
 
-impl Bookstore {
-    async fn open() -> Self {
-        let stage = Stage::any().await;
-        let database = RemovableDatabase::new().await;
-        let folder = TempDir::with_prefix("bookstore-").unwrap();
-        let [orders, aggregated] = ["order_topic", "analytics.aggregated-stats"].map(unique);
-        let mut flags: Vec<(String, String)> = [
-            ("kafka-bootstrap-servers", stage.bootstrap()),
-            (
-                "kafka-session-timeout",
-                format!("{}s", stage.session().as_secs()),
-            ),
-            (
-                "kafka-topic-replication-factor",
-                stage.replicas().to_string(),
-            ),
-            ("kafka-group-id", unique("order-processing")),
-            ("order-topic", orders.clone()),
-            ("orders-topic", unique("orders")),
-            ("order-status-topic", unique("order_status_topic")),
-            ("notifications-topic", unique("notifications")),
-            ("carts", "false".to_owned()),
-            ("analytics-group-id", unique("analytics-service-group")),
-            ("analytics-interval", "500ms".to_owned()),
-            ("aggregated-stats-topic", aggregated.clone()),
-            ("database-url", database.url().to_owned()),
-            ("http-addr", "127.0.0.1:0".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        let mut views = String::new();
-        for kind in BookEventKind::ALL {
-            let topic = unique(kind.topic().name);
-            if kind == BookEventKind::Viewed {
-                views.clone_from(&topic);
-            }
-            flags.push((format!("book-{}-topic", kind.plural()), topic));
-        }
-        let mut instance = Instance::start(Service::Consumer, 0, folder.path(), &flags).await;
-        instance.ready().await;
-        let client = Client::new(ClientConfig::new(&stage.bootstrap()).unwrap());
+impl Views {
+    fn of(store: &Bookstore) -> Self {
+        let published = store.client.reader().topics([&store.aggregated]);
         Self {
-            instance,
-            database,
-            orders,
-            views,
-            producer: client.producer().build().unwrap(),
-            published: client.reader().topics([&aggregated]).build().unwrap(),
+            producer: store.client.producer().build().unwrap(),
+            topic: store.topics[0].clone(),
+            published: published.build().unwrap(),
             most: 0,
-            _folder: folder,
-            _stage: stage,
         }
     }
 
-    async fn send(&self, topic: &str, key: &str, value: String) {
+    /// One stretch.
+    async fn send(&self) {
+        for n in 0..EVENTS {
+            self.send_one(n % 7 + 1).await;
+        }
+    }
+
+    async fn send_one(&self, book: i64) {
+        let (key, value) = (book.to_string(), format!(r#"{{"bookId":{book}}}"#));
         let record = OutgoingRecord {
-            topic,
-            partition: None,
+            topic: &self.topic,
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
-            headers: &[],
-            timestamp: None,
+            ..OutgoingRecord::default()
         };
         self.producer.send(&record).await.unwrap();
     }
 
-    /// One stretch of views; without ids, so that one that is read twice counts twice.
-    async fn views(&self) {
-        for n in 0..EVENTS {
-            self.view(n % 7 + 1).await;
-        }
-    }
-
-    async fn view(&self, book: i64) {
-        let value = format!(r#"{{"bookId":{book}}}"#);
-        self.send(&self.views, &book.to_string(), value).await;
-    }
-
-    /// Reads on until so many views are published; more may not be.
+    /// Reads on until so many are published; more may not be.
     async fn until(&mut self, views: i64) {
         let reading = async {
             while self.most < views {
@@ -125,46 +73,39 @@ impl Bookstore {
             self.most
         );
     }
-
-    /// Orders go on, and `/readyz` names what is away.
-    async fn degraded(&self, order: &str) {
-        let confirmed = "orders_total{outcome=\"confirmed\"}";
-        let before = self.instance.metric(confirmed).await.unwrap_or_default();
-        let value = format!(r#"{{"orderId":"{order}","product":"Laptop","quantity":1}}"#);
-        self.send(&self.orders, order, value).await;
-        eventually(PATIENCE, || async {
-            let now = self.instance.metric(confirmed).await.unwrap_or_default();
-            let ready = http::get(self.instance.address, "/readyz").await;
-            let named = ready.status == 200 && ready.body.contains(r#""name":"database""#);
-            (now > before && named).then_some(())
-        })
-        .await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn book_events_wait_for_their_database_and_orders_do_not() {
-    let mut store = Bookstore::open().await;
-    store.views().await;
-    store.until(EVENTS).await;
+    let mut store = Bookstore::open(Stage::any().await, 1).await;
+    let mut views = Views::of(&store);
+    views.send().await;
+    views.until(EVENTS).await;
 
-    store.database.take_away();
-    store.views().await;
-    store.degraded("1").await;
-    store.database.give_back();
-    store.until(2 * EVENTS).await;
+    store.statistics.take_away();
+    views.send().await;
+    store.consumers[0].names_its_database().await;
+    store.order().await;
+    store.statistics.give_back();
+    views.until(2 * EVENTS).await;
 
     // Killed meanwhile: what it had in memory is read again.
-    store.database.take_away();
-    store.views().await;
-    store.degraded("2").await;
-    store.instance.kill();
-    store.database.give_back();
-    store.instance.start_again().await;
-    store.until(3 * EVENTS).await;
+    store.statistics.take_away();
+    views.send().await;
+    store.consumers[0].names_its_database().await;
+    store.order().await;
+    store.consumers[0].kill();
+    store.statistics.give_back();
+    store.consumers[0].start_again().await;
+    views.until(3 * EVENTS).await;
     // One more, so that what came late is seen.
-    store.view(1).await;
-    store.until(3 * EVENTS + 1).await;
-    store.instance.ready().await;
-    assert!(store.instance.end().await.success());
+    views.send_one(1).await;
+    views.until(3 * EVENTS + 1).await;
+    store.ready().await;
+    assert!(store.consumers[0].end().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_twice_count_once_though_those_who_count_them_are_killed() {
+    book_events::consumer_killed(Run::short_of(1_500, 2)).await;
 }

@@ -1,11 +1,16 @@
 //! Records that are no events of ours, and what becomes of their dead letters.
 
 use faults::run::Run;
-use faults::scenarios::{poison, replays};
+use faults::scenarios::{book_events, poison, replays};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_in_any_topic_becomes_dead_letters_and_what_is_behind_it_is_processed() {
     poison::kinds_of_poison(Run::short()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_among_book_events_and_aggregates_becomes_dead_letters_and_the_figures_are_exact() {
+    book_events::poisoned(Run::short_of(500, 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! PostgreSQL in trouble: intake goes on, what needs the database waits, nothing is lost or blamed.
 
 use faults::run::Run;
-use faults::scenarios::{postgres, registrations};
+use faults::scenarios::{book_events, postgres, registrations};
 
 fn short() -> Run {
     Run::short_of(200, 1)
@@ -45,4 +45,9 @@ async fn a_slow_server_is_kept_up_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_has_one_cart_though_the_server_is_restarted() {
     registrations::postgres_restarted(Run::short_of(600, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn book_events_count_once_though_the_server_is_stopped_at_once() {
+    book_events::postgres_restarted(Run::short_of(1_500, 1)).await;
 }

@@ -148,6 +148,17 @@ impl Postgres {
         self.ended().await;
     }
 
+    /// Ends the server without a checkpoint ("immediate"): it recovers from its log when it starts again.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn stop_at_once(&mut self) {
+        if let Some(process) = &self.process {
+            signal(process.id(), Signal::QUIT);
+        }
+        self.ended().await;
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics

@@ -6,15 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{eventually, http};
+use testkit::http;
 
 use crate::checker::Verdict;
 use crate::load::{self, LoadPlan};
 use crate::run::Run;
-use crate::shop::{Databases, Instance, Service, Shop, Stage};
-
-/// How long trouble may go unnoticed: a statement waits five seconds, a busy machine longer.
-const NOTICED: Duration = Duration::from_secs(60);
+use crate::shop::{Databases, Service, Shop, Stage};
 
 /// How long an answer may take that the database is missing for.
 const ANSWERED: Duration = Duration::from_secs(10);
@@ -50,8 +47,8 @@ pub async fn passes<T: Trouble>(run: Run, databases: Databases, mut trouble: T) 
         load.reached(moment).await;
         shop.fault(T::WHAT);
         trouble.begin(&mut shop).await;
-        names_its_database(&shop.producers[0]).await;
-        names_its_database(&shop.notifiers[0]).await;
+        shop.producers[0].names_its_database().await;
+        shop.notifiers[0].names_its_database().await;
         load.reached(load.accepted() + MEANWHILE).await;
         asked_for.push(accepted_and_not_yet_seen(shop.producers[0].address, &user).await);
         trouble.end(&mut shop).await;
@@ -92,7 +89,7 @@ pub async fn at_start<T: Trouble>(run: Run, databases: Databases, mut trouble: T
             let status = instance.end().await;
             assert!(status.success(), "{status}: {}", instance.process.output());
             instance.start_again().await;
-            names_its_database(instance).await;
+            instance.names_its_database().await;
         }
         asked_for.push(accepted_and_not_yet_seen(shop.producers[0].address, &user).await);
         trouble.end(&mut shop).await;
@@ -120,22 +117,6 @@ pub(super) async fn ready(shop: &mut Shop) {
     for service in [Service::Producer, Service::Consumer, Service::Notifier] {
         shop.instances(service)[0].ready().await;
     }
-}
-
-/// It is ready, and degraded by its database.
-async fn names_its_database(instance: &Instance) {
-    let address = instance.address;
-    eventually(NOTICED, || async {
-        let answer = http::get(address, "/readyz").await;
-        let report: Value = serde_json::from_str(&answer.body).expect("a report in JSON");
-        let degraded = report["degraded"].as_array()?;
-        let named = degraded.iter().find(|part| part["name"] == "database")?;
-        let said = named["problem"]
-            .as_str()
-            .is_some_and(|problem| problem != "not reached yet");
-        (answer.status == 200 && said).then_some(())
-    })
-    .await;
 }
 
 /// Places an order. Answers its id.

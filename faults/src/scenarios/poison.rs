@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kafka::NewTopic;
-use proto::dead_letter;
 use serde_json::Value;
 use testkit::eventually;
 use testkit::http::{self, Events};
@@ -15,10 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::checker::Verdict;
-use crate::gather;
 use crate::history::{Group, History, Place};
-use crate::load::{Load, LoadPlan};
-use crate::poison::{Form, KEY, MUCH, Poison, STRANGE_HEADERS, Writer, id_beside, kinds};
+use crate::load::{self, Load, LoadPlan};
+use crate::poison::{Form, STRANGE_HEADERS, Writer, as_they_were, id_beside, kinds};
 use crate::run::Run;
 use crate::shop::{Instance, Names, Shop, Stage};
 
@@ -63,13 +61,6 @@ impl<'a> Consumed<'a> {
     }
 }
 
-/// Where poison lies, and whose it is.
-struct Placed {
-    poison: Poison,
-    place: Place,
-    reader: Group,
-}
-
 /// All kinds of poison in every topic, with a good order right behind each, whose events come right
 /// behind it in whichever topic it lies.
 pub async fn kinds_of_poison(run: Run) -> Verdict {
@@ -86,7 +77,7 @@ pub async fn kinds_of_poison(run: Run) -> Verdict {
     let mut load = shop.load(plan.clone());
     for (round, moment) in run.moments().into_iter().enumerate() {
         load.reached(moment).await;
-        let writer = Writer::new(&shop, &plan);
+        let writer = Writer::new(&shop.client);
         for consumed in Consumed::all(&names) {
             for poison in kinds(consumed.form, &mut random) {
                 let Consumed {
@@ -94,20 +85,14 @@ pub async fn kinds_of_poison(run: Run) -> Verdict {
                     form,
                     reader,
                 } = consumed;
-                let place = writer
-                    .send(topic, poison.value.as_deref(), poison.headers)
-                    .await;
+                let written = writer.poison(topic, poison, names.group(reader)).await;
                 if form != Form::Order {
-                    shop.poisoned(place.clone());
+                    shop.poisoned(written.place.clone());
                 }
-                placed.push(Placed {
-                    poison,
-                    place,
-                    reader,
-                });
+                placed.push(written);
                 let name = format!("{BEHIND}{round}-{}", behind.len());
                 let id = id_beside(&name, PARTITIONS);
-                let order = writer.order(&id);
+                let order = order(&plan, &id);
                 writer
                     .send(&names.orders, Some(&order), STRANGE_HEADERS)
                     .await;
@@ -120,11 +105,8 @@ pub async fn kinds_of_poison(run: Run) -> Verdict {
     }
     viewed(&shop, &behind).await;
     load.reached(run.orders).await;
-    let (shop, history, verdict) = settled(shop, &plan, load).await;
-    for placed in &placed {
-        expect_letters(&history, &placed.place, placed.reader, placed.poison.what);
-    }
-    as_they_were(&shop, &placed).await;
+    let (shop, _, verdict) = settled(shop, &plan, load).await;
+    as_they_were(&shop.client, &names.topics(), &placed).await;
     verdict
 }
 
@@ -145,7 +127,7 @@ pub async fn without_a_place_for_letters(run: Run) -> Verdict {
     let plan = run.steady_plan();
     let mut load = shop.load(plan.clone());
     load.reached(run.orders / 4).await;
-    let writer = Writer::new(&shop, &plan);
+    let writer = Writer::new(&shop.client);
     let mut held = Vec::new();
     for Consumed {
         topic,
@@ -191,9 +173,15 @@ pub async fn without_a_place_for_letters(run: Run) -> Verdict {
     admin.create_topics(&topics).await.expect("topics are made");
     let (_, history, verdict) = settled(shop, &plan, load).await;
     for (place, reader) in &held {
-        expect_letters(&history, place, *reader, "not JSON");
+        expect_letter(&history, place, *reader);
     }
     verdict
+}
+
+/// An order in JSON, of the plan's first user, whose notifications are looked at.
+fn order(plan: &LoadPlan, id: &str) -> Vec<u8> {
+    let user = load::user(&plan.prefix, 0);
+    format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1,"userId":"{user}"}}"#).into()
 }
 
 /// The service that a group belongs to.
@@ -271,58 +259,11 @@ async fn settled(mut shop: Shop, plan: &LoadPlan, load: Load) -> (Shop, History,
 
 /// There is one dead letter of a record, of the group that owns its topic's letters.
 #[track_caller]
-fn expect_letters(history: &History, place: &Place, reader: Group, what: &str) {
+fn expect_letter(history: &History, place: &Place, reader: Group) {
     let letters = history.letters.iter();
     let groups: Vec<_> = letters
         .filter(|letter| letter.event.of == *place)
         .map(|letter| letter.event.group)
         .collect();
-    assert_eq!(groups, [reader], "{what} at {place}");
-}
-
-/// Every letter has its record's key, value and headers and says a reason, or what it has not.
-async fn as_they_were(shop: &Shop, placed: &[Placed]) {
-    let topics: Vec<_> = shop.names.topics();
-    let mut looked_at = 0;
-    gather::each_record(&shop.client, &topics, |record| {
-        let header = |name| record.headers.get_str(name);
-        let source = (
-            header(dead_letter::ORIGINAL_TOPIC),
-            header(dead_letter::ORIGINAL_PARTITION).and_then(|text| text.parse::<i32>().ok()),
-            header(dead_letter::ORIGINAL_OFFSET).and_then(|text| text.parse::<i64>().ok()),
-        );
-        let of = placed.iter().find(|Placed { place, .. }| {
-            source
-                == (
-                    Some(&*place.topic),
-                    Some(place.partition),
-                    Some(place.offset),
-                )
-        });
-        let Some(Placed { poison, place, .. }) = of else {
-            return;
-        };
-        looked_at += 1;
-        let what = format!("{} at {place}", poison.what);
-        assert!(
-            header(dead_letter::REASON).is_some_and(|r| !r.is_empty()),
-            "{what}"
-        );
-        assert_eq!(record.key.as_deref(), Some(KEY.as_bytes()), "{what}");
-        let headers: Vec<_> = record.headers.iter().take(poison.headers.len()).collect();
-        assert_eq!(headers, poison.headers, "{what}");
-        if poison
-            .value
-            .as_ref()
-            .is_some_and(|value| value.len() == MUCH)
-        {
-            assert_eq!(header(dead_letter::OMITTED), Some("value"), "{what}");
-            assert_eq!(record.value, None, "{what}");
-        } else {
-            assert_eq!(header(dead_letter::OMITTED), None, "{what}");
-            assert!(record.value.as_deref() == poison.value.as_deref(), "{what}");
-        }
-    })
-    .await;
-    assert_eq!(looked_at, placed.len());
+    assert_eq!(groups, [reader], "of {place}");
 }

@@ -140,7 +140,7 @@ pub async fn behind_a_held_letter(run: Run) -> Verdict {
         orders: run.orders,
         ..run.steady_plan()
     };
-    let writer = Writer::new(&shop, &plan);
+    let writer = Writer::new(&shop.client);
     let orders = shop.names.orders.clone();
     let held = writer.send(&orders, Some(b"no order"), &[]).await;
     let mut load = shop.load(plan.clone());

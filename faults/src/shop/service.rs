@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use serde_json::Value;
 use testkit::{eventually, http, metrics};
 
 use crate::process::{PATIENCE, Process};
@@ -78,6 +79,24 @@ impl Instance {
         .await;
     }
 
+    /// Waits until it is ready, and says that its database is missing.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn names_its_database(&self) {
+        eventually(PATIENCE, || async {
+            let answer = http::get(self.address, "/readyz").await;
+            let report: Value = serde_json::from_str(&answer.body).expect("a report in JSON");
+            let degraded = report["degraded"].as_array()?;
+            let named = degraded.iter().find(|part| part["name"] == "database")?;
+            let said = named["problem"]
+                .as_str()
+                .is_some_and(|problem| problem != "not reached yet");
+            (answer.status == 200 && said).then_some(())
+        })
+        .await;
+    }
+
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -98,6 +117,21 @@ impl Instance {
     pub async fn start_again(&mut self) {
         self.process.start_again();
         self.process.address().await;
+    }
+
+    /// What a path of the admin's says; none while that is not found or has to wait.
+    ///
+    /// # Panics
+    /// When it is answered otherwise.
+    pub async fn admin(&self, path: &str) -> Option<Value> {
+        // admin, admin
+        let login = [("authorization", "Basic YWRtaW46YWRtaW4=")];
+        let answer = http::request(self.address, "GET", path, &login, "").await;
+        match answer.status {
+            200 => Some(serde_json::from_str(&answer.body).expect("JSON")),
+            404 | 503 => None,
+            _ => panic!("{path}: {answer:?}"),
+        }
     }
 
     /// The value of a metric, by its name with its labels; none while it is not there.

@@ -194,6 +194,21 @@ impl Stage {
         }
     }
 
+    /// What every service is told of it.
+    pub fn flags(&self) -> Vec<(String, String)> {
+        let session = format!("{}s", self.session().as_secs());
+        [
+            ("kafka-bootstrap-servers", self.bootstrap()),
+            ("kafka-session-timeout", session),
+            (
+                "kafka-topic-replication-factor",
+                self.replicas().to_string(),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     /// Replicas of a topic.
     pub fn replicas(&self) -> usize {
         match self {
