@@ -15,7 +15,9 @@ use service::metrics::Metrics;
 use service::outbox::Outbox;
 use tokio::runtime::Runtime;
 
+use crate::admin::{self, Guard, Live};
 use crate::analytics::{self, AnalyticsStore};
+use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::users::{self, Passwords, UserStore};
@@ -23,22 +25,23 @@ use crate::view::{self, ViewStore};
 use crate::{Config, NAME, books, intake};
 
 thread_local! {
-    static SCENE: (Runtime, Server) = scene();
+    static SCENE: (Runtime, Guard, Server) = scene();
 }
 
 /// Smaller than any order: each is refused at once instead of waiting for Kafka.
 const BUFFER: usize = 256;
 
-fn scene() -> (Runtime, Server) {
+fn scene() -> (Runtime, Guard, Server) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let server = runtime.block_on(async {
+    let (guard, server) = runtime.block_on(async {
         let variables = [
             ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
             ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+            ("CART_SERVICE_URL", "http://127.0.0.1:1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let parsed = crate::program().parse([], variables.into_iter(), Path::new("/nonexistent"));
@@ -64,36 +67,89 @@ fn scene() -> (Runtime, Server) {
         };
         let patience = config.common.http.request_timeout;
         let topics = [config.order_status_topic.as_str()];
-        let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
         let stop = CancellationToken::new();
+        // Nobody looks at the cluster: its stream stays silent.
+        let live = Live::new(client.admin(), &health, &stop);
+        let operators = admin::routes(&config, &client, &live)
+            .expect("good settings")
+            .merge(analytics::routes(&AnalyticsStore::new(database.clone())))
+            .merge(doctor::routes(Doctor::new(&config, &client, &database)));
+        let guard = Guard::new(&config.admin_user, &config.admin_password);
+        let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
         let routes = service_routes(&health, &metrics, "{}")
             .merge(intake::routes(&config, &producer, &metrics))
             .merge(books::routes(&config, &producer, &metrics))
-            .merge(analytics::routes(&AnalyticsStore::new(database.clone())))
+            .merge(operators.around(guard.clone(), Guard::let_through))
             .merge(view::routes(&store))
             .merge(users::routes(users, Passwords::new(1), patience))
             .merge(status_feed::routes(&feed, &store, &stop));
-        Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics))
+        let server = Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics));
+        (guard, server)
     });
-    (runtime, server)
+    (runtime, guard, server)
 }
 
 /// All bytes of one connection.
 pub fn http(data: &[u8]) {
-    SCENE.with(|(runtime, server)| {
-        let answers = runtime.block_on(server.answers_to(data));
-        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
-        assert!(
-            !answers.starts_with(b"HTTP/1.1 500"),
-            "a mistake of the service"
-        );
-    });
+    let answers = answers_to(data);
+    assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
+    assert!(
+        !answers.starts_with(b"HTTP/1.1 500"),
+        "a mistake of the service"
+    );
+}
+
+fn answers_to(data: &[u8]) -> Vec<u8> {
+    SCENE.with(|(runtime, guard, server)| {
+        // What one input guesses wrong does not shut the next one out.
+        guard.forget_tries();
+        runtime.block_on(server.answers_to(data))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::answers_to;
+
     #[test]
     fn http() {
         testkit::corpus::replay("producer_http", super::http);
+    }
+
+    #[track_caller]
+    fn expect(request: &str, status: &str) {
+        let answer = answers_to(request.as_bytes());
+        let answer = String::from_utf8_lossy(&answer);
+        let (line, _) = answer.split_once("\r\n").unwrap_or_default();
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{line}, not {status}: {request}"
+        );
+    }
+
+    /// The scene would find nothing behind what is not answered.
+    #[test]
+    fn what_takes_kafka_or_the_database_is_answered_and_so_is_an_operator() {
+        const LOGIN: &str = "Authorization: Basic YWRtaW46YWRtaW4=\r\n";
+        let get = |path: &str, headers: &str| {
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+        };
+        expect(&get("/api/orders/1", ""), "503");
+        expect(&get("/api/admin/groups", ""), "401");
+        let forwarded = format!("{LOGIN}X-Forwarded-For: 1.2.3.4\r\n");
+        expect(&get("/api/admin/groups", &forwarded), "403");
+        for path in [
+            "/api/admin/groups",
+            "/api/admin/topics",
+            "/api/admin/topics/order_topic/messages",
+            "/api/admin/dead-letters",
+            "/api/admin/dead-letters/order_topic-dlt/0/0",
+            "/api/admin/analytics/overview",
+        ] {
+            expect(&get(path, LOGIN), "503");
+        }
+        expect(&get("/admin", LOGIN), "200");
+        expect(&get("/api/admin/events", LOGIN), "200");
+        expect(&get("/api/admin/diagnostics/cart/1", LOGIN), "200");
     }
 }

@@ -114,6 +114,13 @@ impl Guard {
         Ok(response)
     }
 
+    /// As if nobody had tried a password yet.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn forget_tries(&self) {
+        let mut tries = self.0.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        *tries = Tries::default();
+    }
+
     fn admit(&self, asked: &Asked<'_>, now: Instant) -> Result<(), Problem> {
         if self.0.default {
             on_this_machine(asked)?;
