@@ -7,11 +7,15 @@ pub mod sums;
 
 pub use load::{BookLoad, BookTopics};
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use kafka::{Client, ClientConfig};
 use proto::{Aggregate, AggregateData, BookEventKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{eventually, http, unique};
+use tokio::time::{sleep, timeout};
 
 use self::checker::BookHistory;
 use self::sums::{Sums, events};
@@ -20,6 +24,12 @@ use crate::gather;
 use crate::process::PATIENCE;
 use crate::run::Run;
 use crate::shop::{Instance, Service, Stage};
+
+/// How long a bookstore may take to work off what it was given.
+const WORKED_OFF: Duration = Duration::from_secs(180);
+
+/// Between two looks at what is stored.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// One producer-svc and some consumer-svc, with topics, groups and databases of their own. Dropping it
 /// kills them.
@@ -159,12 +169,20 @@ impl Bookstore {
     }
 
     /// Waits until producer-svc has stored figures of so many events, which come to `sums`, and gathers
-    /// what is to be seen.
+    /// what is to be seen; what is still missing after three minutes, too.
     ///
     /// # Panics
-    /// When that takes too long.
+    /// When something cannot be read.
     pub async fn history(&self, events: u64, sums: Sums) -> BookHistory {
-        let stored = self.stored_all(&sums).await;
+        let mut stored = Vec::new();
+        let all = async {
+            while !is_all(&stored, &sums) {
+                sleep(BETWEEN_LOOKS).await;
+                stored = self.stored().await.unwrap_or_default();
+            }
+        };
+        // The checker names what is missing.
+        let _ = timeout(WORKED_OFF, all).await;
         BookHistory {
             events,
             sums,
@@ -180,31 +198,7 @@ impl Bookstore {
         topics.map(|topic| format!("{topic}{suffix}")).collect()
     }
 
-    /// The newest figures that producer-svc shows, once there are so many events in all of them.
-    async fn stored_all(&self, sums: &Sums) -> Vec<Aggregate> {
-        eventually(PATIENCE, || async {
-            let stored = self.stored().await?;
-            let known = |of| {
-                let found = stored.iter().filter_map(|aggregate| match &aggregate.data {
-                    AggregateData::BookStats { book_id, figures } => {
-                        Some((Some(*book_id), figures))
-                    }
-                    AggregateData::SystemOverview { figures, .. } => Some((None, figures)),
-                    AggregateData::PopularBooks(_) => None,
-                });
-                found
-                    .filter(|(book, _)| *book == of)
-                    .map(|(_, figures)| events(figures))
-                    .max()
-            };
-            let mut all = sums.books().map(Some).chain([None]);
-            let there = all.all(|of| known(of) >= Some(events(&sums.of(of))));
-            there.then_some(stored)
-        })
-        .await
-    }
-
-    /// None while there is nothing.
+    /// The newest figures that producer-svc shows; none while there are none.
     async fn stored(&self) -> Option<Vec<Aggregate>> {
         let overview = self.producer.admin("/api/admin/analytics/overview").await?;
         let mut stored = vec![shown("SYSTEM_OVERVIEW", &overview)];
@@ -231,6 +225,24 @@ impl Bookstore {
         .await;
         published
     }
+}
+
+/// Whether figures are of as many events as there are, of each book and of all.
+fn is_all(stored: &[Aggregate], sums: &Sums) -> bool {
+    let mut counted = BTreeMap::new();
+    for aggregate in stored {
+        match &aggregate.data {
+            AggregateData::BookStats { book_id, figures } => {
+                counted.insert(Some(*book_id), events(figures));
+            }
+            AggregateData::SystemOverview { figures, .. } => {
+                counted.insert(None, events(figures));
+            }
+            AggregateData::PopularBooks(_) => {}
+        }
+    }
+    let mut all = sums.books().map(Some).chain([None]);
+    all.all(|of| counted.get(&of).copied() >= Some(events(&sums.of(of))))
 }
 
 /// What producer-svc shows has the fields of the aggregate that it was made of.

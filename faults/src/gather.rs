@@ -4,6 +4,6 @@ mod commits;
 mod notifications;
 mod topics;
 
-pub use commits::CommitWatch;
+pub use commits::{CommitWatch, worked_off};
 pub use notifications::stored;
 pub use topics::{each_record, ends, read_topics};

@@ -14,15 +14,11 @@ use std::time::Duration;
 use kafka::{Client, ClientConfig};
 use tempfile::TempDir;
 use testkit::database::OwnDatabase;
-use testkit::eventually;
 
 use crate::checker::{self, Verdict};
 use crate::gather::{self, CommitWatch};
 use crate::history::{Fault, Group, History, Place, now};
 use crate::load::{self, Load, LoadPlan};
-
-/// How long a shop may take to work off what it was given.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running shop. Dropping it kills its processes and deletes their data.
 pub struct Shop {
@@ -269,14 +265,7 @@ impl Shop {
     /// When that takes too long.
     pub async fn worked_off(&self) {
         for group in [Group::Processing, Group::View, Group::Notification] {
-            let name = self.names.group(group);
-            let admin = self.client.admin();
-            eventually(PATIENCE, || async {
-                let lag = admin.group_lag(name).await.ok()?;
-                let all = !lag.is_empty() && lag.iter().all(|partition| partition.lag() == 0);
-                all.then_some(())
-            })
-            .await;
+            gather::worked_off(&self.client, self.names.group(group)).await;
         }
     }
 }

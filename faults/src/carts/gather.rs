@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::CartShop;
 use super::checker::{CartHistory, Event};
+use crate::gather::worked_off;
 use crate::process::PATIENCE;
 
 impl CartShop {
@@ -27,12 +28,7 @@ impl CartShop {
             })
             .await;
         }
-        eventually(PATIENCE, || async {
-            let lag = self.client.admin().group_lag(&self.group).await.ok()?;
-            let all = !lag.is_empty() && lag.iter().all(|partition| partition.lag() == 0);
-            all.then_some(())
-        })
-        .await;
+        worked_off(&self.client, &self.group).await;
     }
 
     /// All but what customers were answered.

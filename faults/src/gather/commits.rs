@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use kafka::{Client, TopicPartition};
+use testkit::eventually;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -12,6 +13,22 @@ use crate::history::{Commit, Group, now};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(25);
+
+/// How long a group may take to work off what it was given.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until a group has committed everything: what could not be handled is then with the dead letters.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn worked_off(client: &Client, group: &str) {
+    eventually(PATIENCE, || async {
+        let lag = client.admin().group_lag(group).await.ok()?;
+        let all = !lag.is_empty() && lag.iter().all(|partition| partition.lag() == 0);
+        all.then_some(())
+    })
+    .await;
+}
 
 /// Notes every change of some groups' commits until it is ended.
 pub struct CommitWatch {

@@ -8,6 +8,7 @@ use crate::bookstore::checker::{BookVerdict, check};
 use crate::bookstore::sums::event_of;
 use crate::bookstore::{BookLoad, Bookstore};
 use crate::carts::RemovableDatabase;
+use crate::gather::worked_off;
 use crate::poison::{Form, STRANGE_HEADERS, Writer, as_they_were, kinds};
 use crate::run::Run;
 use crate::shop::Stage;
@@ -98,6 +99,9 @@ pub async fn poisoned(run: Run) -> BookVerdict {
     let history = store.history(number + events.len() as u64, sums).await;
     let verdict = check(&history);
     verdict.assert_clean();
+    for group in &store.groups {
+        worked_off(&store.client, group).await;
+    }
     as_they_were(&store.client, &store.letters(), &placed).await;
     verdict
 }
