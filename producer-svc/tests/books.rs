@@ -4,8 +4,8 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{SOON, Scene};
-use testkit::{ApiKey, Kafka, eventually, http};
+use support::{Scene, fields};
+use testkit::{ApiKey, Kafka, http};
 
 /// What each kind needs, and the key of its records.
 const EVENTS: [(&str, &str, &str, &str); 5] = [
@@ -135,7 +135,7 @@ async fn what_is_malformed_never_reaches_kafka() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[]).await;
-    for (path, body, status, fields) in [
+    for (path, body, status, wrong) in [
         (
             "3/purchases",
             "{}",
@@ -164,11 +164,7 @@ async fn what_is_malformed_never_reaches_kafka() {
     ] {
         let (answered, problem) = service.post(&format!("/api/books/{path}"), body).await;
         assert_eq!(answered, status, "{path} {body}: {problem}");
-        let errors = problem["errors"].as_array().into_iter().flatten();
-        let named: Vec<&str> = errors
-            .map(|error| error["field"].as_str().unwrap())
-            .collect();
-        assert_eq!(named, fields, "{path} {body}");
+        assert_eq!(fields(&problem), wrong, "{path} {body}");
     }
     service
         .metric_becomes("book_events_total{outcome=\"refused\"}", 10.0)
@@ -187,11 +183,7 @@ async fn kafka_away_is_503_with_the_id_to_try_again_with() {
     let service = scene.start_ready(&[("REQUEST_TIMEOUT", "500ms")]).await;
     let path = "/api/books/3/downloads";
     // The first of all may take longer than that.
-    eventually(SOON, || async {
-        let (status, _) = service.post(path, r#"{"userId":"u"}"#).await;
-        (status == 202).then_some(())
-    })
-    .await;
+    service.posted(path, r#"{"userId":"u"}"#, 202).await;
     kafka.kill_broker().await;
     let answer = http::post(service.address, path, &[], r#"{"userId":"u"}"#).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
@@ -201,11 +193,7 @@ async fn kafka_away_is_503_with_the_id_to_try_again_with() {
 
     kafka.start_broker().await;
     let again = json!({"userId": "u", "eventId": id}).to_string();
-    let receipt = eventually(SOON, || async {
-        let (status, receipt) = service.post(path, &again).await;
-        (status == 202).then_some(receipt)
-    })
-    .await;
+    let receipt = service.posted(path, &again, 202).await;
     assert_eq!(receipt["eventId"], id);
     service.end().await.unwrap();
 }
@@ -228,10 +216,8 @@ async fn a_full_buffer_is_503_at_once() {
         .topic(scene.book_topic("reviews"))
         .always();
     let slow = slow.delay(std::time::Duration::from_secs(30));
-    let requests = (0..10).map(|_| service.post(path, &body));
-    let mut requests: futures::stream::FuturesUnordered<_> = requests.collect();
-    // The first answer of all is a refusal: nothing is acknowledged for half a minute.
-    let (status, problem) = futures::StreamExt::next(&mut requests).await.unwrap();
+    // A refusal: nothing is acknowledged for half a minute.
+    let (status, problem) = service.first_of(10, path, &body).await;
     assert_eq!(status, 503, "{problem}");
     assert!(
         problem["detail"]
@@ -251,11 +237,7 @@ async fn events_are_taken_without_a_database() {
     // No connection can be made to that port.
     let away = [("DATABASE_URL", "postgres://127.0.0.1:1/nobody")];
     let service = scene.start(&away).await;
-    eventually(SOON, || async {
-        let (status, _) = service.post("/api/books/3/views", "{}").await;
-        (status == 202).then_some(())
-    })
-    .await;
+    service.posted("/api/books/3/views", "{}", 202).await;
     service.end().await.unwrap();
 }
 

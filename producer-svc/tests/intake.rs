@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{SOON, Scene};
+use support::{SOON, Scene, fields};
 use testkit::{ApiKey, Kafka, eventually, http, metrics};
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn what_is_malformed_never_reaches_kafka() {
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[("MAX_BODY_BYTES", "300")]).await;
-    for (body, status, fields) in [
+    for (body, status, wrong) in [
         (
             r#"{"product":"Laptop","quantity":0}"#,
             422,
@@ -157,13 +157,7 @@ async fn what_is_malformed_never_reaches_kafka() {
     ] {
         let (answered, problem) = service.post("/api/orders", body).await;
         assert_eq!(answered, status, "{body}: {problem}");
-        let named: Vec<&str> = problem["errors"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|error| error["field"].as_str().unwrap())
-            .collect();
-        assert_eq!(named, fields, "{body}");
+        assert_eq!(fields(&problem), wrong, "{body}");
         assert_eq!(problem["status"], status);
     }
     let long = format!(r#"{{"product":"{}","quantity":1}}"#, "x".repeat(300));
@@ -196,11 +190,7 @@ async fn kafka_away_is_503_within_the_timeout_and_passes_by_itself() {
     let service = scene.start_ready(&[("REQUEST_TIMEOUT", "500ms")]).await;
     let body = r#"{"product":"Laptop","quantity":1}"#;
     // The first of all may take longer than that.
-    eventually(SOON, || async {
-        let (status, _) = service.post("/api/orders", body).await;
-        (status == 200).then_some(())
-    })
-    .await;
+    service.posted("/api/orders", body, 200).await;
     kafka.kill_broker().await;
 
     let begun = Instant::now();
@@ -226,11 +216,7 @@ async fn kafka_away_is_503_within_the_timeout_and_passes_by_itself() {
 
     kafka.start_broker().await;
     let again = format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1}}"#);
-    let receipt = eventually(SOON, || async {
-        let (status, receipt) = service.post("/api/orders", &again).await;
-        (status == 200).then_some(receipt)
-    })
-    .await;
+    let receipt = service.posted("/api/orders", &again, 200).await;
     assert_eq!(receipt["orderId"], id);
     service.ready().await;
     let unavailable = "orders_total{outcome=\"unavailable\"}";
@@ -254,10 +240,8 @@ async fn a_full_buffer_is_503_at_once() {
     let slow = slow.delay(Duration::from_secs(15));
     let product = "x".repeat(1_000);
     let body = format!(r#"{{"product":"{product}","quantity":1}}"#);
-    let requests = (0..10).map(|_| service.post("/api/orders", &body));
-    let mut requests: futures::stream::FuturesUnordered<_> = requests.collect();
     let begun = Instant::now();
-    let (status, problem) = futures::StreamExt::next(&mut requests).await.unwrap();
+    let (status, problem) = service.first_of(10, "/api/orders", &body).await;
     assert_eq!(status, 503, "{problem}");
     assert!(
         problem["detail"].as_str().unwrap().contains("too many"),

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use kafka::{Client, ClientConfig, ConsumerRecord, OutgoingRecord, Producer, ReaderEvent, Start};
 use producer_svc::Config;
 use serde_json::Value;
@@ -193,6 +195,14 @@ pub async fn send(producer: &Producer, topic: &str, key: &str, value: &str) -> (
     (place.partition, place.offset)
 }
 
+/// The fields that a problem names.
+pub fn fields(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().into_iter().flatten();
+    errors
+        .map(|error| error["field"].as_str().unwrap())
+        .collect()
+}
+
 /// A service in this process.
 pub struct Running {
     pub address: SocketAddr,
@@ -228,6 +238,22 @@ impl Running {
     ) -> (u16, Value) {
         let answer = http::post(self.address, path, headers, body).await;
         (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// What a POST is answered as soon as it has this status.
+    pub async fn posted(&self, path: &str, body: &str, wanted: u16) -> Value {
+        eventually(SOON, || async {
+            let (status, answer) = self.post(path, body).await;
+            (status == wanted).then_some(answer)
+        })
+        .await
+    }
+
+    /// The first answer to so many of the same POST at once.
+    pub async fn first_of(&self, count: usize, path: &str, body: &str) -> (u16, Value) {
+        let requests = (0..count).map(|_| self.post(path, body));
+        let mut requests: FuturesUnordered<_> = requests.collect();
+        requests.next().await.expect("an answer")
     }
 
     /// Places an order; gives its id.
