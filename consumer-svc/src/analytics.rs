@@ -11,7 +11,8 @@
 //! - **An event counts once.** What events change, the ids of the events, and the offset behind them are written in one
 //!   transaction ([`store`]), and a partition starts at that offset, not at the group's commit. It starts at the commit
 //!   where that is lower, since a rejected record behind it may not have reached the dead letters; what is below the
-//!   stored offset is then passed over.
+//!   stored offset is then passed over. Where nothing is stored yet, the offset of its first record is, before that is
+//!   taken in: from then on the group's commit may run ahead.
 //! - **A member that is none any more writes nothing.** An instance that gets a partition raises the partition's `epoch`,
 //!   and every write asks for its epoch. A write whose answer was lost is known by its number and not made twice. Whoever
 //!   finds that a later epoch is there drops what it has in memory and joins the group anew.
