@@ -8,6 +8,7 @@ use faults::scenarios::book_events;
 use faults::shop::Stage;
 use kafka::{OutgoingRecord, Producer, Reader, ReaderEvent};
 use proto::{Aggregate, AggregateData};
+use testkit::eventually;
 
 /// Events of one stretch.
 const EVENTS: i64 = 500;
@@ -103,6 +104,31 @@ async fn book_events_wait_for_their_database_and_orders_do_not() {
     views.until(3 * EVENTS + 1).await;
     store.ready().await;
     assert!(store.consumers[0].end().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_events_of_all_wait_for_their_database_too() {
+    let mut store = Bookstore::open(Stage::any().await, 1).await;
+    let mut views = Views::of(&store);
+    for partition in 0..3 {
+        let (group, topic) = (&store.groups[0], &views.topic);
+        let lag = format!(
+            r#"kafka_consumergroup_lag{{consumergroup="{group}",topic="{topic}",partition="{partition}"}}"#
+        );
+        eventually(PATIENCE, || store.consumers[0].metric(&lag)).await;
+    }
+    // Nothing of these partitions is stored, so the group's commit would be where they go on.
+    store.statistics.take_away();
+    views.send().await;
+    store.consumers[0].names_its_database().await;
+    store.order().await;
+    // What it leaves the group is a commit.
+    assert!(store.consumers[0].end().await.success());
+    store.statistics.give_back();
+    store.consumers[0].start_again().await;
+    views.until(EVENTS).await;
+    views.send_one(1).await;
+    views.until(EVENTS + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
