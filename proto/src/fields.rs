@@ -235,6 +235,11 @@ impl<'a, const N: usize> Fields<'a, N> {
         }
     }
 
+    /// Whether it is there, right or wrong; null is not.
+    pub(crate) fn is_given(&self, index: usize) -> bool {
+        self.found[index].value != Value::Absent
+    }
+
     /// All that was noted; call it when every field has been asked for.
     pub(crate) fn into_error(self) -> DecodeError {
         DecodeError::Fields(FieldErrors(self.errors))

@@ -81,11 +81,13 @@ const ORDER_ID: usize = 0;
 const EVENT_ID: usize = 1;
 const TYPE: usize = 2;
 const USER_ID: usize = 3;
-static NAMES: [Names; 4] = [
+const BOOK_ID: usize = 4;
+static NAMES: [Names; 5] = [
     either("orderId", "order_id"),
     either("eventId", "event_id"),
     same("type"),
     either("userId", "user_id"),
+    either("bookId", "book_id"),
 ];
 
 /// Whether a record's value says which event it is, so that without a `ce_id` it is the same event at any place.
@@ -94,7 +96,8 @@ pub fn is_in_value(value: &[u8], ce_type: Option<&str>) -> bool {
     let Ok(mut fields) = Fields::read(value, &NAMES, Spelling::Camel) else {
         return false;
     };
-    let is_known = fields.order_id(ORDER_ID).is_some()
+    // An order's id beside a book's is not the event's.
+    let is_known = (!fields.is_given(BOOK_ID) && fields.order_id(ORDER_ID).is_some())
         || fields.order_id(EVENT_ID).is_some()
         || fields.text(TYPE).as_deref().or(ce_type) == Some(EventType::UserCreated.as_str())
             && fields.number_id(USER_ID).is_some();
@@ -185,6 +188,8 @@ mod tests {
             (r#"{"orderId":"1"}"#, None, true),
             (r#"{"order_id":1,"quantity":"many"}"#, None, true),
             (r#"{"eventId":"e","rating":9}"#, None, true),
+            (r#"{"eventId":"e","bookId":"none"}"#, None, true),
+            (r#"{"bookId":3,"orderId":"1"}"#, None, false),
             (
                 r#"{"type":"UserCreated","userId":"7","createdAt":0}"#,
                 None,
