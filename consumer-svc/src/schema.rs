@@ -5,7 +5,7 @@ use service::outbox;
 
 use crate::{analytics, carts};
 
-pub(crate) static MIGRATIONS: [Migration; 6] = [
+pub(crate) static MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "carts",
@@ -32,15 +32,9 @@ pub(crate) static MIGRATIONS: [Migration; 6] = [
     },
     Migration {
         version: 5,
-        name: "outbox by key",
-        sqlite: outbox::WAITING_BY_KEY,
-        postgres: outbox::WAITING_BY_KEY,
-    },
-    Migration {
-        version: 6,
-        name: "analytics' epochs",
-        sqlite: analytics::EPOCHS,
-        postgres: analytics::EPOCHS,
+        name: "analytics' leader epochs",
+        sqlite: analytics::LEADER_EPOCHS,
+        postgres: analytics::LEADER_EPOCHS,
     },
 ];
 
@@ -65,7 +59,6 @@ mod tests {
                 ["6404832a", "506c93d7"],
                 ["77b7b446", "77b7b446"],
                 ["e278cb66", "e278cb66"],
-                ["c0eb6e03", "c0eb6e03"],
                 ["9776be74", "9776be74"],
             ]
         );

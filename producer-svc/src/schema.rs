@@ -4,7 +4,7 @@ use service::outbox;
 use crate::{analytics, users, view};
 
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 6] = [
+pub(crate) static MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "order events",
@@ -35,12 +35,6 @@ pub(crate) static MIGRATIONS: [Migration; 6] = [
         sqlite: analytics::TABLES,
         postgres: analytics::TABLES,
     },
-    Migration {
-        version: 6,
-        name: "outbox by key",
-        sqlite: outbox::WAITING_BY_KEY,
-        postgres: outbox::WAITING_BY_KEY,
-    },
 ];
 
 #[cfg(test)]
@@ -65,7 +59,6 @@ mod tests {
                 ["6404832a", "506c93d7"],
                 ["161b32ab", "161b32ab"],
                 ["5d112927", "5d112927"],
-                ["c0eb6e03", "c0eb6e03"],
             ]
         );
     }

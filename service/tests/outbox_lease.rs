@@ -39,7 +39,7 @@ impl Announce for Frozen {
         }
         if let Some(url) = self.database_url.clone() {
             // A task would wait for this thread.
-            let take = "UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1";
+            let take = "UPDATE outbox_lease SET holder = 'other', turn = turn + 1";
             let taking = std::thread::spawn(move || execute(&url, take));
             taking.join().unwrap();
         }
@@ -155,7 +155,7 @@ async fn a_relay_that_lost_its_lease_marks_nothing() {
         let query = sqlx::query(sql).execute(scene.database.pool());
         query.await.unwrap();
     };
-    sign("UPDATE outbox_lease SET holder = 'other', epoch = epoch + 1").await;
+    sign("UPDATE outbox_lease SET holder = 'other', turn = turn + 1").await;
     scene.append(&scene.topic, "a", "a-1").await;
     scene.append(&scene.topic, "a", "a-2").await;
     for _ in 0..15 {

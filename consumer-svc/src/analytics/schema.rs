@@ -44,8 +44,7 @@ CREATE TABLE analytics_clock (
 INSERT INTO analytics_clock (id, generated_at) VALUES (1, 0);
 ";
 
-/// A claim's number is its epoch; and with an offset goes the leader epoch of the record before it.
-pub(crate) const EPOCHS: &str = "\
-ALTER TABLE analytics_partitions RENAME COLUMN turn TO epoch;
+/// With an offset goes the leader epoch of the record before it.
+pub(crate) const LEADER_EPOCHS: &str = "\
 ALTER TABLE analytics_partitions ADD COLUMN leader_epoch BIGINT NOT NULL DEFAULT -1;
 ";

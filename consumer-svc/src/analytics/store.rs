@@ -26,7 +26,7 @@ pub(super) const ROWS: usize = 512;
 /// A partition as an instance claimed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// Of all instances' claims on it. An older one's writes fail.
+    /// Of all instances' claims on it (`turn` in its row). An older one's writes fail.
     pub(super) epoch: i64,
     /// None if nobody ever read a record of it.
     pub(super) next: Option<Position>,
@@ -86,10 +86,10 @@ impl Store {
             .write(async {
                 let mut tx = self.database.begin_write().await?;
                 let row = sqlx::query(
-                    "INSERT INTO analytics_partitions (topic, partition_no, epoch, writes, next_offset) \
+                    "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
                      VALUES ($1, $2, 1, 0, -1) ON CONFLICT (topic, partition_no) \
-                     DO UPDATE SET epoch = analytics_partitions.epoch + 1, writes = 0 \
-                     RETURNING epoch, next_offset, leader_epoch",
+                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0 \
+                     RETURNING turn, next_offset, leader_epoch",
                 )
                 .bind(&*place.topic)
                 .bind(i64::from(place.partition))
@@ -125,7 +125,7 @@ impl Store {
                 let mut tx = self.database.begin_write().await?;
                 let noted = sqlx::query(
                     "UPDATE analytics_partitions SET next_offset = $1 \
-                     WHERE topic = $2 AND partition_no = $3 AND epoch = $4 AND writes = 0",
+                     WHERE topic = $2 AND partition_no = $3 AND turn = $4 AND writes = 0",
                 )
                 .bind(offset)
                 .bind(&*place.topic)
@@ -210,7 +210,7 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
     let moved = sqlx::query(
         "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1 \
-         WHERE topic = $3 AND partition_no = $4 AND epoch = $5 AND writes = $6",
+         WHERE topic = $3 AND partition_no = $4 AND turn = $5 AND writes = $6",
     )
     .bind(batch.next.offset)
     .bind(i64::from(batch.next.leader_epoch))
@@ -225,7 +225,7 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
         return Ok(Advance::Held);
     }
     let known = sqlx::query(
-        "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND epoch = $3",
+        "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
     )
     .bind(topic)
     .bind(partition)

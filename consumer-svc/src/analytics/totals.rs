@@ -199,7 +199,7 @@ async fn is_last_claim(
     epoch: i64,
 ) -> Result<bool, sqlx::Error> {
     let found = sqlx::query(
-        "SELECT epoch FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND epoch = $3",
+        "SELECT turn FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
     )
     .bind(&*place.topic)
     .bind(i64::from(place.partition))

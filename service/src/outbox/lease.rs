@@ -2,7 +2,7 @@
 //!
 //! No clock is compared with another machine's. The holder raises `beat` now and then; whoever wants
 //! the lease watches the row, and takes it when it has not changed for a term by his own clock.
-//! Each taking raises `epoch`, and all that a holder writes asks for its epoch, so a holder that was
+//! Each taking raises the epoch (`turn` in its row), and all that a holder writes asks for its epoch, so a holder that was
 //! asleep past its term writes nothing any more.
 
 use std::sync::Arc;
@@ -136,8 +136,8 @@ impl Lease {
         let update = async {
             let mut tx = self.database.begin_write().await?;
             let rows = sqlx::query(
-                "UPDATE outbox_lease SET holder = $1, epoch = epoch + 1, beat = beat + 1 \
-                 WHERE id = 1 AND epoch = $2 AND beat = $3",
+                "UPDATE outbox_lease SET holder = $1, turn = turn + 1, beat = beat + 1 \
+                 WHERE id = 1 AND turn = $2 AND beat = $3",
             )
             .bind(&self.me)
             .bind(found.epoch)
@@ -158,7 +158,7 @@ impl Lease {
     }
 
     async fn find(&self) -> Result<Found, sqlx::Error> {
-        let query = sqlx::query("SELECT holder, epoch, beat FROM outbox_lease WHERE id = 1")
+        let query = sqlx::query("SELECT holder, turn, beat FROM outbox_lease WHERE id = 1")
             .fetch_one(self.database.pool());
         let row = self.database.read(query).await?;
         Ok(Found {
@@ -197,7 +197,7 @@ impl Lease {
             return Ok(false);
         };
         let rows =
-            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND epoch = $1")
+            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND turn = $1")
                 .bind(held.epoch)
                 .execute(connection)
                 .await?
@@ -221,7 +221,7 @@ impl Lease {
         };
         let update = async {
             let mut tx = self.database.begin_write().await?;
-            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND epoch = $1")
+            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND turn = $1")
                 .bind(held.epoch)
                 .execute(&mut *tx)
                 .await?;

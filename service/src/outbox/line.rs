@@ -51,8 +51,9 @@ pub(super) struct LineSender<'a, A> {
 }
 
 impl<A: Announce> LineSender<'_, A> {
-    /// The first failure ends the line. So does the end of the lease, without an error of its own: it is looked at before each event, since a process that was stopped past
-    /// its term wakes up here as well as anywhere else.
+    /// The first failure ends the line. So does the end of the lease, without an error of its own: it is
+    /// looked at before each event, since a process that was stopped past its term wakes up here as well
+    /// as anywhere else.
     pub(super) async fn send_all(&self, line: Vec<Waiting>) -> Result<(), Option<RelayError>> {
         for event in line {
             if self.halt.is_cancelled() || !self.hold.is_held() {

@@ -118,8 +118,9 @@ impl<A: Announce> Relay<A> {
     }
 
     /// Publishes until `stop`; then waits at most `drain` for what is in Kafka's hands, marks it,
-    /// and gives the lease back, for which the database must still take writes. Dropped instead, it leaves nothing half done: what Kafka has and is
-    /// not marked is published once more by the next relay.
+    /// and gives the lease back, for which the database must still take writes. Dropped instead, it
+    /// leaves nothing half done: what Kafka has and is not marked is published once more by the next
+    /// relay.
     pub async fn run(mut self, health: HealthPart, stop: CancellationToken, drain: Duration) {
         let mut pause = RETRY.0;
         while !stop.is_cancelled() {
@@ -198,7 +199,14 @@ impl<A: Announce> Relay<A> {
         }
         // The last pass may have ended without a database.
         self.mark().await?;
-        let waiting = self.waiting().await?;
+        let waiting = match self.waiting().await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                // The walk may have become too long to go on with.
+                self.sweep = Sweep::default();
+                return Err(error.into());
+            }
+        };
         let full = waiting.len() == PASS;
         let last = waiting.last().map_or(0, |event| event.id);
         let result = self.publish(waiting, stop, drain).await;
@@ -230,7 +238,7 @@ impl<A: Announce> Relay<A> {
         .bind(self.sweep.after)
         .bind(PASS as i64)
         .fetch_all(self.database.pool());
-        let rows = self.database.read(query).await?;
+        let rows = self.database.read_at_length(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(Waiting {

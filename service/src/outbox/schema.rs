@@ -57,10 +57,3 @@ CREATE TABLE outbox_lease (
 );
 INSERT INTO outbox_lease (id, holder, turn, beat) VALUES (1, '', 0, 0);
 ";
-
-/// The step after it, on both: a lease's number is its epoch, and whether something waits of a key is
-/// asked with each pass over many.
-pub const WAITING_BY_KEY: &str = "\
-ALTER TABLE outbox_lease RENAME COLUMN turn TO epoch;
-CREATE INDEX outbox_waiting_by_key ON outbox (record_key, id) WHERE published_at IS NULL;
-";
