@@ -58,7 +58,7 @@ struct Partition {
     writes: i64,
     /// Below it everything is in the figures, although it is read again: a rejected record behind the group's commit
     /// may have to be.
-    counted_below: i64,
+    counted: Position,
     /// Behind the last record; before the first the start, if it is known.
     next: Option<Position>,
     /// Whether the database has where its figures begin: without it the next owner would start at the group's commit,
@@ -161,14 +161,15 @@ impl Keeper {
         else {
             return Recorded::Gone;
         };
-        // Going back means that the log was cut and written anew: these are other records.
-        if partition
+        // Going back, or a later epoch below, means that the log was cut and written anew: these are other records.
+        let back = partition
             .next
-            .is_some_and(|known| next.offset <= known.offset)
-        {
-            partition.counted_below = 0;
+            .is_some_and(|known| next.offset <= known.offset);
+        let epoch = partition.counted.leader_epoch;
+        if back || (epoch >= 0 && next.leader_epoch > epoch) {
+            partition.counted = Position::at(0);
         }
-        if next.offset <= partition.counted_below {
+        if next.offset <= partition.counted.offset {
             partition.next = Some(next);
             return Recorded::Taken;
         }
@@ -356,7 +357,7 @@ impl Keeper {
             kind,
             epoch: claim.epoch,
             writes: 0,
-            counted_below: claim.next.map_or(0, |next| next.offset),
+            counted: claim.next.unwrap_or(Position::at(0)),
             next: start,
             begun: start.is_some(),
             moved: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, identity};
 use service::config::{DatabaseConfig, Secret};
-use service::db::{Database, DatabaseKind};
+use service::db::{Database, DatabaseKind, Migration};
 use service::metrics::Metrics;
 use testkit::database::OwnDatabase;
 
@@ -18,13 +18,16 @@ use super::store::{Batch, Position, Store};
 use crate::schema::MIGRATIONS;
 
 struct World {
-    _own: OwnDatabase,
+    own: OwnDatabase,
     store: Store,
 }
 
 impl World {
     async fn new() -> Self {
-        let own = OwnDatabase::new().await;
+        Self::on(OwnDatabase::new().await, &MIGRATIONS).await
+    }
+
+    async fn on(own: OwnDatabase, migrations: &'static [Migration]) -> Self {
         let config = DatabaseConfig {
             kind: match own.url.starts_with("sqlite:") {
                 true => DatabaseKind::Sqlite,
@@ -33,10 +36,10 @@ impl World {
             url: Secret::new(own.url.clone()),
             pool_size: 4,
         };
-        let database = Database::new(&config, &MIGRATIONS).unwrap();
+        let database = Database::new(&config, migrations).unwrap();
         database.migrate().await.unwrap();
         Self {
-            _own: own,
+            own,
             store: Store { database },
         }
     }
@@ -157,6 +160,24 @@ async fn without_a_beginning_in_the_database_nothing_is_taken_in() {
 }
 
 #[tokio::test]
+async fn a_database_from_before_leader_epochs_goes_on_where_it_was() {
+    let before = World::on(OwnDatabase::new().await, &MIGRATIONS[..4]).await;
+    let row = "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
+               VALUES ('views', 0, 7, 3, 5)";
+    let row = sqlx::query(row).execute(before.store.database.pool());
+    row.await.unwrap();
+    before.store.database.close().await;
+    let world = World::on(before.own, &MIGRATIONS).await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper();
+    assert_eq!(claim(&keeper, &views, Some(5)).await, unread(5));
+    assert_eq!(keeper.epoch(&views), Some(8));
+    take(&keeper, &views, 5, viewed("a", 1));
+    keeper.flush().await.unwrap();
+    assert_eq!(claim(&keeper, &views, Some(6)).await, from(6));
+}
+
+#[tokio::test]
 async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
     let world = World::new().await;
     let views = place(BookEventKind::Viewed, 0);
@@ -240,13 +261,24 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
     take(&keeper, &views, 0, viewed("e", 1));
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 4);
-    // Also where it was made anew while nobody looked.
+    // Also where it was made anew while nobody looked: from its offset on, or by its epoch.
     take(&keeper, &views, 9, viewed("f", 1));
     partitions.revoked(std::slice::from_ref(&views)).await;
     assert_eq!(claim(&keeper, &views, Some(10)).await, from(10));
     take(&keeper, &views, 2, viewed("g", 1));
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 6);
+    assert_eq!(claim(&keeper, &views, Some(1)).await, unread(1));
+    let epoch = keeper.epoch(&views).unwrap();
+    take(&keeper, &views, 1, viewed("known", 1));
+    let anew = Position {
+        offset: 3,
+        leader_epoch: LEADER_EPOCH + 1,
+    };
+    let taken = keeper.record(&views, epoch, anew, viewed("h", 1));
+    assert_eq!(taken, Recorded::Taken);
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 7);
 }
 
 #[tokio::test]
