@@ -148,7 +148,9 @@ async fn replace_older(
 
 type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
-/// `query` with the values of [`BOOK_COLUMNS`].
+/// `query` with the values of [`BOOK_COLUMNS`]. It is prepared each time: sqlx 0.9 tells PostgreSQL that a null
+/// average is a float of four bytes (`AnyArguments::convert_into`), and a statement that is kept refuses the eight of
+/// the next one.
 fn bound<'q>(query: AnyQuery<'q>, book: &BookFigures) -> Result<AnyQuery<'q>, sqlx::Error> {
     let figures = &book.figures;
     let revenue = serde_json::to_string(&figures.revenue);
@@ -163,7 +165,8 @@ fn bound<'q>(query: AnyQuery<'q>, book: &BookFigures) -> Result<AnyQuery<'q>, sq
         .bind(revenue.map_err(|error| sqlx::Error::Encode(error.into()))?)
         .bind(figures.reviews)
         .bind(figures.ratings)
-        .bind(figures.average_rating))
+        .bind(figures.average_rating)
+        .persistent(false))
 }
 
 async fn insert_systems(
@@ -187,4 +190,60 @@ async fn insert_systems(
     }
     query.execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use service::config::{DatabaseConfig, Secret};
+    use service::db::{Database, DatabaseKind};
+    use testkit::database::OwnDatabase;
+
+    use super::super::figures::{Figures, Generated};
+    use super::*;
+    use crate::schema::MIGRATIONS;
+
+    fn book(book_id: i64, average_rating: Option<f64>) -> StoredAggregate {
+        let generated = Generated {
+            time: 5,
+            partition: 0,
+            offset: book_id,
+        };
+        let figures = Figures {
+            average_rating,
+            ..Figures::default()
+        };
+        StoredAggregate {
+            event_id: book_id.to_string(),
+            figures: StoredFigures::Book(BookFigures {
+                book_id,
+                generated,
+                figures,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_book_without_a_rating_is_stored_beside_those_with_one() {
+        let own = OwnDatabase::new().await;
+        let config = DatabaseConfig {
+            kind: match own.url.starts_with("sqlite:") {
+                true => DatabaseKind::Sqlite,
+                false => DatabaseKind::Postgres,
+            },
+            url: Secret::new(own.url.clone()),
+            pool_size: 1,
+        };
+        let database = Database::new(&config, &MIGRATIONS).unwrap();
+        database.migrate().await.unwrap();
+        // Statements of one text, on one connection.
+        let mut tx = database.begin_write().await.unwrap();
+        let averages = [None, Some(4.33), None];
+        for (book_id, average) in (1..).zip(averages) {
+            let items = [book(book_id, average)];
+            StoreAggregates.write(&mut tx, &items).await.unwrap();
+        }
+        let stored = "SELECT average_rating FROM book_analytics_newest ORDER BY book_id";
+        let stored = sqlx::query_scalar::<_, Option<f64>>(stored);
+        assert_eq!(stored.fetch_all(&mut *tx).await.unwrap(), averages);
+    }
 }
