@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::{Disk, UNSOUND};
-use batch::{BatchHeader, PREFIX_LEN, stored_prefix};
+use batch::{BatchHeader, HEADER_LEN, stored_header};
 use epochs::Epochs;
 use producers::{Producers, SequenceError, Verdict};
 pub(crate) use read::ReadPlan;
@@ -39,6 +39,8 @@ pub(crate) struct LogOptions {
     pub(crate) retention_ms: Option<i64>,
     /// Old segments go while the log stays at least this large, in bytes; `None` keeps them.
     pub(crate) retention_bytes: Option<u64>,
+    /// Records carry the time of their append, not their producers'.
+    pub(crate) append_time: bool,
     /// A batch is forced to the device before it counts.
     pub(crate) durable: bool,
 }
@@ -54,6 +56,8 @@ pub(crate) enum AppendError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
+    /// When it was appended, in milliseconds since the Unix epoch, where its records carry that.
+    pub(crate) append_time: Option<i64>,
     /// Stored by an earlier request; nothing was written now.
     pub(crate) duplicate: bool,
 }
@@ -145,7 +149,8 @@ impl Log {
         self.options = options;
     }
 
-    /// Stores a validated batch under the next offsets.
+    /// Stores a validated batch under the next offsets; `header` is the batch's, with its newest
+    /// record's time. `now` is in milliseconds since the Unix epoch.
     ///
     /// When this returns an error nothing was stored: what a failed write left is cut off, or the
     /// log refuses to go on until it can be. After bytes could not be forced to the device it takes
@@ -158,17 +163,28 @@ impl Log {
         leader_epoch: i32,
         now: i64,
     ) -> Result<Appended, AppendError> {
-        if let Verdict::Duplicate { base_offset } = self.producers.check(header)? {
+        if let Verdict::Duplicate {
+            base_offset,
+            append_time,
+        } = self.producers.check(header)?
+        {
             return Ok(Appended {
                 base_offset,
+                append_time,
                 duplicate: true,
             });
         }
         let base_offset = self.end_offset;
-        self.write(batch, header, base_offset, leader_epoch, now)?;
-        self.producers.record(header, base_offset, now);
+        let header = if self.options.append_time {
+            header.with_append_time(now)
+        } else {
+            *header
+        };
+        self.write(batch, &header, base_offset, leader_epoch, now)?;
+        self.producers.record(&header, base_offset, now);
         Ok(Appended {
             base_offset,
+            append_time: header.has_append_time().then_some(header.max_timestamp),
             duplicate: false,
         })
     }
@@ -209,10 +225,15 @@ impl Log {
         }
         self.epochs
             .note(&self.disk, &self.dir, leader_epoch, base_offset)?;
-        let prefix = stored_prefix(base_offset, header.size, leader_epoch);
+        let stored = BatchHeader {
+            base_offset,
+            leader_epoch,
+            ..*header
+        };
+        let head = stored_header(batch, &stored);
         let disk = self.disk.clone();
         let file = self.active_mut().file()?;
-        let mut written = disk.append(&file, &[&prefix, &batch[PREFIX_LEN..]]);
+        let mut written = disk.append(&file, &[&head, &batch[HEADER_LEN..]]);
         if written.is_ok() && self.options.durable {
             written = disk.sync(&file);
             self.unsound = written.is_err();
@@ -223,11 +244,6 @@ impl Log {
             let _ = self.mend();
             return Err(error);
         }
-        let stored = BatchHeader {
-            base_offset,
-            leader_epoch,
-            ..*header
-        };
         self.active_mut().note_batch(&stored, now);
         self.end_offset = stored.next_offset();
         Ok(())

@@ -1,8 +1,10 @@
 //! The few questions that need a look into a batch's records.
 
 mod codec;
+mod survey;
 
 use crate::log::batch::{BatchHeader, HEADER_LEN};
+pub(crate) use survey::{Fault, survey};
 
 /// First record of a batch with at least `timestamp`, at or after offset `from`: its offset and
 /// timestamp. When the records cannot be read (a codec this broker does not know), the batch's
@@ -13,6 +15,10 @@ pub(crate) fn first_at_or_after(
     timestamp: i64,
     from: i64,
 ) -> Option<(i64, i64)> {
+    if header.has_append_time() {
+        let first = (header.base_offset.max(from), header.max_timestamp);
+        return (header.max_timestamp >= timestamp).then_some(first);
+    }
     let decoded = codec::decompress(&batch[HEADER_LEN..], header.compression());
     let Some(records) = decoded else {
         return Some((header.base_offset.max(from), header.max_timestamp));
@@ -115,6 +121,16 @@ mod tests {
         finds(batch(4, |records| {
             ruzstd::encoding::compress_to_vec(records, ruzstd::encoding::CompressionLevel::Fastest)
         }));
+    }
+
+    #[test]
+    fn where_the_append_time_counts_it_is_every_records_time() {
+        let (batch, header) = batch(0, <[u8]>::to_vec);
+        let header = header.with_append_time(5000);
+        let find = |timestamp, from| first_at_or_after(&batch, &header, timestamp, from);
+        assert_eq!(find(1004, 0), Some((100, 5000)));
+        assert_eq!(find(5000, 107), Some((107, 5000)));
+        assert_eq!(find(5001, 0), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::config::{Config, Fsync};
 use crate::disk::Disk;
 use crate::log::{Log, LogOptions};
 use crate::partition::Partition;
-pub(crate) use settings::{SettingError, TopicSettings, list_settings};
+pub(crate) use settings::{NO_TIME, SettingError, Times, TopicSettings, list_settings};
 use store::{MetaRecord, Store};
 
 /// Partitions of one topic at most: each costs files, and no test or developer needs more.
@@ -89,6 +89,7 @@ impl Defaults {
                     .retention
                     .map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)),
                 retention_bytes: config.retention_bytes,
+                append_time: false,
                 durable: config.fsync == Fsync::Always,
             },
             max_message_bytes: config.max_message_bytes,

@@ -7,9 +7,14 @@
 pub(crate) const HEADER_LEN: usize = 61;
 /// Bytes before the part that the length field counts.
 pub(crate) const LENGTH_END: usize = 12;
-/// The bytes a broker rewrites: base offset, length, leader epoch.
-pub(crate) const PREFIX_LEN: usize = 16;
+/// The bytes before what never changes: base offset, length, leader epoch.
+const PREFIX_LEN: usize = 16;
+pub(crate) const MAGIC_AT: usize = 16;
+const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
+const MAX_TIMESTAMP_AT: usize = 35;
+/// Attribute of a batch that carries the time of its append.
+const APPEND_TIME: i16 = 0b1000;
 
 pub(crate) const NO_PRODUCER: i64 = -1;
 
@@ -77,6 +82,29 @@ impl BatchHeader {
         self.attributes & 0b10_0000 != 0
     }
 
+    /// Whether `max_timestamp` is the time of the append and stands for every record's.
+    pub(crate) fn has_append_time(&self) -> bool {
+        self.attributes & APPEND_TIME != 0
+    }
+
+    /// The batch with the time `now` of its append in place of its records' times.
+    pub(crate) fn with_append_time(self, now: i64) -> Self {
+        Self {
+            attributes: self.attributes | APPEND_TIME,
+            max_timestamp: now,
+            ..self
+        }
+    }
+
+    /// The batch with its records' own times, `newest` the greatest of them.
+    pub(crate) fn with_create_time(self, newest: i64) -> Self {
+        Self {
+            attributes: self.attributes & !APPEND_TIME,
+            max_timestamp: newest,
+            ..self
+        }
+    }
+
     /// Sequence of the last record; sequences wrap from `i32::MAX` to 0.
     pub(crate) fn last_sequence(&self) -> i32 {
         add_sequence(self.base_sequence, self.last_offset_delta)
@@ -102,12 +130,32 @@ pub(crate) fn checksum_holds(batch: &[u8], header: &BatchHeader) -> bool {
 pub(crate) fn put_checksum_right(batch: &mut [u8]) {
     if batch.len() >= HEADER_LEN {
         let crc = crc32c::crc32c(&batch[CRC_FROM..]);
-        batch[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+        batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
     }
 }
 
-/// The first bytes of a batch as this broker stores it.
-pub(crate) fn stored_prefix(base_offset: i64, size: usize, leader_epoch: i32) -> [u8; PREFIX_LEN] {
+/// The header under which a whole batch is stored: `header` says its place in the log and its
+/// times. The checksum is computed again only where it covers a change.
+pub(crate) fn stored_header(batch: &[u8], header: &BatchHeader) -> [u8; HEADER_LEN] {
+    let mut stored = [0; HEADER_LEN];
+    stored.copy_from_slice(&batch[..HEADER_LEN]);
+    stored[..PREFIX_LEN].copy_from_slice(&prefix(
+        header.base_offset,
+        header.size,
+        header.leader_epoch,
+    ));
+    stored[CRC_FROM..CRC_FROM + 2].copy_from_slice(&header.attributes.to_be_bytes());
+    stored[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8]
+        .copy_from_slice(&header.max_timestamp.to_be_bytes());
+    if stored[CRC_FROM..] != batch[CRC_FROM..HEADER_LEN] {
+        let crc = crc32c::crc32c(&stored[CRC_FROM..]);
+        let crc = crc32c::crc32c_append(crc, &batch[HEADER_LEN..]);
+        stored[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+    }
+    stored
+}
+
+fn prefix(base_offset: i64, size: usize, leader_epoch: i32) -> [u8; PREFIX_LEN] {
     let mut prefix = [0; PREFIX_LEN];
     prefix[..8].copy_from_slice(&base_offset.to_be_bytes());
     prefix[8..12].copy_from_slice(&((size - LENGTH_END) as i32).to_be_bytes());
@@ -195,7 +243,7 @@ pub(crate) mod testing {
             tail.extend_from_slice(&self.count.to_be_bytes());
             tail.extend_from_slice(&records);
             let size = CRC_FROM + tail.len();
-            let mut batch = stored_prefix(0, size, -1).to_vec();
+            let mut batch = prefix(0, size, -1).to_vec();
             batch.push(2);
             batch.extend_from_slice(&crc32c::crc32c(&tail).to_be_bytes());
             batch.extend_from_slice(&tail);

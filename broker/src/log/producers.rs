@@ -21,9 +21,10 @@ pub(crate) enum SequenceError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Append,
-    /// Stored before, at this base offset.
+    /// Stored before, at this base offset, with this time of its append if its records carry it.
     Duplicate {
         base_offset: i64,
+        append_time: Option<i64>,
     },
 }
 
@@ -32,6 +33,9 @@ struct Stored {
     first: i32,
     last: i32,
     offset: i64,
+    /// Missing in the files of earlier versions, which knew no append time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    append_time: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,6 +81,7 @@ impl Producers {
         if let Some(stored) = repeated {
             return Ok(Verdict::Duplicate {
                 base_offset: stored.offset,
+                append_time: stored.append_time,
             });
         }
         match producer.batches.back() {
@@ -114,6 +119,7 @@ impl Producers {
             first: header.base_sequence,
             last: header.last_sequence(),
             offset: base_offset,
+            append_time: header.has_append_time().then_some(header.max_timestamp),
         });
         producer.seen = now;
     }
@@ -160,7 +166,13 @@ mod tests {
             (0, 6, 1, 106),
         ]);
         let verdict = producers.check(&batch(0, 1, 2)).unwrap();
-        assert_eq!(verdict, Verdict::Duplicate { base_offset: 101 });
+        assert_eq!(
+            verdict,
+            Verdict::Duplicate {
+                base_offset: 101,
+                append_time: None,
+            }
+        );
         assert!(matches!(
             producers.check(&batch(0, 0, 1)),
             Err(SequenceError::OutOfOrder { last: 6, got: 0 })

@@ -7,6 +7,7 @@ const OPTIONS: LogOptions = LogOptions {
     segment_bytes: 1 << 20,
     retention_ms: None,
     retention_bytes: None,
+    append_time: false,
     durable: false,
 };
 

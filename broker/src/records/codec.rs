@@ -1,7 +1,7 @@
-//! Compressed records in the clear. Only looking up a timestamp needs it.
+//! Compressed records in the clear.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Cursor, Read};
 
 /// Records larger than this in the clear are not looked into, in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -21,6 +21,21 @@ pub(super) fn decompress(bytes: &[u8], codec: i16) -> Option<Cow<'_, [u8]>> {
         4 => read(ruzstd::decoding::StreamingDecoder::new(bytes).ok()?),
         _ => None,
     }
+}
+
+/// The records in the clear as they are read, without a limit, or `None` if the codec is unknown or
+/// their beginning is damaged.
+pub(super) fn stream(bytes: &[u8], codec: i16) -> Option<Box<dyn BufRead + '_>> {
+    Some(match codec {
+        0 => Box::new(bytes),
+        1 => Box::new(BufReader::new(flate2::read::GzDecoder::new(bytes))),
+        2 => Box::new(Cursor::new(snappy(bytes)?)),
+        3 => Box::new(BufReader::new(lz4_flex::frame::FrameDecoder::new(bytes))),
+        4 => Box::new(BufReader::new(
+            ruzstd::decoding::StreamingDecoder::new(bytes).ok()?,
+        )),
+        _ => return None,
+    })
 }
 
 fn read<'a>(reader: impl Read) -> Option<Cow<'a, [u8]>> {

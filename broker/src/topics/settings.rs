@@ -9,6 +9,36 @@ use crate::log::LogOptions;
 #[error("{0}")]
 pub(crate) struct SettingError(String);
 
+/// Values of `message.timestamp.type`.
+const CREATE_TIME: &str = "CreateTime";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+
+/// How far a record's time may be from the broker's, in milliseconds; Kafka's defaults.
+const BEFORE_MAX_MS: i64 = i64::MAX;
+const AFTER_MAX_MS: i64 = 60 * 60 * 1000;
+
+/// The timestamp of a record that has none.
+pub(crate) const NO_TIME: i64 = -1;
+
+/// Which times of records a topic takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// The broker's own; what producers say does not matter.
+    pub(crate) append_time: bool,
+    /// How far a record's time may lie in the past and in the future, in milliseconds.
+    pub(crate) before_max: i64,
+    pub(crate) after_max: i64,
+}
+
+impl Times {
+    /// Whether a record's own time, in milliseconds since the Unix epoch, is taken. Numbers wrap
+    /// as they do in Java's `LogValidator`.
+    pub(crate) fn take(&self, timestamp: i64, now: i64) -> bool {
+        let age = now.wrapping_sub(timestamp);
+        age <= self.before_max && age.wrapping_neg() <= self.after_max
+    }
+}
+
 /// What was set for a topic itself; the rest follows the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicSettings(BTreeMap<String, String>);
@@ -67,7 +97,8 @@ impl TopicSettings {
             "min.insync.replicas" => only(&["1"])?,
             "cleanup.policy" => only(&["delete"])?,
             "compression.type" => only(&["producer"])?,
-            "message.timestamp.type" => only(&["CreateTime"])?,
+            "message.timestamp.type" => only(&[CREATE_TIME, LOG_APPEND_TIME])?,
+            "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => whole(0)?,
             _ => {
                 return Err(SettingError(format!(
                     "this broker has no topic setting {name:?}"
@@ -103,7 +134,24 @@ impl TopicSettings {
                 .map_or(defaults.log.retention_bytes, |bytes| {
                     bytes.map(|bytes| bytes as u64)
                 }),
+            append_time: self.has_append_time(),
             durable: defaults.log.durable,
+        }
+    }
+
+    fn has_append_time(&self) -> bool {
+        self.0
+            .get("message.timestamp.type")
+            .is_some_and(|kind| kind == LOG_APPEND_TIME)
+    }
+
+    /// Which times of records are taken.
+    pub(crate) fn times(&self) -> Times {
+        let span = |name, default| self.number(name).unwrap_or(default);
+        Times {
+            append_time: self.has_append_time(),
+            before_max: span("message.timestamp.before.max.ms", BEFORE_MAX_MS),
+            after_max: span("message.timestamp.after.max.ms", AFTER_MAX_MS),
         }
     }
 
@@ -120,6 +168,7 @@ impl TopicSettings {
 /// Every entry of a topic, in the order of names.
 pub(crate) fn list_settings(settings: &TopicSettings, defaults: &Defaults) -> Vec<Setting> {
     let options = settings.log_options(defaults);
+    let times = settings.times();
     let or_unlimited = |value: Option<i64>| value.unwrap_or(-1).to_string();
     let entry = |name, value, kind, documentation| Setting {
         name,
@@ -148,10 +197,28 @@ pub(crate) fn list_settings(settings: &TopicSettings, defaults: &Defaults) -> Ve
             "Largest record batch taken, in bytes.",
         ),
         entry(
+            "message.timestamp.after.max.ms",
+            times.after_max.to_string(),
+            SettingKind::Long,
+            "Milliseconds that a record's time may be ahead of the broker's.",
+        ),
+        entry(
+            "message.timestamp.before.max.ms",
+            times.before_max.to_string(),
+            SettingKind::Long,
+            "Milliseconds that a record's time may be behind the broker's.",
+        ),
+        entry(
             "message.timestamp.type",
-            "CreateTime".to_owned(),
+            if times.append_time {
+                LOG_APPEND_TIME
+            } else {
+                CREATE_TIME
+            }
+            .to_owned(),
             SettingKind::String,
-            "Records keep their producers' timestamps.",
+            "CreateTime: records keep their producers' times; LogAppendTime: they carry the time \
+             of their append.",
         ),
         entry(
             "min.insync.replicas",
@@ -189,6 +256,7 @@ mod tests {
             segment_bytes: 4096,
             retention_ms: Some(1000),
             retention_bytes: None,
+            append_time: false,
             durable: true,
         },
         max_message_bytes: 100,
@@ -215,6 +283,8 @@ mod tests {
             ("min.insync.replicas", "2"),
             ("retention.ms", "soon"),
             ("segment.bytes", "1"),
+            ("message.timestamp.type", "Sometimes"),
+            ("message.timestamp.after.max.ms", "-1"),
             ("no.such.setting", "1"),
         ] {
             let error = settings.set(name, value).unwrap_err();

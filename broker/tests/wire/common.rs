@@ -26,6 +26,7 @@ pub struct Batch {
     producer: (i64, i16, i32),
     attributes: i16,
     timestamp: i64,
+    newest: Option<i64>,
 }
 
 impl Batch {
@@ -35,6 +36,7 @@ impl Batch {
             producer: (-1, -1, -1),
             attributes: 0,
             timestamp: 1_700_000_000_000,
+            newest: None,
         }
     }
 
@@ -54,13 +56,21 @@ impl Batch {
         Self { timestamp, ..self }
     }
 
+    /// What the header says of its newest record, whatever that is.
+    pub fn newest(self, newest: i64) -> Self {
+        Self {
+            newest: Some(newest),
+            ..self
+        }
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         let mut tail = Vec::new();
         let count = self.values.len() as i32;
         tail.extend(self.attributes.to_be_bytes());
         tail.extend((count - 1).to_be_bytes());
         tail.extend(self.timestamp.to_be_bytes());
-        tail.extend(self.timestamp.to_be_bytes());
+        tail.extend(self.newest.unwrap_or(self.timestamp).to_be_bytes());
         tail.extend(self.producer.0.to_be_bytes());
         tail.extend(self.producer.1.to_be_bytes());
         tail.extend(self.producer.2.to_be_bytes());

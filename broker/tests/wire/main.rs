@@ -7,5 +7,6 @@ mod produce_and_fetch;
 mod restart;
 mod robustness;
 mod through_rskafka;
+mod times;
 mod topics;
 mod versions;

@@ -62,7 +62,7 @@ async fn what_is_no_good_batch_is_refused_by_name_and_not_stored() {
     *corrupt.last_mut().unwrap() ^= 1;
     let cases = [
         (corrupt, ResponseError::CorruptMessage),
-        (good[..30].to_vec(), ResponseError::CorruptMessage),
+        (good[..30].to_vec(), ResponseError::InvalidRecord),
         (Vec::new(), ResponseError::InvalidRecord),
         (
             [&good[..], &good[..]].concat(),
