@@ -85,6 +85,9 @@ fn row(text: &mut String, option: &Opt) {
             for alias in option.aliases {
                 let _ = write!(text, ", {alias}");
             }
+            if option.may_lie_in_a_file() {
+                let _ = write!(text, " (or {}_FILE, a file that holds it)", option.variable);
+            }
             text.push('\n');
         }
         Kind::Flag => {

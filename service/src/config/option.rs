@@ -136,9 +136,25 @@ impl Opt {
         self.variable
     }
 
+    /// Whether its value may lie in a file that `<VARIABLE>_FILE` names, as container engines mount secrets.
+    pub(crate) fn may_lie_in_a_file(&self) -> bool {
+        self.secret && self.kind == Kind::Setting
+    }
+
+    /// Names of variables that name such a file.
+    pub(crate) fn file_names(&self) -> impl Iterator<Item = String> + use<> {
+        let names = self.may_lie_in_a_file().then(|| self.names());
+        names.into_iter().flatten().map(file_name)
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.variable).chain(self.aliases.iter().copied())
     }
+}
+
+/// `DB_PASSWORD` → `DB_PASSWORD_FILE`.
+fn file_name(variable: &str) -> String {
+    format!("{variable}_FILE")
 }
 
 /// `HTTP_ADDR` → `--http-addr`.

@@ -68,7 +68,7 @@ impl Program {
             return Parsed::Print(help::render(self));
         }
         if arguments.iter().any(|a| a == "--version" || a == "-V") {
-            return Parsed::Print(format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION")));
+            return Parsed::Print(format!("{} {}\n", self.name, version()));
         }
 
         let (flags, words) = self.split(&arguments, &mut mistakes);
@@ -107,7 +107,7 @@ impl Program {
                     if origin != Origin::Flag && !option.kind.is_variable() {
                         continue;
                     }
-                    if let Some(text) = source::look_up(pairs, &option, &mut mistakes) {
+                    if let Some(text) = source::look_up(pairs, &option, folder, &mut mistakes) {
                         if let Kind::Foreign(instead) = option.kind {
                             mistakes.add(option.variable, instead);
                             break;
@@ -173,21 +173,27 @@ impl Program {
                     }
                 },
             };
-            if flags.insert(variable.to_owned(), value).is_some() {
+            if flags.insert(variable, value).is_some() {
                 mistakes.add(flag, "is given twice");
             }
         }
         (flags, words)
     }
 
-    fn flag(&self, flag: &str) -> Option<(&'static str, Kind)> {
+    /// The variable that a flag stands for.
+    fn flag(&self, flag: &str) -> Option<(String, Kind)> {
         if flag == "--env-file" {
-            return Some((ENV_FILE, Kind::Flag));
+            return Some((ENV_FILE.to_owned(), Kind::Flag));
         }
+        let commands = self.commands.iter().flat_map(|c| &c.options);
         self.options
             .iter()
-            .chain(self.commands.iter().flat_map(|c| &c.options))
-            .flat_map(|option| option.names().map(|name| (name, option.kind)))
+            .chain(commands)
+            .flat_map(|option| {
+                let names = option.names().map(str::to_owned);
+                let names = names.chain(option.file_names());
+                names.map(|name| (name, option.kind))
+            })
             .find(|(name, _)| flag_of(name) == flag)
     }
 
@@ -210,6 +216,15 @@ impl Program {
 }
 
 const ENV_FILE: &str = "--env-file";
+
+/// The version, and the commit where the build was told it by `BUILD_COMMIT`, as `scripts/static` does.
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("BUILD_COMMIT").filter(|commit| !commit.is_empty()) {
+        Some(commit) => format!("{version} (commit {commit})"),
+        None => version.to_owned(),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -354,6 +369,59 @@ mod tests {
             text.contains("--env-file") && !text.contains("hunter2"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_secret_may_lie_in_a_file_and_is_never_said() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "from a file\n").unwrap();
+        std::fs::write(folder.path().join("other"), "another").unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        let password = |args: &[&str], vars: &[(&str, &str)]| {
+            let mut values = invoke(args, vars, folder.path()).values;
+            let found: Option<String> = values.find("DB_PASSWORD");
+            let mistakes = values.finish(()).err().map(|mistakes| mistakes.to_string());
+            (found, mistakes)
+        };
+        let from_file = Some("from a file".to_owned());
+        for (args, vars) in [
+            (&[][..], &[("DB_PASSWORD_FILE", "password")][..]),
+            (
+                &["--db-password-file", "password"],
+                &[("DB_PASSWORD", "less")],
+            ),
+            (
+                &[],
+                &[
+                    ("DB_PASSWORD_FILE", "password"),
+                    ("DB_PASSWORD", "from a file"),
+                ],
+            ),
+        ] {
+            assert_eq!(password(args, vars), (from_file.clone(), None));
+        }
+        let both = [("DB_PASSWORD_FILE", "other"), ("DB_PASSWORD", "hunter2")];
+        let (_, mistake) = password(&[], &both);
+        let mistake = mistake.unwrap();
+        assert!(
+            mistake.contains("as DB_PASSWORD and as DB_PASSWORD_FILE"),
+            "{mistake}"
+        );
+        assert!(
+            !mistake.contains("hunter2") && !mistake.contains("another"),
+            "{mistake}"
+        );
+        for (file, said) in [("missing", "cannot be read"), ("empty", "is empty")] {
+            let (_, mistake) = password(&[], &[("DB_PASSWORD_FILE", file)]);
+            let mistake = mistake.unwrap();
+            assert!(
+                mistake.contains("DB_PASSWORD_FILE names") && mistake.contains(said),
+                "{mistake}"
+            );
+        }
+        // What is no secret is not looked for in files.
+        let (_, mistake) = password(&["--pool-file", "password"], &[]);
+        assert!(mistake.unwrap().contains("--pool-file"));
     }
 
     #[test]
