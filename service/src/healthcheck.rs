@@ -48,10 +48,16 @@ impl Probe {
         }
     }
 
-    /// Asks at the main address; status 0 if it answers 200, else 1 with a line saying why.
+    /// Asks at the main address; status 0 if it answers 200, with a line for what is degraded, else 1
+    /// with a line saying why.
     pub fn run(self, address: SocketAddr) -> ExitCode {
         match self.ask(address, TIMEOUT) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(degraded) => {
+                if let Some(degraded) = degraded {
+                    println!("ready, but degraded: {degraded}");
+                }
+                ExitCode::SUCCESS
+            }
             Err(why) => {
                 let what = match self {
                     Self::Live => "healthy",
@@ -63,7 +69,8 @@ impl Probe {
         }
     }
 
-    fn ask(self, address: SocketAddr, timeout: Duration) -> Result<(), String> {
+    /// What is degraded, if anything; or why it is not healthy.
+    fn ask(self, address: SocketAddr, timeout: Duration) -> Result<Option<String>, String> {
         let address = reachable(address);
         let failed = |error: std::io::Error| format!("{address}: {error}");
         let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
@@ -79,12 +86,12 @@ impl Probe {
         stream.write_all(request.as_bytes()).map_err(failed)?;
         let mut head = [0; 12];
         stream.read_exact(&mut head).map_err(failed)?;
-        if &head[..9] == b"HTTP/1.1 " && &head[9..] == b"200" {
-            return Ok(());
-        }
         let mut rest = Vec::new();
         // What came before it broke off may still say why.
         let _ = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut rest);
+        if &head[..9] == b"HTTP/1.1 " && &head[9..] == b"200" {
+            return Ok(degraded(&rest));
+        }
         Err(detail(&rest).unwrap_or_else(|| {
             let head = String::from_utf8_lossy(&head);
             format!("{address}{path}: answered {head}")
@@ -94,9 +101,30 @@ impl Probe {
 
 /// `detail` of the problem that is an answer's body.
 fn detail(answer: &[u8]) -> Option<String> {
+    Some(body(answer)?.get("detail")?.as_str()?.to_owned())
+}
+
+/// What `/readyz` lists as degraded; nothing for an answer that lists none.
+fn degraded(answer: &[u8]) -> Option<String> {
+    let report = body(answer)?;
+    let parts = report.get("degraded")?.as_array()?;
+    let text = |part: &serde_json::Value, field| Some(part.get(field)?.as_str()?.to_owned());
+    let named: Vec<String> = parts
+        .iter()
+        .filter_map(|part| {
+            Some(format!(
+                "{}: {}",
+                text(part, "name")?,
+                text(part, "problem")?
+            ))
+        })
+        .collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+fn body(answer: &[u8]) -> Option<serde_json::Value> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    let problem: serde_json::Value = serde_json::from_slice(&answer[end + 4..]).ok()?;
-    Some(problem.get("detail")?.as_str()?.to_owned())
+    serde_json::from_slice(&answer[end + 4..]).ok()
 }
 
 /// Where to reach a listener from its own machine: "any address" is no destination.
@@ -130,7 +158,7 @@ mod tests {
         let timeout = Duration::from_secs(3);
         for probe in [Probe::Live, Probe::Ready] {
             let ask = |answer| probe.ask(answering(answer), timeout);
-            assert_eq!(ask("HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
+            assert_eq!(ask("HTTP/1.1 200 OK\r\n\r\n"), Ok(None));
             let refused = ask("HTTP/1.1 503 Away\r\n\r\n").unwrap_err();
             assert!(refused.ends_with("answered HTTP/1.1 503"), "{refused}");
             assert!(ask("HTTP/1.1").is_err());
@@ -143,6 +171,14 @@ mod tests {
                       {\"status\":503,\"detail\":\"kafka: not reached yet\"}";
         let said = Probe::Ready.ask(answering(answer), TIMEOUT);
         assert_eq!(said, Err("kafka: not reached yet".to_owned()));
+    }
+
+    #[test]
+    fn what_is_degraded_is_said_of_a_service_that_is_ready() {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n\
+                      {\"ready\":true,\"missing\":[],\"degraded\":[{\"name\":\"carts\",\"problem\":\"all partitions are held\"}]}";
+        let said = Probe::Ready.ask(answering(answer), TIMEOUT);
+        assert_eq!(said, Ok(Some("carts: all partitions are held".to_owned())));
     }
 
     #[test]
