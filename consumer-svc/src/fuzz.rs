@@ -37,7 +37,7 @@ fn scene() -> (Runtime, Server) {
     };
     let config = Config::read(invocation.values).expect("a good configuration");
     let (health, metrics) = (Health::new(), Metrics::new());
-    health.vital("order processing").down("no broker");
+    health.required("kafka").down("no broker");
     health.optional("kafka").down("no broker");
     let server = runtime.block_on(async {
         let database = Database::new(&config.common.database, &MIGRATIONS).expect("a good URL");

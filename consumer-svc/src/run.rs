@@ -7,7 +7,7 @@ use service::duties::{Duties, RunError};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
 use service::kafka_glue::{
-    ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume, make_topics,
+    ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume_after, make_topics,
     watch_consumer, watch_kafka,
 };
 use service::logging;
@@ -51,7 +51,7 @@ pub async fn run(
     stats.add_producer(&producer);
     duties.spawn_quiet(
         "Kafka watch",
-        watch_kafka(client.clone(), health.optional("kafka"), stop.clone()),
+        watch_kafka(client.clone(), health.required("kafka"), stop.clone()),
     );
     duties.spawn_quiet(
         "topics",
@@ -88,16 +88,12 @@ pub async fn run(
         watch_consumer(
             consumer.stats(),
             ConsumerHealth {
-                consumes: health.vital("order processing"),
+                consumes: health.optional("order processing"),
                 unhindered: health.optional("order processing, in part"),
             },
             stop.clone(),
         ),
     );
-    let ending = stop.clone();
-    duties.spawn("order processing", async move {
-        consume(consumer, ending.cancelled()).await
-    });
     let ending = stop.clone();
     duties.spawn_quiet("order log", async move {
         log.run(ending.cancelled()).await;
@@ -116,6 +112,15 @@ pub async fn run(
     if config.carts || config.analytics.enabled {
         database = Some(parts.start_database(&mut duties)?);
     }
+    let (gate, ending) = (database.clone(), stop.clone());
+    duties.spawn("order processing", async move {
+        let not_refused = async {
+            if let Some(database) = &gate {
+                database.not_refused().await;
+            }
+        };
+        consume_after(not_refused, consumer, &ending).await
+    });
     let mut carts = None;
     if let Some(database) = &database {
         if config.carts {
@@ -297,10 +302,10 @@ impl Parts<'_> {
                 stop.clone(),
             ),
         );
-        duties.spawn(
-            "carts",
-            async move { consume(consumer, stop.cancelled()).await },
-        );
+        let database = database.clone();
+        duties.spawn("carts", async move {
+            consume_after(database.admitted(), consumer, &stop).await
+        });
         Ok(())
     }
 }

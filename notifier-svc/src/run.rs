@@ -7,8 +7,8 @@ use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Server, service_routes};
 use service::kafka_glue::{
-    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
-    watch_kafka,
+    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume_after, make_topics,
+    watch_consumer, watch_kafka,
 };
 use service::logging;
 use service::metrics::Metrics;
@@ -46,7 +46,7 @@ pub async fn run(
     let client = common.kafka.client(NAME).map_err(start)?;
     duties.spawn_quiet(
         "Kafka watch",
-        watch_kafka(client.clone(), health.vital("kafka"), stop.clone()),
+        watch_kafka(client.clone(), health.required("kafka"), stop.clone()),
     );
     let topic = config.notifications_topic.as_str();
     duties.spawn_quiet(
@@ -119,9 +119,10 @@ pub async fn run(
             stop.clone(),
         ),
     );
+    let admitted = database.clone();
     let ending = stop.clone();
     duties.spawn("notifications", async move {
-        consume(consumer, ending.cancelled()).await
+        consume_after(admitted.admitted(), consumer, &ending).await
     });
     if let Some(topic) = &common.log_topic {
         let collector = Collector {
@@ -224,8 +225,9 @@ impl Collector<'_> {
             ),
         );
         // Notifications go on without it.
+        let database = self.database.clone();
         duties.spawn_quiet("log collection", async move {
-            if let Err(error) = consume(consumer, stop.cancelled()).await {
+            if let Err(error) = consume_after(database.admitted(), consumer, &stop).await {
                 tracing::error!("log records are not collected any more: {error}");
             }
         });

@@ -9,8 +9,8 @@ use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
 use service::kafka_glue::{
-    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume, make_topics, watch_consumer,
-    watch_kafka,
+    ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume_after, make_topics,
+    watch_consumer, watch_kafka,
 };
 use service::logging;
 use service::metrics::Metrics;
@@ -55,7 +55,7 @@ pub async fn run(
     stats.add_producer(&producer);
     duties.spawn_quiet(
         "Kafka watch",
-        watch_kafka(client.clone(), health.vital("kafka"), stop.clone()),
+        watch_kafka(client.clone(), health.required("kafka"), stop.clone()),
     );
     duties.spawn_quiet(
         "topics",
@@ -241,7 +241,12 @@ impl Parts<'_> {
             .spawn_quiet(name, rows.run(database.clone(), age, stop));
     }
 
-    fn consume(&mut self, group: &Group<'_>, handler: impl Handler) -> Result<(), RunError> {
+    fn consume(
+        &mut self,
+        group: &Group<'_>,
+        database: &Database,
+        handler: impl Handler,
+    ) -> Result<(), RunError> {
         let stop = self.duties.stop();
         let common = &self.config.common;
         let topics = group.topics.iter().copied();
@@ -262,8 +267,9 @@ impl Parts<'_> {
         };
         let watch = watch_consumer(consumer.stats(), health, stop.clone());
         self.duties.spawn_quiet(group.name, watch);
+        let database = database.clone();
         self.duties.spawn(group.name, async move {
-            consume(consumer, stop.cancelled()).await
+            consume_after(database.admitted(), consumer, &stop).await
         });
         Ok(())
     }
@@ -289,7 +295,7 @@ fn start_analytics(
         dead_letters,
     };
     let handler = AnalyticsHandler::new(store.clone(), group.id);
-    parts.consume(&group, handler)?;
+    parts.consume(&group, database, handler)?;
     Ok(analytics::routes(&store))
 }
 
@@ -372,7 +378,7 @@ impl View {
             dead_letters,
         };
         let handler = ViewHandler::new(config, store.clone(), parts.metrics);
-        parts.consume(&group, handler)?;
+        parts.consume(&group, database, handler)?;
 
         let feed = Feed::new(
             parts.client.clone(),

@@ -208,8 +208,11 @@ async fn kafka_away_is_503_within_the_timeout_and_passes_by_itself() {
         .expect("the id to try again with")
         .to_owned();
     eventually(SOON, || async {
+        // It still gets requests, which are told when to come back: all instances have lost Kafka.
         let ready = http::get(service.address, "/readyz").await;
-        (ready.status == 503 && ready.body.contains("kafka")).then_some(())
+        let strict = http::get(service.address, "/readyz?strict").await;
+        let named = ready.body.contains("kafka") && strict.body.contains("kafka");
+        (ready.status == 200 && strict.status == 503 && named).then_some(())
     })
     .await;
     assert_eq!(http::get(service.address, "/livez").await.status, 200);

@@ -1,4 +1,9 @@
-//! Whether a service can do its duties: what `/readyz` says.
+//! Whether an instance should get work: what `/readyz` says.
+//!
+//! An instance is not ready before it has reached what it requires once, while it shuts down, and
+//! where its configuration is refused for good. A dependency that is lost later takes no instance
+//! out of service: all instances would lose it together, and clients would see no endpoint where
+//! they are promised a 503 with `Retry-After`. It is listed as degraded.
 
 use std::sync::Arc;
 
@@ -20,8 +25,40 @@ struct State {
 #[derive(Debug)]
 struct Part {
     name: String,
-    vital: bool,
-    problem: Option<String>,
+    /// Not ready before it was up once.
+    required: bool,
+    /// It was up once.
+    reached: bool,
+    problem: Option<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Problem {
+    /// It may come back by itself.
+    Away(String),
+    /// This instance's configuration has to change.
+    Refused(String),
+}
+
+impl Problem {
+    fn text(&self) -> &str {
+        match self {
+            Self::Away(text) | Self::Refused(text) => text,
+        }
+    }
+}
+
+impl Part {
+    /// Whether an instance with this problem should get no work.
+    fn is_missing(&self) -> bool {
+        match &self.problem {
+            None => false,
+            Some(Problem::Away(_)) => self.required && !self.reached,
+            // Refused after it was let in, it is like any dependency that is lost: a password that
+            // was changed on the server must not take all instances out of service at once.
+            Some(Problem::Refused(_)) => !self.reached,
+        }
+    }
 }
 
 /// Something a service needs, reported by whoever owns it.
@@ -37,9 +74,9 @@ pub struct HealthReport {
     pub ready: bool,
     #[serde(rename = "shuttingDown")]
     pub shutting_down: bool,
-    /// Without these the first duty is impossible.
+    /// Not reached yet, or refused: why this instance should get no work.
     pub missing: Vec<Missing>,
-    /// Without these the service does less.
+    /// Lost or away: what this instance does not do meanwhile.
     pub degraded: Vec<Missing>,
 }
 
@@ -55,12 +92,14 @@ impl Health {
         Self::default()
     }
 
-    /// Something the service's first duty needs; missing until reported [`HealthPart::up`].
-    pub fn vital(&self, name: &str) -> HealthPart {
+    /// Something that has to be reached once before the instance is ready: missing until it is
+    /// reported [`HealthPart::up`], and degraded when it is lost afterwards.
+    pub fn required(&self, name: &str) -> HealthPart {
         self.part(name, true)
     }
 
-    /// Something the service can do without for a while; degraded until reported up.
+    /// Something the service can do without for a while; degraded until reported up. It makes the
+    /// instance not ready only where it is [`HealthPart::refused`] before it was ever up.
     pub fn optional(&self, name: &str) -> HealthPart {
         self.part(name, false)
     }
@@ -72,15 +111,15 @@ impl Health {
 
     pub fn report(&self) -> HealthReport {
         let state = self.state.read();
-        let list = |vital: bool| -> Vec<Missing> {
+        let list = |missing: bool| -> Vec<Missing> {
             state
                 .parts
                 .iter()
-                .filter(|part| part.vital == vital)
+                .filter(|part| part.is_missing() == missing)
                 .filter_map(|part| {
                     Some(Missing {
                         name: part.name.clone(),
-                        problem: part.problem.clone()?,
+                        problem: part.problem.as_ref()?.text().to_owned(),
                     })
                 })
                 .collect()
@@ -94,12 +133,13 @@ impl Health {
         }
     }
 
-    fn part(&self, name: &str, vital: bool) -> HealthPart {
+    fn part(&self, name: &str, required: bool) -> HealthPart {
         let mut state = self.state.write();
         state.parts.push(Part {
             name: name.to_owned(),
-            vital,
-            problem: Some("not reached yet".to_owned()),
+            required,
+            reached: false,
+            problem: Some(Problem::Away("not reached yet".to_owned())),
         });
         HealthPart {
             state: self.state.clone(),
@@ -111,16 +151,25 @@ impl Health {
 impl HealthPart {
     /// It is there. Says whether that is news.
     pub fn up(&self) -> bool {
-        self.state.write().parts[self.index]
-            .problem
-            .take()
-            .is_some()
+        let part = &mut self.state.write().parts[self.index];
+        part.reached = true;
+        part.problem.take().is_some()
     }
 
     /// It is missing, for this reason (shown to whoever may read `/readyz`: no secrets). Says
     /// whether that is news: it was there, or missing for another reason.
     pub fn down(&self, problem: impl Into<String>) -> bool {
-        let problem = Some(problem.into());
+        self.trouble(Problem::Away(problem.into()))
+    }
+
+    /// It does not let this instance in, and will not until the configuration is changed, for this
+    /// reason. Says whether that is news.
+    pub fn refused(&self, problem: impl Into<String>) -> bool {
+        self.trouble(Problem::Refused(problem.into()))
+    }
+
+    fn trouble(&self, problem: Problem) -> bool {
+        let problem = Some(problem);
         let part = &mut self.state.write().parts[self.index].problem;
         let news = *part != problem;
         *part = problem;
@@ -138,11 +187,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_duty_and_leaving_make_it_unready() {
+    fn what_was_reached_once_and_is_lost_leaves_it_ready() {
         let health = Health::new();
-        let kafka = health.vital("kafka");
+        let kafka = health.required("kafka");
         let database = health.optional("database");
-        assert!(!health.report().ready, "not before Kafka was reached");
+        kafka.down("no broker answers");
+        let report = health.report();
+        assert!(!report.ready, "not before Kafka was reached");
+        assert_eq!(report.missing[0].problem, "no broker answers");
         assert!(kafka.up() && !kafka.up());
         assert!(database.down("connection refused"));
         assert!(!database.down("connection refused"));
@@ -150,9 +202,29 @@ mod tests {
         assert!(report.ready);
         assert_eq!(report.degraded[0].name, "database");
         kafka.down("no broker answers");
-        assert_eq!(health.report().missing[0].problem, "no broker answers");
+        let report = health.report();
+        assert!(report.ready, "lost later, it is degraded");
+        assert_eq!(report.degraded[0].problem, "no broker answers");
         kafka.up();
         health.shut_down();
         assert!(!health.report().ready);
+    }
+
+    #[test]
+    fn what_refuses_the_configuration_makes_it_unready_until_it_lets_it_in() {
+        let health = Health::new();
+        let database = health.optional("database");
+        assert!(health.report().ready, "merely away at the start");
+        assert!(database.refused("password authentication failed"));
+        assert!(!database.refused("password authentication failed"));
+        let report = health.report();
+        assert!(!report.ready);
+        assert_eq!(report.missing[0].name, "database");
+        database.up();
+        assert!(health.report().ready);
+        database.refused("password authentication failed");
+        let report = health.report();
+        assert!(report.ready, "it was let in before");
+        assert_eq!(report.degraded[0].name, "database");
     }
 }

@@ -10,7 +10,7 @@ mod topics;
 mod watch;
 mod watch_consumer;
 
-pub use consume::{ConsumeError, consume};
+pub use consume::{ConsumeError, consume, consume_after};
 pub use explained::explained;
 pub use process_duration::{ProcessDurations, Timed};
 pub use scan::{Scan, ScanError};

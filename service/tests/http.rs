@@ -436,9 +436,9 @@ async fn a_request_that_comes_as_the_server_stops_is_answered_as_the_last() {
 }
 
 #[tokio::test]
-async fn readiness_tells_vital_from_optional() {
+async fn readiness_tells_what_was_never_reached_from_what_was_lost() {
     let running = serve(limits(), routes()).await;
-    let kafka = running.health.vital("kafka");
+    let kafka = running.health.required("kafka");
     let database = running.health.optional("database");
     let ask = |path: &'static str| {
         let address = running.address;
@@ -466,6 +466,18 @@ async fn readiness_tells_vital_from_optional() {
     assert!(
         strict.starts_with("HTTP/1.1 503") && strict.contains("database"),
         "{strict}"
+    );
+    kafka.down("no broker answers");
+    let lost = ask("/readyz").await;
+    assert!(
+        lost.starts_with("HTTP/1.1 200") && lost.contains("no broker answers"),
+        "{lost}"
+    );
+    database.refused("password authentication failed");
+    let refused = ask("/readyz").await;
+    assert!(
+        refused.starts_with("HTTP/1.1 503") && refused.contains("password authentication"),
+        "{refused}"
     );
     running.health.shut_down();
     assert!(ask("/readyz").await.contains("shutting down"));

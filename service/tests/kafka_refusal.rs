@@ -22,7 +22,7 @@ async fn a_wrong_password_is_named_with_its_variable_until_it_is_put_right() {
     let stop = CancellationToken::new();
     let watching = tokio::spawn(watch_kafka(
         Client::new(config),
-        health.vital("kafka"),
+        health.required("kafka"),
         stop.clone(),
     ));
     let problem = eventually(PATIENCE, async || {

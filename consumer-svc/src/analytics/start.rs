@@ -29,6 +29,7 @@ pub(crate) struct Analytics {
     client: Client,
     /// Sends dead letters.
     producer: Producer,
+    database: Database,
     keeper: Arc<Keeper>,
     metrics: AnalyticsMetrics,
     durations: ProcessDurations,
@@ -100,6 +101,7 @@ impl Analytics {
             config: config.clone(),
             client: parts.client.clone(),
             producer: parts.producer.clone(),
+            database: parts.database.clone(),
             keeper,
             metrics,
             durations: parts.durations.clone(),
@@ -119,6 +121,10 @@ impl Analytics {
     /// # Errors
     /// The consumer's.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), AnalyticsError> {
+        tokio::select! {
+            () = self.database.admitted() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
         loop {
             self.keeper.begin();
             let ended = self.membership(&stop).await;

@@ -93,6 +93,13 @@ impl Shop {
 
     /// Like [`Shop::start`], with just these flags.
     pub async fn start_with(&self, flags: &[String]) -> Service {
+        let service = self.launch(flags).await;
+        service.ready().await;
+        service
+    }
+
+    /// Starts the service and waits for nothing.
+    pub async fn launch(&self, flags: &[String]) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let parsed = program().parse(flags.to_vec(), std::iter::empty(), folder.path());
         let Parsed::Invocation(invocation) = parsed else {
@@ -107,13 +114,11 @@ impl Shop {
         let task = tokio::spawn(run(config, listeners, async {
             let _ = stopped.await;
         }));
-        let service = Service {
+        Service {
             address,
             stop,
             task,
-        };
-        service.ready().await;
-        service
+        }
     }
 
     /// Sends a record and waits for its acknowledgement.

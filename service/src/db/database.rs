@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::failure::{is_conflict, is_unavailable};
 use super::file::DatabaseFile;
-use super::migration::{MigrateError, Migration, migrate};
+use super::migration::{MigrateError, Migration, NewerSteps, migrate};
 use crate::config::DatabaseConfig;
 use crate::health::HealthPart;
 
@@ -35,6 +35,19 @@ pub fn is_readable(kind: DatabaseKind, url: &str) -> bool {
     driver.is_ok() && AnyConnectOptions::from_str(url).is_ok()
 }
 
+/// Whether the database lets this instance in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// It was not asked yet.
+    Unknown,
+    /// It has not answered yet.
+    Away,
+    /// It refuses the configuration, and has never let this instance in.
+    Refused,
+    /// It has let this instance in. That stays so: what comes later is a loss, not a refusal.
+    Admitted,
+}
+
 /// A pool of connections and whether the schema is there. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -42,6 +55,7 @@ pub struct Database {
     kind: DatabaseKind,
     migrations: &'static [Migration],
     ready: watch::Sender<bool>,
+    admission: watch::Sender<Admission>,
     /// Why a write failed; the watch takes it from here.
     trouble: Arc<watch::Sender<Option<String>>>,
     /// Until when writes may go on, once the service is leaving.
@@ -79,6 +93,9 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Longest wait for the answer to a look: to a ping, and to the query.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a group that needs no database waits for its first word.
+const FIRST_WORD_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest wait for connections to close in order. The database does without: it takes one that
 /// breaks off for closed.
@@ -159,6 +176,7 @@ impl Database {
             kind,
             migrations,
             ready: watch::Sender::new(false),
+            admission: watch::Sender::new(Admission::Unknown),
             trouble: Arc::new(watch::Sender::new(None)),
             leaves_at: Arc::new(watch::Sender::new(None)),
             file,
@@ -287,6 +305,30 @@ impl Database {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
+    /// Waits until the database has let this instance in once. A consumer group whose records are
+    /// stored here is joined only then: an instance with a wrong password must take no partitions
+    /// from instances that can store.
+    pub async fn admitted(&self) {
+        let admitted = |admission: &Admission| *admission == Admission::Admitted;
+        // The sender is this handle's own, so it cannot be gone.
+        let _ = self.admission.subscribe().wait_for(admitted).await;
+    }
+
+    /// Waits until the database has let this instance in or is merely away, which it also counts as
+    /// when it says nothing for three seconds. A group that needs no database is joined then, so that
+    /// a configuration that is refused keeps the whole instance out, and a silent database does not.
+    pub async fn not_refused(&self) {
+        let mut admission = self.admission.subscribe();
+        // The sender is this handle's own, so it cannot be gone.
+        let known = admission.wait_for(|admission| *admission != Admission::Unknown);
+        if timeout(FIRST_WORD_LIMIT, known).await.is_err() {
+            return;
+        }
+        let _ = admission
+            .wait_for(|admission| *admission != Admission::Refused)
+            .await;
+    }
+
     /// Asks the database now: `true` if it answers and is ready.
     pub async fn answers(&self) -> bool {
         self.is_ready() && self.look().await.is_ok()
@@ -297,16 +339,22 @@ impl Database {
     /// # Errors
     /// The database does not answer, a statement fails, or an applied migration was changed.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        self.bring_up().await?;
-        self.ready.send_replace(true);
+        self.bring_up(NewerSteps::Refused).await?;
+        self.admit();
         Ok(())
     }
 
-    async fn bring_up(&self) -> Result<(), MigrateError> {
+    fn admit(&self) {
+        self.admission.send_replace(Admission::Admitted);
+        self.ready.send_replace(true);
+    }
+
+    async fn bring_up(&self, newer: NewerSteps) -> Result<(), MigrateError> {
         if let Some(file) = &self.file {
             file.make_folder()?;
+            file.check_format()?;
         }
-        migrate(self, self.migrations).await?;
+        migrate(self, self.migrations, newer).await?;
         if let Some(file) = &self.file {
             file.opened();
         }
@@ -342,7 +390,7 @@ impl Database {
                 Ok(()) => {
                     migrated = true;
                     sound = true;
-                    self.ready.send_replace(true);
+                    self.admit();
                     if health.up() {
                         tracing::info!("database is ready");
                     }
@@ -358,7 +406,11 @@ impl Database {
                 }
                 Err(error) => {
                     sound = false;
-                    self.away(&health, error.to_string());
+                    if error.is_refusal() {
+                        self.refused(&health, error.to_string());
+                    } else {
+                        self.away(&health, error.to_string());
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY.1);
                 }
@@ -367,10 +419,31 @@ impl Database {
     }
 
     fn away(&self, health: &HealthPart, reason: String) {
-        self.ready.send_replace(false);
+        self.lost(Admission::Away);
         if health.down(reason.clone()) {
             tracing::warn!("database: {reason}; trying again");
         }
+    }
+
+    fn refused(&self, health: &HealthPart, reason: String) {
+        self.lost(Admission::Refused);
+        let problem = format!(
+            "this configuration is refused: {reason}; look at DATABASE_URL, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME"
+        );
+        if health.refused(problem.clone()) {
+            tracing::error!("database: {problem}; trying again");
+        }
+    }
+
+    fn lost(&self, admission: Admission) {
+        self.ready.send_replace(false);
+        self.admission.send_if_modified(|now| {
+            let news = *now != Admission::Admitted && *now != admission;
+            if news {
+                *now = admission;
+            }
+            news
+        });
     }
 
     /// Asks the database now, whether its schema can be read, whatever was known of it before.
@@ -387,12 +460,12 @@ impl Database {
 
     /// Brings the schema up, and writes: a full disk or a standby lets everything else pass.
     async fn restore(&self, migrated: bool) -> Result<(), MigrateError> {
-        let limit = if migrated {
-            RESTORE_LIMIT
+        let (limit, newer) = if migrated {
+            (RESTORE_LIMIT, NewerSteps::Accepted)
         } else {
-            MIGRATION_LIMIT
+            (MIGRATION_LIMIT, NewerSteps::Refused)
         };
-        match timeout(limit, self.bring_up()).await {
+        match timeout(limit, self.bring_up(newer)).await {
             Ok(result) => result?,
             Err(_) => return Err(late(limit).into()),
         }

@@ -23,6 +23,29 @@ pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.len() == 5 && code.starts_with("40"))
 }
 
+/// Whether the database refuses this instance's configuration, so that only an operator can help: a
+/// wrong user or password, an unknown database, encryption that is demanded, missing rights, a file
+/// that is no database.
+///
+/// PostgreSQL: SQLSTATE class 28 invalid authorization (28P01 wrong password; 28000 no entry in
+/// `pg_hba.conf`, which is also how a server without plain connections answers), 3D000 unknown database,
+/// 42501 insufficient privilege. SQLite: the primary result codes PERM 3, AUTH 23, NOTADB 26.
+pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| refuses(&code)),
+        _ => false,
+    }
+}
+
+fn refuses(code: &str) -> bool {
+    if code.len() == 5 {
+        return code.starts_with("28") || ["3D000", "42501"].contains(&code);
+    }
+    code.parse::<u32>()
+        .is_ok_and(|code| [3, 23, 26].contains(&(code & 0xff)))
+}
+
 /// PostgreSQL: SQLSTATE classes 22 data exception, 23 constraint, 54 beyond a limit of the program
 /// (such as the size of an index row). SQLite: the primary result code (low byte) of TOOBIG 18,
 /// CONSTRAINT 19, MISMATCH 20.
@@ -54,5 +77,19 @@ mod tests {
         }
         assert!(is_unavailable(&sqlx::Error::PoolTimedOut));
         assert!(!is_unavailable(&sqlx::Error::RowNotFound));
+    }
+
+    #[test]
+    fn what_an_operator_has_to_change_is_a_refusal() {
+        for code in ["28P01", "28000", "3D000", "42501", "26", "23"] {
+            assert!(refuses(code), "{code}");
+        }
+        // Starting up, shutting down, too many connections, read-only, full, locked, cannot open.
+        for code in [
+            "57P03", "57P01", "53300", "25006", "53100", "5", "13", "14", "10",
+        ] {
+            assert!(!refuses(code), "{code}");
+        }
+        assert!(!is_refusal(&sqlx::Error::PoolTimedOut));
     }
 }

@@ -10,6 +10,9 @@ pub(super) struct DatabaseFile {
     opened: Arc<OnceLock<Identity>>,
 }
 
+/// What every file of SQLite 3 begins with.
+const FORMAT: &[u8] = b"SQLite format 3\0";
+
 /// Device and inode; nothing where the system has no such thing.
 type Identity = (u64, u64);
 
@@ -21,6 +24,26 @@ impl DatabaseFile {
             path: PathBuf::from(path.split('?').next().unwrap_or_default()),
             opened: Arc::default(),
         }
+    }
+
+    /// Looks whether a file that is there is one of SQLite's, as the pool would try to open another one
+    /// until it says that it has no connection. An empty file becomes a database.
+    ///
+    /// # Errors
+    /// It begins otherwise (<https://www.sqlite.org/fileformat.html>, 1.3.1).
+    pub(super) fn check_format(&self) -> Result<(), sqlx::Error> {
+        use std::io::Read;
+        let mut head = Vec::new();
+        let Ok(file) = std::fs::File::open(&self.path) else {
+            // Opening the database says why.
+            return Ok(());
+        };
+        let read = file.take(FORMAT.len() as u64).read_to_end(&mut head);
+        if read.is_ok() && !head.is_empty() && head != FORMAT {
+            let problem = format!("{} is no SQLite database", self.path.display());
+            return Err(sqlx::Error::Configuration(problem.into()));
+        }
+        Ok(())
     }
 
     /// Makes the folder.

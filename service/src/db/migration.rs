@@ -2,6 +2,7 @@ use sqlx::{Any, Executor, Row, Transaction};
 use uuid::Uuid;
 
 use super::database::{Database, DatabaseKind};
+use super::failure::is_refusal;
 
 /// One step of the schema. Applied once, in order of `version`; never changed afterwards.
 ///
@@ -31,9 +32,31 @@ pub enum MigrateError {
     )]
     Changed { version: i64, name: &'static str },
     #[error(
-        "the database has migration {version}, which this program does not know; a newer one made it"
+        "the database has schema step {version}, which this program does not know: a newer program made it. \
+         Start that version, or restore the database as it was before"
     )]
     Newer { version: i64 },
+}
+
+impl MigrateError {
+    /// Whether only an operator can help: the configuration is refused, or program and database do
+    /// not belong together. Anything else may pass by itself.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(source) | Self::Step { source, .. } => is_refusal(source),
+            Self::Changed { .. } | Self::Newer { .. } => true,
+        }
+    }
+}
+
+/// What to do about steps that only a newer program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NewerSteps {
+    /// The program was rolled back below the schema: it must not begin.
+    Refused,
+    /// This process has worked with the database before, and a newer program has added its steps in a
+    /// rolling update since. Steps only add, so this process goes on.
+    Accepted,
 }
 
 /// Key of PostgreSQL's advisory lock: "shop" in ASCII. One a database is enough, since a database
@@ -57,9 +80,10 @@ impl Migration {
 
 /// All steps in one transaction under a lock: instances that start together do not disturb each
 /// other, and a failed step leaves nothing behind.
-pub(crate) async fn migrate(
+pub(super) async fn migrate(
     database: &Database,
     migrations: &'static [Migration],
+    newer: NewerSteps,
 ) -> Result<(), MigrateError> {
     // On SQLite this is BEGIN IMMEDIATE, the lock.
     let mut tx = database.begin_write().await?;
@@ -86,7 +110,10 @@ pub(crate) async fn migrate(
     for row in rows {
         let (version, checksum): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         let Some(known) = migrations.iter().find(|m| m.version == version) else {
-            return Err(MigrateError::Newer { version });
+            match newer {
+                NewerSteps::Refused => return Err(MigrateError::Newer { version }),
+                NewerSteps::Accepted => continue,
+            }
         };
         if known.checksum(database.kind()) != checksum {
             return Err(MigrateError::Changed {

@@ -1,6 +1,7 @@
 use std::future::Future;
 
 use kafka::{Consumer, ConsumerError, Handler, Report};
+use tokio_util::sync::CancellationToken;
 
 /// Why a consumer did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,22 @@ pub async fn consume<H: Handler>(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ConsumeError> {
     judge(consumer.run(shutdown).await?)
+}
+
+/// The same, but the group is joined only once `ready` resolves; at a shutdown before that it never
+/// is.
+///
+/// # Errors
+/// As [`consume`].
+pub async fn consume_after<H: Handler>(
+    ready: impl Future<Output = ()>,
+    consumer: Consumer<H>,
+    stop: &CancellationToken,
+) -> Result<(), ConsumeError> {
+    tokio::select! {
+        () = ready => consume(consumer, stop.cancelled()).await,
+        () = stop.cancelled() => Ok(()),
+    }
 }
 
 fn judge(report: Report) -> Result<(), ConsumeError> {
