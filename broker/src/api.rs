@@ -2,6 +2,7 @@
 
 mod alter_configs;
 mod api_versions;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -26,6 +27,7 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod operations;
 mod produce;
 mod sync_group;
 
@@ -213,6 +215,7 @@ apis! {
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest,
     OffsetDelete: OffsetDeleteRequest,
     DescribeCluster: DescribeClusterRequest,
+    ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest,
     DescribeTopicPartitions: DescribeTopicPartitionsRequest,
 }
 
@@ -285,7 +288,7 @@ async fn serve<R: Api>(
         version,
         reason,
     };
-    let request = wire::decode::<R>(body, version).map_err(malformed)?;
+    let request = wire::decode_request::<R>(body, version).map_err(malformed)?;
     call.faults = call
         .state
         .faults
@@ -344,9 +347,18 @@ fn encode<R: Encodable + HeaderVersion>(
     Ok(())
 }
 
+/// The answer to whoever wants transactions. The one error after which every client gives up at once:
+/// librdkafka tries again for ever after UNSUPPORTED_VERSION and INVALID_REQUEST.
+const NO_TRANSACTIONS: ResponseError = ResponseError::TransactionalIdAuthorizationFailed;
+
 /// A range of versions; shorter than the struct's own literal.
 const fn versions(min: i16, max: i16) -> VersionRange {
     VersionRange { min, max }
+}
+
+/// The text of an error; null where there is none to tell.
+fn message(text: String) -> Option<StrBytes> {
+    (!text.is_empty()).then(|| StrBytes::from_string(text))
 }
 
 fn code(error: Option<ResponseError>) -> i16 {

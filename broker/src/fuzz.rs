@@ -82,7 +82,7 @@ fn batches(frame: &Bytes) -> Option<Vec<Range<usize>>> {
     let mut body = frame.clone();
     let header_version = ApiKey::Produce.request_header_version(version);
     wire::decode_request_header(&mut body, header_version).ok()?;
-    let request = wire::decode::<ProduceRequest>(body, version).ok()?;
+    let request = wire::decode_request::<ProduceRequest>(body, version).ok()?;
     let partitions = request
         .topic_data
         .iter()

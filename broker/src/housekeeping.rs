@@ -9,8 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::now_ms;
 use crate::state::State;
 
-/// A segment is closed at this age at the latest, in milliseconds; Kafka's `segment.ms`.
-const SEGMENT_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// An idempotent producer silent for this long is forgotten, in milliseconds; Kafka's
 /// `producer.id.expiration.ms`.
 const PRODUCER_AGE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -33,7 +31,7 @@ pub(crate) async fn retention(state: Arc<State>, stop: CancellationToken) {
                 }
                 let mut log = partition.log();
                 log.expire_producers(now - PRODUCER_AGE_MS);
-                match log.enforce_retention(now, SEGMENT_AGE_MS) {
+                match log.enforce_retention(now) {
                     Ok(0) => {}
                     Ok(segments) => tracing::info!(
                         topic = %partition.topic, partition = partition.index, segments,

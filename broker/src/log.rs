@@ -35,6 +35,8 @@ const CURSORS: usize = 16;
 pub(crate) struct LogOptions {
     /// A segment is closed before it grows past this, in bytes.
     pub(crate) segment_bytes: u64,
+    /// A segment is closed at this age at the latest, in milliseconds.
+    pub(crate) segment_ms: i64,
     /// Records older than this may go, in milliseconds; `None` keeps them.
     pub(crate) retention_ms: Option<i64>,
     /// Old segments go while the log stays at least this large, in bytes; `None` keeps them.
@@ -143,6 +145,12 @@ impl Log {
 
     pub(crate) fn size(&self) -> u64 {
         self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// Begins the epoch that the broker leads with, at the end of the log: it is known from now on,
+    /// also while it has no records.
+    pub(crate) fn lead(&mut self, leader_epoch: i32) {
+        self.epochs.begin(leader_epoch, self.end_offset);
     }
 
     pub(crate) fn set_options(&mut self, options: LogOptions) {

@@ -23,6 +23,9 @@ use store::{MetaRecord, Store};
 /// Partitions of one topic at most: each costs files, and no test or developer needs more.
 pub(crate) const MAX_PARTITIONS: i32 = 10_000;
 
+/// A segment is closed at this age at the latest, in milliseconds; Kafka's default of `segment.ms`.
+const SEGMENT_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
 /// Producer ids taken from the disk at a time; as many as Kafka's `ProducerIdsBlock`.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 
@@ -85,6 +88,7 @@ impl Defaults {
         Self {
             log: LogOptions {
                 segment_bytes: config.segment_bytes,
+                segment_ms: SEGMENT_AGE_MS,
                 retention_ms: config
                     .retention
                     .map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)),
@@ -327,7 +331,8 @@ impl Topics {
     ) -> io::Result<Partition> {
         let options = settings.log_options(&self.defaults);
         let dir = self.partition_dir(name, index);
-        let log = Log::open(&dir, self.disk.clone(), options, now_ms())?;
+        let mut log = Log::open(&dir, self.disk.clone(), options, now_ms())?;
+        log.lead(self.leader_epoch);
         Ok(Partition::new(name, index, log))
     }
 

@@ -56,6 +56,19 @@ impl Connection {
     /// # Errors
     /// When the connection has ended.
     pub async fn send<R: Request>(&mut self, request: &R, version: i16) -> io::Result<()> {
+        self.send_with(request, version, b"").await
+    }
+
+    /// Like [`Connection::send`], with bytes in the same frame behind the request.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn send_with<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+        stray: &[u8],
+    ) -> io::Result<()> {
         let mut frame = BytesMut::new();
         frame.put_i32(0);
         self.next += 1;
@@ -69,6 +82,7 @@ impl Connection {
         request
             .encode(&mut frame, version)
             .map_err(io::Error::other)?;
+        frame.extend_from_slice(stray);
         let length = frame.len() as i32 - 4;
         frame[..4].copy_from_slice(&length.to_be_bytes());
         self.send_bytes(&frame).await

@@ -37,5 +37,7 @@ pub(crate) fn fits<M: Encodable + Decodable + Shape>(
         assert_eq!(check::<M>(&longer, version), Err(ShapeError::Long(1)));
         let decoded = crate::decode::<M>(bytes.clone().into(), version).unwrap();
         assert_eq!(encoded(&decoded, version), bytes, "{name} {version}");
+        let front = crate::decode_request::<M>(longer.into(), version).unwrap();
+        assert_eq!(encoded(&front, version), bytes, "{name} {version}");
     }
 }

@@ -30,12 +30,26 @@ pub enum DecodeError {
     Content(String),
 }
 
-/// The body of a request or a response. Text and byte fields are slices of it.
+/// The body of a response. Text and byte fields are slices of it.
 ///
 /// # Errors
 /// When it is not exactly one message of this kind and version.
 pub fn decode<M: Shape + Decodable>(mut body: Bytes, version: i16) -> Result<M, DecodeError> {
     walk::check::<M>(&body, version)?;
+    M::decode(&mut body, version).map_err(|error| DecodeError::Content(error.to_string()))
+}
+
+/// The body of a request as a broker reads it: what follows the message is ignored, as Apache Kafka
+/// ignores it in every request. librdkafka 2.3 to 2.16 sends three bytes too many when it asks for the
+/// metadata of all topics. Text and byte fields are slices of the body.
+///
+/// # Errors
+/// When it does not begin with a message of this kind and version.
+pub fn decode_request<M: Shape + Decodable>(
+    mut body: Bytes,
+    version: i16,
+) -> Result<M, DecodeError> {
+    walk::check_front::<M>(&body, version)?;
     M::decode(&mut body, version).map_err(|error| DecodeError::Content(error.to_string()))
 }
 

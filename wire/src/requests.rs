@@ -297,6 +297,25 @@ shapes! {
         })?;
         walk.tags()
     }
+    ConsumerGroupHeartbeatRequest => |walk| {
+        walk.string()?;
+        walk.string()?;
+        walk.skip(4)?;
+        walk.string()?;
+        walk.string()?;
+        walk.skip(4)?;
+        walk.array::<TopicName>(Walk::string)?;
+        if walk.version >= 1 {
+            walk.string()?;
+        }
+        walk.string()?;
+        walk.array::<consumer_group_heartbeat_request::TopicPartitions>(|walk| {
+            walk.skip(16)?;
+            walk.array::<i32>(|walk| walk.skip(4))?;
+            walk.tags()
+        })?;
+        walk.tags()
+    }
     HeartbeatRequest => |walk| {
         walk.string()?;
         walk.skip(4)?;

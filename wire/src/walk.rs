@@ -58,12 +58,17 @@ pub trait Shape: HeaderVersion {
 
 /// Checks a message's body.
 pub(crate) fn check<M: Shape>(body: &[u8], version: i16) -> Checked {
-    let mut walk = Walk::new(body, version, M::flexible(version));
-    M::walk(&mut walk)?;
-    match walk.rest.len() {
+    match check_front::<M>(body, version)? {
         0 => Ok(()),
         more => Err(ShapeError::Long(more)),
     }
+}
+
+/// Checks the message at the front of a body; says how many bytes follow it.
+pub(crate) fn check_front<M: Shape>(body: &[u8], version: i16) -> Result<usize, ShapeError> {
+    let mut walk = Walk::new(body, version, M::flexible(version));
+    M::walk(&mut walk)?;
+    Ok(walk.rest.len())
 }
 
 /// Checks the header at the front of a request.

@@ -7,7 +7,7 @@ use kafka_protocol::protocol::{StrBytes, VersionRange};
 
 use super::create_topics::error_of;
 use super::describe_configs::TOPIC;
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, message, versions};
 use crate::faults::Subject;
 use crate::topics::{SettingError, TopicSettings};
 
@@ -83,6 +83,6 @@ pub(super) fn alter(
 pub(super) fn told(altered: Altered) -> (i16, Option<StrBytes>) {
     match altered {
         Ok(()) => (0, None),
-        Err((error, reason)) => (error.code(), Some(StrBytes::from_string(reason))),
+        Err((error, reason)) => (error.code(), message(reason)),
     }
 }

@@ -97,6 +97,7 @@ fn create(
     };
     let result = CreatableTopicResult::default()
         .with_name(asked.name.clone())
+        .with_error_message(None)
         .with_topic_id(id)
         .with_num_partitions(partitions)
         .with_replication_factor(1);

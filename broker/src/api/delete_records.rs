@@ -62,11 +62,16 @@ fn delete(call: &Call, topic: &str, index: i32, offset: i64) -> Result<i64, Resp
     if let Some(error) = call.refusal(topic, index) {
         return Err(error);
     }
-    let partition = call
-        .state
-        .topics
-        .partition(topic, index)
+    let topics = &call.state.topics;
+    let found = topics
+        .get(topic)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
+    let partition = found
+        .partition(index)
+        .ok_or(ResponseError::UnknownTopicOrPartition)?;
+    if !found.settings.deletes() {
+        return Err(ResponseError::PolicyViolation);
+    }
     let mut log = partition.log();
     let offset = match offset {
         HIGH_WATERMARK => log.end_offset(),

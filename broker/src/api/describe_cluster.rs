@@ -5,7 +5,7 @@ use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, operations, versions};
 use crate::faults::Subject;
 
 /// `EndpointType` number of brokers; controllers are 2, and this broker shows none.
@@ -38,6 +38,10 @@ impl Api for DescribeClusterRequest {
             DescribeClusterResponse::default()
                 .with_cluster_id(call.state.identity.cluster_id.clone())
                 .with_controller_id(node.into())
+                .with_cluster_authorized_operations(operations::if_asked(
+                    self.include_cluster_authorized_operations,
+                    operations::CLUSTER,
+                ))
                 .with_brokers(vec![broker]),
         )
     }

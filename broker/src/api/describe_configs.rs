@@ -9,7 +9,7 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
 use super::create_topics::{SOURCE_DEFAULT, SOURCE_TOPIC};
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, message, versions};
 use crate::faults::Subject;
 use crate::topics::list_settings;
 
@@ -48,10 +48,11 @@ impl Api for DescribeConfigsRequest {
                     .with_resource_type(resource.resource_type)
                     .with_resource_name(resource.resource_name);
                 match described {
+                    // Kafka sends an empty text here, not null.
                     Ok(configs) => result.with_configs(configs),
                     Err((error, reason)) => result
                         .with_error_code(error.code())
-                        .with_error_message(Some(StrBytes::from_string(reason))),
+                        .with_error_message(message(reason)),
                 }
             })
             .collect();
@@ -168,6 +169,7 @@ fn broker(call: &Call) -> Vec<DescribeConfigsResourceResult> {
         .into_iter()
         .map(|(name, value, kind)| {
             let entry = DescribeConfigsResourceResult::default()
+                .with_documentation(None)
                 .with_name(StrBytes::from_static_str(name))
                 .with_value(Some(StrBytes::from_string(value)))
                 .with_read_only(true)

@@ -5,7 +5,7 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, operations, versions};
 use crate::faults::Subject;
 use crate::groups::group::{Group, Phase};
 use crate::groups::member::Member;
@@ -21,6 +21,8 @@ impl Api for DescribeGroupsRequest {
 
     async fn handle(self, call: &Call) -> Reply<DescribeGroupsResponse> {
         let error = call.refusal_of_all().or(call.disguise_of_all());
+        let operations =
+            operations::if_asked(self.include_authorized_operations, operations::GROUP);
         let groups = call.state.groups.lock();
         let described = self
             .groups
@@ -29,7 +31,7 @@ impl Api for DescribeGroupsRequest {
                 (Some(error), _) => DescribedGroup::default()
                     .with_group_id(id)
                     .with_error_code(error.code()),
-                (None, Some(group)) => describe(id, group),
+                (None, Some(group)) => describe(id, group).with_authorized_operations(operations),
                 (None, None) => absent(id, call.version),
             })
             .collect();

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::VersionRange;
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, operations, versions};
 use crate::faults::Subject;
 use crate::partition::Partition;
 
@@ -73,6 +73,7 @@ impl Api for DescribeTopicPartitionsRequest {
                 DescribeTopicPartitionsResponseTopic::default()
                     .with_name(Some(name.clone()))
                     .with_topic_id(topic.id)
+                    .with_topic_authorized_operations(operations::TOPIC)
                     .with_partitions(partitions),
             );
             if end < topic.partitions.len() {

@@ -1,14 +1,16 @@
-//! FindCoordinator: where a group's coordinator is. Here, always.
+//! FindCoordinator: where a group's coordinator is. Here, always. Nobody coordinates transactions.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, NO_TRANSACTIONS, Reply, versions};
 use crate::faults::Subject;
 
+/// `CoordinatorType` numbers.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 impl Api for FindCoordinatorRequest {
     const SERVED: VersionRange = versions(0, 6);
@@ -26,9 +28,12 @@ impl Api for FindCoordinatorRequest {
         let found = match call.refusal_of_all().or(call.disguise_of_all()) {
             Some(error) => Err((error, "")),
             None if self.key_type == GROUP => Ok(()),
+            None if self.key_type == TRANSACTION => {
+                Err((NO_TRANSACTIONS, "this broker has no transactions"))
+            }
             None => Err((
                 ResponseError::InvalidRequest,
-                "this broker coordinates consumer groups only: no transactions, no share groups",
+                "this broker coordinates consumer groups only: no share groups",
             )),
         };
         let (error_code, error_message) = match found {

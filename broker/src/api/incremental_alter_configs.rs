@@ -9,10 +9,11 @@ use super::describe_configs::TOPIC;
 use super::{Api, Call, Reply, versions};
 use crate::faults::Subject;
 
-/// `AlterConfigOp.OpType` numbers. Appending to and subtracting from lists makes no sense where
-/// the only list has one possible value.
+/// `AlterConfigOp.OpType` numbers.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 impl Api for IncrementalAlterConfigsRequest {
     const SERVED: VersionRange = versions(0, 1);
@@ -27,6 +28,7 @@ impl Api for IncrementalAlterConfigsRequest {
 
     async fn handle(self, call: &Call) -> Reply<IncrementalAlterConfigsResponse> {
         let validate_only = self.validate_only;
+        let defaults = call.state.topics.defaults();
         let responses = self
             .resources
             .into_iter()
@@ -37,7 +39,13 @@ impl Api for IncrementalAlterConfigsRequest {
                         match (config.config_operation, &config.value) {
                             (SET, Some(value)) => own.set(&config.name, value)?,
                             (DELETE, _) | (SET, None) => own.unset(&config.name),
-                            _ => own.refuse_operation(&config.name)?,
+                            (APPEND, Some(value)) => {
+                                own.append(&config.name, value, &defaults)?;
+                            }
+                            (SUBTRACT, Some(value)) => {
+                                own.subtract(&config.name, value, &defaults)?;
+                            }
+                            (other, _) => own.refuse_operation(&config.name, other)?,
                         }
                     }
                     Ok(())

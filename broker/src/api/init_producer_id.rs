@@ -4,7 +4,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use kafka_protocol::protocol::VersionRange;
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, NO_TRANSACTIONS, Reply, versions};
 use crate::faults::Subject;
 
 impl Api for InitProducerIdRequest {
@@ -15,7 +15,7 @@ impl Api for InitProducerIdRequest {
     async fn handle(self, call: &Call) -> Reply<InitProducerIdResponse> {
         let given = match call.refusal_of_all() {
             Some(error) => Err(error),
-            None if self.transactional_id.is_some() => Err(ResponseError::InvalidRequest),
+            None if self.transactional_id.is_some() => Err(NO_TRANSACTIONS),
             // Without transactions a producer that asks to bump its epoch gets a new id as well,
             // as Kafka does it.
             None => call.state.topics.next_producer_id().map_err(|error| {

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::VersionRange;
 use uuid::Uuid;
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, Reply, operations, versions};
 use crate::faults::Subject;
 use crate::topics::{Topic, TopicError, TopicSettings};
 
@@ -37,6 +37,10 @@ impl Api for MetadataRequest {
                 .with_brokers(vec![broker])
                 .with_cluster_id(Some(call.state.identity.cluster_id.clone()))
                 .with_controller_id(node.into())
+                .with_cluster_authorized_operations(operations::if_asked(
+                    self.include_cluster_authorized_operations,
+                    operations::CLUSTER,
+                ))
                 .with_topics(topics(&self, call)),
         )
     }
@@ -48,20 +52,21 @@ fn topics(request: &MetadataRequest, call: &Call) -> Vec<MetadataResponseTopic> 
         Some(asked) if call.version > 0 || !asked.is_empty() => asked,
         _ => {
             let all = call.state.topics.all();
-            return all.iter().map(|topic| describe(topic, call)).collect();
+            let described = |topic: &Arc<Topic>| describe(topic, request, call);
+            return all.iter().map(described).collect();
         }
     };
     asked
         .iter()
         .map(|asked| match &asked.name {
             Some(name) => match find(name, request.allow_auto_topic_creation, call) {
-                Ok(topic) => describe(&topic, call),
+                Ok(topic) => describe(&topic, request, call),
                 Err(error) => MetadataResponseTopic::default()
                     .with_error_code(error.code())
                     .with_name(Some(name.clone())),
             },
             None => match call.state.topics.by_id(asked.topic_id) {
-                Some(topic) => describe(&topic, call),
+                Some(topic) => describe(&topic, request, call),
                 None => MetadataResponseTopic::default()
                     .with_error_code(ResponseError::UnknownTopicId.code())
                     .with_topic_id(asked.topic_id)
@@ -98,7 +103,7 @@ fn find(name: &TopicName, may_create: bool, call: &Call) -> Result<Arc<Topic>, R
     }
 }
 
-fn describe(topic: &Topic, call: &Call) -> MetadataResponseTopic {
+fn describe(topic: &Topic, request: &MetadataRequest, call: &Call) -> MetadataResponseTopic {
     let node = call.state.config.node_id;
     let leader_epoch = call.state.topics.leader_epoch();
     let name: &str = &topic.name;
@@ -126,5 +131,9 @@ fn describe(topic: &Topic, call: &Call) -> MetadataResponseTopic {
         } else {
             Uuid::nil()
         })
+        .with_topic_authorized_operations(operations::if_asked(
+            request.include_topic_authorized_operations,
+            operations::TOPIC,
+        ))
         .with_partitions(partitions)
 }

@@ -101,9 +101,9 @@ fn judge(call: &Call, topic: &str, asked: &OffsetCommitRequestPartition) -> Opti
         Some(ResponseError::UnknownTopicOrPartition)
     } else if metadata > limit {
         Some(ResponseError::OffsetMetadataTooLarge)
-    } else if asked.committed_offset < 0 {
-        Some(ResponseError::InvalidCommitOffsetSize)
     } else {
+        // Any offset, negative ones too, as Kafka takes them: kafkajs resets a group by committing -1
+        // or -2, and reads them as the end and the beginning.
         None
     }
 }

@@ -11,9 +11,8 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
-use super::{Api, Call, Reply, versions};
+use super::{Api, Call, NO_TRANSACTIONS, Reply, versions};
 use crate::clock::now_ms;
-use crate::config::Fsync;
 use crate::faults::Subject;
 use crate::log::AppendError;
 use crate::log::batch::{BatchHeader, LENGTH_END, MAGIC_AT, checksum_holds};
@@ -61,7 +60,7 @@ impl Api for ProduceRequest {
                         Err(ResponseError::InvalidRequiredAcks.into())
                     }
                     None if self.transactional_id.is_some() => Err(Refused::because(
-                        ResponseError::InvalidRequest,
+                        NO_TRANSACTIONS,
                         "this broker has no transactions",
                     )),
                     None => store(call, found.as_ref(), data).await,
@@ -133,14 +132,17 @@ async fn store(
         .max_message_bytes(&call.state.topics.defaults());
     let mut batch = data.records.unwrap_or_default();
     let header = check(&mut batch, limit, call.version)?;
-    let times = topic.settings.times();
-    let header = match check_records(&batch, &header, times, now_ms(), AT_ONCE) {
+    let wanted = Wanted {
+        times: topic.settings.times(),
+        keys: topic.settings.compacts(),
+    };
+    let header = match check_records(&batch, &header, wanted, now_ms(), AT_ONCE) {
         Ok(header) => header,
         Err(Unfit::Refused(refused)) => return Err(refused),
         Err(Unfit::TooLarge) => {
             let batch = batch.clone();
             let checked = tokio::task::spawn_blocking(move || {
-                check_records(&batch, &header, times, now_ms(), MOST_IN_THE_CLEAR)
+                check_records(&batch, &header, wanted, now_ms(), MOST_IN_THE_CLEAR)
             });
             match checked
                 .await
@@ -157,7 +159,8 @@ async fn store(
             }
         }
     };
-    if call.state.config.fsync != Fsync::Always {
+    let durable = call.state.topics.defaults().log.durable || topic.settings.flushes();
+    if !durable {
         return append(&call.state, partition, &batch, &header);
     }
     // Waiting for the device would hold up every client of this thread.
@@ -292,6 +295,14 @@ fn check(batch: &mut Bytes, limit: usize, version: i16) -> Result<BatchHeader, R
     Ok(header)
 }
 
+/// What a topic wants of each record.
+#[derive(Clone, Copy)]
+struct Wanted {
+    times: Times,
+    /// Each record has a key, as compaction needs it.
+    keys: bool,
+}
+
 /// Why a batch with a valid header is not taken.
 enum Unfit {
     Refused(Refused),
@@ -303,14 +314,24 @@ enum Unfit {
 fn check_records(
     batch: &Bytes,
     header: &BatchHeader,
-    times: Times,
+    wanted: Wanted,
     now: i64,
     most: u64,
 ) -> Result<BatchHeader, Unfit> {
+    let times = wanted.times;
     let mut newest = NO_TIME;
     let mut refused = Vec::new();
-    let surveyed = survey(batch, header, most, |index, time| {
+    let mut keyless = Vec::new();
+    let surveyed = survey(batch, header, most, |index, seen| {
+        let time = seen.time;
         newest = newest.max(time);
+        if wanted.keys && !seen.has_key {
+            if keyless.len() < MOST_NAMED {
+                let reason = format!("record {index} has no key (cleanup.policy=compact)");
+                keyless.push((index, Some(reason)));
+            }
+            return;
+        }
         let reason = if times.append_time || time == NO_TIME {
             if !header.has_append_time() {
                 return;
@@ -347,6 +368,15 @@ fn check_records(
             error: ResponseError::InvalidTimestamp,
             reason: Some("records have a time that the topic does not take".to_owned()),
             records: refused,
+        }));
+    }
+    if !keyless.is_empty() {
+        return Err(Unfit::Refused(Refused {
+            error: ResponseError::InvalidRecord,
+            reason: Some(
+                "each record of a topic with cleanup.policy=compact needs a key".to_owned(),
+            ),
+            records: keyless,
         }));
     }
     Ok(header.with_create_time(newest))

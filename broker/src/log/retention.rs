@@ -20,11 +20,12 @@ impl Log {
     }
 
     /// Deletes whole segments that retention no longer covers; says how many.
-    pub(crate) fn enforce_retention(&mut self, now: i64, segment_age_ms: i64) -> io::Result<usize> {
+    pub(crate) fn enforce_retention(&mut self, now: i64) -> io::Result<usize> {
+        let segment_ms = self.options.segment_ms;
         let age = self
             .options
             .retention_ms
-            .map_or(segment_age_ms, |keep| keep.min(segment_age_ms));
+            .map_or(segment_ms, |keep| keep.min(segment_ms));
         if self.active().size() > 0 && now - self.active().created() > age {
             self.mend()?;
             self.roll(now)?;

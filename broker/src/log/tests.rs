@@ -5,6 +5,7 @@ use bytes::BytesMut;
 
 const OPTIONS: LogOptions = LogOptions {
     segment_bytes: 1 << 20,
+    segment_ms: i64::MAX,
     retention_ms: None,
     retention_bytes: None,
     append_time: false,
@@ -333,7 +334,7 @@ fn retention_by_size_deletes_whole_segments() {
     for _ in 0..20 {
         append(&mut log, plain(1)).unwrap();
     }
-    let deleted = log.enforce_retention(0, i64::MAX).unwrap();
+    let deleted = log.enforce_retention(0).unwrap();
     assert!(deleted > 0);
     assert!(log.size() >= 500);
     let oldest = log.segments[0].size();
@@ -360,10 +361,10 @@ fn retention_by_age_deletes_the_active_segment_too() {
         };
         append_at(&mut log, build, n * 100).unwrap();
     }
-    assert_eq!(log.enforce_retention(900, i64::MAX).unwrap(), 0);
-    assert!(log.enforce_retention(1500, i64::MAX).unwrap() > 0);
+    assert_eq!(log.enforce_retention(900).unwrap(), 0);
+    assert!(log.enforce_retention(1500).unwrap() > 0);
     assert!(log.start_offset() > 0 && log.start_offset() < 10);
-    log.enforce_retention(10_000, i64::MAX).unwrap();
+    log.enforce_retention(10_000).unwrap();
     assert_eq!((log.start_offset(), log.end_offset()), (10, 10));
     assert_eq!(log.size(), 0);
     drop(log);
@@ -385,7 +386,7 @@ fn records_of_the_farthest_future_are_kept() {
         };
         append(&mut log, build).unwrap();
     }
-    assert_eq!(log.enforce_retention(10_000, i64::MAX).unwrap(), 0);
+    assert_eq!(log.enforce_retention(10_000).unwrap(), 0);
 }
 
 #[test]

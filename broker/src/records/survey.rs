@@ -20,13 +20,21 @@ pub(crate) enum Fault {
     TooLarge(u64),
 }
 
-/// Goes through the records of a batch with a valid checksum and hands `each` the number and the
-/// timestamp of every one. Reads at most `most` bytes in the clear.
+/// One record, as far as a topic's settings have a say in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) time: i64,
+    pub(crate) has_key: bool,
+}
+
+/// Goes through the records of a batch with a valid checksum and hands `each` the number of every
+/// one and what there is to see of it. Reads at most `most` bytes in the clear.
 pub(crate) fn survey(
     batch: &[u8],
     header: &BatchHeader,
     most: u64,
-    each: impl FnMut(i32, i64),
+    each: impl FnMut(i32, Seen),
 ) -> Result<(), Fault> {
     let records = &batch[HEADER_LEN..];
     if header.compression() == 0 {
@@ -40,7 +48,7 @@ fn walk(
     source: impl BufRead,
     header: &BatchHeader,
     most: u64,
-    mut each: impl FnMut(i32, i64),
+    mut each: impl FnMut(i32, Seen),
 ) -> Result<(), Fault> {
     let mut reader = Reader {
         source,
@@ -48,13 +56,14 @@ fn walk(
         most,
     };
     for index in 0..header.count {
-        let time_delta = record(&mut reader, index).map_err(|stop| stop.at(index, most))?;
+        let (time_delta, has_key) =
+            record(&mut reader, index).map_err(|stop| stop.at(index, most))?;
         let time = if header.has_append_time() {
             header.max_timestamp
         } else {
             header.base_timestamp.wrapping_add(time_delta)
         };
-        each(index, time);
+        each(index, Seen { time, has_key });
     }
     match reader.byte() {
         Err(Stop::Problem(END)) => Ok(()),
@@ -65,8 +74,8 @@ fn walk(
 
 const END: &str = "the batch ends before it";
 
-/// One record; its timestamp's distance from the batch's first.
-fn record(reader: &mut Reader<impl BufRead>, index: i32) -> Result<i64, Stop> {
+/// One record; its timestamp's distance from the batch's first, and whether it has a key.
+fn record(reader: &mut Reader<impl BufRead>, index: i32) -> Result<(i64, bool), Stop> {
     let length = reader.varint()?;
     if length < 0 {
         return Err(Stop::Problem("its length is negative"));
@@ -84,8 +93,12 @@ fn record(reader: &mut Reader<impl BufRead>, index: i32) -> Result<i64, Stop> {
     if reader.varint()? != i64::from(index) {
         return Err(Stop::Problem("its offset is not the next one"));
     }
-    for _key_and_value in 0..2 {
-        let length = reader.varint()?.max(0);
+    let key = reader.varint()?;
+    for length in [Some(key), None] {
+        let length = match length {
+            Some(key) => key.max(0),
+            None => reader.varint()?.max(0),
+        };
         let length = within(reader, length)?;
         reader.skip(length)?;
     }
@@ -109,7 +122,7 @@ fn record(reader: &mut Reader<impl BufRead>, index: i32) -> Result<i64, Stop> {
     if reader.taken != end {
         return Err(Stop::Problem("its parts do not add up to its length"));
     }
-    Ok(time_delta)
+    Ok((time_delta, key >= 0))
 }
 
 /// Why a record could not be read.
@@ -202,7 +215,7 @@ mod tests {
         let mut header = BatchHeader::parse(batch).unwrap();
         header.count = count;
         let mut times = Vec::new();
-        survey(batch, &header, MOST, |_, time| times.push(time)).map(|()| times)
+        survey(batch, &header, MOST, |_, seen| times.push(seen.time)).map(|()| times)
     }
 
     fn build(attributes: i16) -> Build {

@@ -27,6 +27,7 @@ pub struct Batch {
     attributes: i16,
     timestamp: i64,
     newest: Option<i64>,
+    key: Option<String>,
 }
 
 impl Batch {
@@ -37,6 +38,7 @@ impl Batch {
             attributes: 0,
             timestamp: 1_700_000_000_000,
             newest: None,
+            key: None,
         }
     }
 
@@ -64,6 +66,14 @@ impl Batch {
         }
     }
 
+    /// Each record has this key.
+    pub fn key(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
+        }
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         let mut tail = Vec::new();
         let count = self.values.len() as i32;
@@ -78,7 +88,13 @@ impl Batch {
         for (delta, value) in self.values.iter().enumerate() {
             let mut record = vec![0, 0];
             varint(&mut record, delta as i64);
-            varint(&mut record, -1);
+            match &self.key {
+                Some(key) => {
+                    varint(&mut record, key.len() as i64);
+                    record.extend(key.as_bytes());
+                }
+                None => varint(&mut record, -1),
+            }
             varint(&mut record, value.len() as i64);
             record.extend(value.as_bytes());
             varint(&mut record, 0);

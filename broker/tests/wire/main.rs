@@ -2,6 +2,7 @@
 
 mod common;
 mod faults;
+mod foreign_clients;
 mod groups;
 mod produce_and_fetch;
 mod restart;

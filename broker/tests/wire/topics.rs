@@ -52,9 +52,9 @@ fn new_topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
 async fn topics_are_created_only_as_this_broker_can_keep_them() {
     let kafka = Kafka::own_broker_with(|config| config.default_partitions = 3).await;
     let mut connection = kafka.connect().await;
-    let compacted = CreatableTopicConfig::default()
-        .with_name(text("cleanup.policy"))
-        .with_value(Some(text("compact")));
+    let replicated = CreatableTopicConfig::default()
+        .with_name(text("min.insync.replicas"))
+        .with_value(Some(text("2")));
     let cases = [
         (new_topic("orders", -1, -1), None),
         (
@@ -78,7 +78,7 @@ async fn topics_are_created_only_as_this_broker_can_keep_them() {
             Some(ResponseError::InvalidReplicationFactor),
         ),
         (
-            new_topic("compact", 1, 1).with_configs(vec![compacted]),
+            new_topic("replicated", 1, 1).with_configs(vec![replicated]),
             Some(ResponseError::InvalidConfig),
         ),
     ];
@@ -269,7 +269,7 @@ async fn settings_are_changed_told_and_kept() {
         .await;
     assert_eq!(set.responses[0].error_code, 0);
     let refused = connection
-        .call(&alter("cleanup.policy", 0, "compact"), 1)
+        .call(&alter("min.insync.replicas", 0, "2"), 1)
         .await;
     assert_eq!(
         refused.responses[0].error_code,

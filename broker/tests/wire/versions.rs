@@ -12,6 +12,8 @@ use crate::common::{Batch, fetch, produce, produce_request, text, topic_name};
 
 struct Asker {
     connection: Connection,
+    /// Behind every request.
+    stray: &'static [u8],
     /// API key, lowest and highest version, as the broker says.
     served: Vec<(i16, i16, i16)>,
     asked: Vec<i16>,
@@ -38,13 +40,29 @@ impl Asker {
                 "the test's request to API {} cannot be told in version {version}",
                 R::KEY
             );
-            self.connection.call(&request, version).await;
+            let sent = self
+                .connection
+                .send_with(&request, version, self.stray)
+                .await;
+            sent.unwrap();
+            let answer = self.connection.receive::<R>(version).await;
+            assert!(answer.is_ok(), "API {}, version {version}", R::KEY);
         }
     }
 }
 
 #[tokio::test]
 async fn every_version_of_every_api_is_answered() {
+    answers_everything(b"").await;
+}
+
+/// Kafka ignores what stands behind a request, in whatever API.
+#[tokio::test]
+async fn bytes_behind_a_request_are_ignored() {
+    answers_everything(&[1, 0, 0]).await;
+}
+
+async fn answers_everything(stray: &'static [u8]) {
     let kafka = Kafka::own_broker().await;
     kafka.create_topic("orders", 1).await;
     let mut connection = kafka.connect().await;
@@ -58,6 +76,7 @@ async fn every_version_of_every_api_is_answered() {
         .collect();
     let mut asker = Asker {
         connection,
+        stray,
         served,
         asked: Vec::new(),
     };
@@ -292,6 +311,9 @@ async fn groups(asker: &mut Asker) {
             .await;
     }
     asker.ask(|_| ListGroupsRequest::default()).await;
+    asker
+        .ask(|_| ConsumerGroupHeartbeatRequest::default())
+        .await;
     asker
         .ask(|_| DeleteGroupsRequest::default().with_groups_names(vec![text("shop").into()]))
         .await;

@@ -150,6 +150,19 @@ fn every_request_has_the_shape_its_encoder_gives_it() {
 
 #[test]
 fn every_request_of_groups_has_the_shape_its_encoder_gives_it() {
+    fits(0..=1, |version| {
+        let owned = consumer_group_heartbeat_request::TopicPartitions::default()
+            .with_partitions(vec![1, 2]);
+        let request = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(text("g").into())
+            .with_instance_id(Some(text("i")))
+            .with_subscribed_topic_names(Some(vec![text("orders").into()]))
+            .with_topic_partitions(Some(vec![owned]));
+        match version {
+            0 => request,
+            _ => request.with_subscribed_topic_regex(Some(text("o.*"))),
+        }
+    });
     fits(0..=9, |version| {
         let protocol = join_group_request::JoinGroupRequestProtocol::default()
             .with_name(text("range"))
