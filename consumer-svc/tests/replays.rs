@@ -198,6 +198,23 @@ async fn a_forced_replay_that_died_before_its_marker_is_not_made_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_its_time_is_replayed_without_one() {
+    let kafka = Kafka::own_broker().await;
+    let letters = Letters::of(&kafka, 1).await;
+    // As brokers say to somebody whose clock is an hour ahead: to the claim, and to the replay.
+    let refused = [&letters.topic, &letters.shop.orders].map(|topic| {
+        let produce = kafka.faults().on(ApiKey::Produce).topic(topic);
+        produce.error(ResponseError::InvalidTimestamp)
+    });
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(refused.map(|refused| refused.hits()), [1, 1]);
+    assert_eq!(letters.ends().await, [0, 0, 1]);
+    let replayed = letters.admin.read_record(&letters.shop.orders, 2, 0).await;
+    assert_eq!(replayed.unwrap().unwrap().timestamp, -1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_means_another_record_is_refused() {
     let kafka = Kafka::start().await;
     let letters = Letters::of(&kafka, 1).await;

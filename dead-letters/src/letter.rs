@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use kafka::{ConsumerRecord, Headers};
 use proto::dead_letter::{
-    ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, Place,
-    REASON, REPLAY_OF, REPLAYED_TO, TIME,
+    ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP,
+    ORIGINAL_TOPIC, Place, REASON, REPLAY_OF, REPLAYED_TO, TIME,
 };
 use proto::headers::{CE_ID, CE_TYPE};
 use proto::{Rfc3339, identity};
@@ -35,6 +35,8 @@ pub struct Letter {
     pub attempts: String,
     /// When it failed, RFC 3339.
     pub time: String,
+    /// When the record was written first, in milliseconds since 1970; -1 if it has no time.
+    pub original_timestamp: i64,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
     pub headers: Headers,
@@ -57,10 +59,18 @@ impl Entry {
             partition: record.partition,
             offset: record.offset,
         };
-        Self::read(place, record.key, record.value, record.headers)
+        let time = record.timestamp;
+        Self::read(place, time, record.key, record.value, record.headers)
     }
 
-    fn read(place: Place, key: Option<Bytes>, value: Option<Bytes>, headers: Headers) -> Self {
+    /// `time` is the entry's own.
+    fn read(
+        place: Place,
+        time: i64,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        headers: Headers,
+    ) -> Self {
         if headers.get(ORIGINAL_TOPIC).is_none() {
             let marked = |name| headers.get_str(name).and_then(Place::parse);
             if let (Some(replay_of), Some(replayed_to)) = (marked(REPLAY_OF), marked(REPLAYED_TO)) {
@@ -90,9 +100,12 @@ impl Entry {
         let Some(source) = source else {
             return Entry::Unknown(place);
         };
+        // The letters of earlier versions have their record's time as their own.
+        let original = text(ORIGINAL_TIMESTAMP).parse().unwrap_or(time);
         Entry::Letter(Letter {
             place,
             source,
+            original_timestamp: original,
             group: text(CONSUMER_GROUP),
             reason: text(REASON),
             attempts: text(ATTEMPTS),
@@ -105,8 +118,9 @@ impl Entry {
 }
 
 impl Letter {
-    /// The headers of its replay: those that the record had, the group that failed, and where the
-    /// letter lies. A record that was known by its place alone gets that as its `ce_id`, so that it
+    /// The headers of its replay: those that the record had, its time, the group that failed, and where
+    /// the letter lies. A replay is a record of now: with the time of the record that it repeats, its topic
+    /// might refuse it, or delete it at once. A record that was known by its place alone gets that as its `ce_id`, so that it
     /// stays the same event at its new place.
     pub fn replay_headers(&self) -> OwnedHeaders {
         let ours = |name: &[u8]| {
@@ -114,6 +128,7 @@ impl Letter {
                 ORIGINAL_TOPIC,
                 ORIGINAL_PARTITION,
                 ORIGINAL_OFFSET,
+                ORIGINAL_TIMESTAMP,
                 CONSUMER_GROUP,
                 REASON,
                 ATTEMPTS,
@@ -143,9 +158,16 @@ impl Letter {
             } = &self.source;
             add(CE_ID, identity::of_place(topic, *partition, *offset));
         }
+        add(ORIGINAL_TIMESTAMP, self.original_timestamp.to_string());
         add(CONSUMER_GROUP, self.group.clone());
         add(REPLAY_OF, self.place.to_string());
         headers
+    }
+
+    /// When the record was written first, RFC 3339; `None` if it has no time.
+    pub fn original_time(&self) -> Option<String> {
+        let time = self.original_timestamp;
+        (time >= 0).then(|| Rfc3339::from_millis(time).to_string())
     }
 
     /// What of the record is not in the letter, which would have been too large: it lies at the
@@ -242,7 +264,7 @@ mod tests {
                 .map(|(name, value)| (name.as_bytes(), value.map(str::as_bytes))),
         );
         let value = Some(Bytes::copy_from_slice(value));
-        match Entry::read(place("orders-dlt", 2, 5), None, value, headers) {
+        match Entry::read(place("orders-dlt", 2, 5), 1_000, None, value, headers) {
             Entry::Letter(letter) => letter,
             other => panic!("{other:?}"),
         }
@@ -270,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_says_when_its_record_was_written() {
+        let original = |time| letter(b"{}", &[(ORIGINAL_TIMESTAMP, time)]).original_time();
+        let written = original(Some("1767323045678"));
+        assert_eq!(written.as_deref(), Some("2026-01-02T03:04:05.678Z"));
+        assert_eq!(original(Some("-1")), None);
+        // Those of earlier versions have that time as their own.
+        let own = letter(b"{}", &[]).original_time();
+        assert_eq!(own.as_deref(), Some("1970-01-01T00:00:01.000Z"));
+    }
+
+    #[test]
     fn a_replay_has_the_headers_that_the_record_had() {
         let letter = letter(
             b"{}",
@@ -277,6 +310,7 @@ mod tests {
                 ("ce_id", Some("e-1")),
                 ("x", None),
                 ("x", Some("2")),
+                (ORIGINAL_TIMESTAMP, Some("7000")),
                 (REPLAY_OF, Some("orders-dlt/0/1")),
             ],
         );
@@ -286,6 +320,7 @@ mod tests {
                 "ce_id=e-1",
                 "x=(null)",
                 "x=2",
+                "dlt-original-timestamp=7000",
                 "dlt-consumer-group=order-processing",
                 "dlt-replay-of=orders-dlt/2/5",
             ]
@@ -295,24 +330,28 @@ mod tests {
     #[test]
     fn a_record_known_by_its_place_keeps_that_identity() {
         let kept = [
+            // Of an earlier version, which left the record's time to the letter.
+            "dlt-original-timestamp=1000",
             "dlt-consumer-group=order-processing",
             "dlt-replay-of=orders-dlt/2/5",
         ];
         assert_eq!(
             text(letter(b"not ours", &[]).replay_headers()),
-            ["ce_id=orders/2/17", kept[0], kept[1]]
+            ["ce_id=orders/2/17", kept[0], kept[1], kept[2]]
         );
         // A cart's event has no id of its own.
         let cart = br#"{"type":"CartCreated","userId":1}"#;
         assert_eq!(
             text(letter(cart, &[]).replay_headers()),
-            ["ce_id=orders/2/17", kept[0], kept[1]]
+            ["ce_id=orders/2/17", kept[0], kept[1], kept[2]]
         );
     }
 
     #[test]
     fn a_record_known_by_its_value_gets_no_other_identity() {
         let kept = [
+            // Of an earlier version, which left the record's time to the letter.
+            "dlt-original-timestamp=1000",
             "dlt-consumer-group=order-processing",
             "dlt-replay-of=orders-dlt/2/5",
         ];
@@ -331,7 +370,7 @@ mod tests {
         let user = letter(br#"{"userId":1}"#, &[("ce_type", Some("UserCreated"))]);
         assert_eq!(
             text(user.replay_headers()),
-            ["ce_type=UserCreated", kept[0], kept[1]]
+            ["ce_type=UserCreated", kept[0], kept[1], kept[2]]
         );
     }
 
@@ -341,7 +380,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.as_slice(), value.as_deref())),
         );
-        Entry::read(place("orders-dlt", 2, offset), None, None, headers)
+        Entry::read(place("orders-dlt", 2, offset), 0, None, None, headers)
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use kafka::{
-    Admin, Client, ConfigError, Error, OffsetAt, OutgoingRecord, ProduceError, Producer,
-    TopicPartition, partition_for_key,
+    Admin, Client, ConfigError, Error, NO_TIMESTAMP, OffsetAt, OutgoingRecord, ProduceError,
+    Producer, ResponseError, TopicPartition, partition_for_key,
 };
 use proto::dead_letter::{Place, REPLAY_OF};
 use proto::topics::DEAD_LETTER_SUFFIX;
@@ -311,7 +311,13 @@ impl Mailbox {
             headers: &borrowed(headers),
             ..OutgoingRecord::default()
         };
-        self.producer.send(&record).await.map(drop)
+        match self.producer.send(&record).await {
+            Err(error) if error.is_refused_time() => {
+                let timeless = without_time(&record, &error);
+                self.producer.send(&timeless).await.map(drop)
+            }
+            sent => sent.map(drop),
+        }
     }
 
     /// Sends a letter's record as its claim says, and tells where it lies.
@@ -326,7 +332,14 @@ impl Mailbox {
             headers: &borrowed(&headers),
             timestamp: None,
         };
-        let written = self.admin.write_once(claim.producer, &record).await;
+        let written = match self.admin.write_once(claim.producer, &record).await {
+            // It was not written, and the id is as good as new.
+            Err(error) if error.code() == Some(ResponseError::InvalidTimestamp) => {
+                let timeless = without_time(&record, &error);
+                self.admin.write_once(claim.producer, &timeless).await
+            }
+            written => written,
+        };
         let written = written.map_err(|source| DeadLetterError::NotReplayed {
             letter: letter.place.clone(),
             source: Box::new(source),
@@ -373,6 +386,22 @@ impl Mailbox {
             (0..count).map(move |partition| TopicPartition::new(name.clone(), partition))
         };
         Ok(described.iter().flat_map(of).collect())
+    }
+}
+
+/// The same without a time, which every topic takes: this machine's clock is wrong, and what is sent for
+/// dead letters has the present as its time.
+fn without_time<'a>(
+    record: &OutgoingRecord<'a>,
+    error: &impl std::fmt::Display,
+) -> OutgoingRecord<'a> {
+    tracing::warn!(
+        "what is sent to {} has no time of its own: {error}",
+        record.topic
+    );
+    OutgoingRecord {
+        timestamp: Some(NO_TIMESTAMP),
+        ..*record
     }
 }
 

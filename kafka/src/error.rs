@@ -298,6 +298,45 @@ impl fmt::Display for CodeName {
     }
 }
 
+/// What to look at where a broker refuses what a producer sends, as the end of an error's text; nothing
+/// where the code says all.
+pub(crate) struct LookAt(pub(crate) Option<ResponseError>);
+
+impl LookAt {
+    fn what(&self) -> Option<&'static str> {
+        use ResponseError as E;
+        Some(match self.0? {
+            E::InvalidTimestamp => {
+                "message.timestamp.after.max.ms and message.timestamp.before.max.ms of the topic, and \
+                 the clocks of this machine and of the broker"
+            }
+            E::InvalidRecord => {
+                "cleanup.policy of the topic (a compacted topic takes no record without a key), and \
+                 whatever checks records before the brokers do"
+            }
+            E::PolicyViolation => "the policies that the cluster's operator has set",
+            E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => {
+                "min.insync.replicas of the topic, and which brokers are down"
+            }
+            E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed => {
+                "the rights (ACLs) of this client"
+            }
+            E::UnsupportedCompressionType => "the compression of this producer",
+            E::MessageTooLarge | E::RecordListTooLarge => {
+                "max.message.bytes of the topic, or message.max.bytes of the broker"
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for LookAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.what()
+            .map_or(Ok(()), |what| write!(f, "; look at {what}"))
+    }
+}
+
 struct Suffix<'a>(Option<&'a str>);
 
 impl fmt::Display for Suffix<'_> {

@@ -47,8 +47,8 @@ pub use self::{
     error::{ConfigError, Error, ResponseError},
     partitioner::{murmur2, partition_for_key},
     producer::{
-        Delivery, EncodedRecord, Outgoing, OutgoingRecord, ProduceError, Producer, ProducerBuilder,
-        ProducerId, ProducerStats, RecordMetadata,
+        Delivery, EncodedRecord, NO_TIMESTAMP, Outgoing, OutgoingRecord, ProduceError, Producer,
+        ProducerBuilder, ProducerId, ProducerStats, RecordMetadata,
     },
     reader::{Reader, ReaderBuilder, ReaderEvent, Start},
     records::{

@@ -66,9 +66,13 @@ pub struct Outgoing<'a, H> {
     pub value: Option<&'a [u8]>,
     /// In their order.
     pub headers: H,
-    /// Milliseconds since 1970; `None`: now.
+    /// Milliseconds since 1970; `None`: now. [`NO_TIMESTAMP`]: the record has no time.
     pub timestamp: Option<i64>,
 }
+
+/// The time of a record that has none (`RecordBatch.NO_TIMESTAMP` of the Java client). A broker takes it
+/// whatever it demands of times, and goes by the age of the segment's file when it deletes what is old.
+pub const NO_TIMESTAMP: i64 = -1;
 
 /// Settings of a [`Producer`]. Made by [`Client::producer`].
 #[derive(Debug, Clone)]

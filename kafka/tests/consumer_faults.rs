@@ -435,6 +435,32 @@ async fn dead_letters_wait_for_their_acknowledgement_through_a_broken_broker() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_is_refused_for_its_time_is_sent_without_one() {
+    let world = World::own(1).await.with_dead_letters(1).await;
+    let refused = world
+        .kafka
+        .faults()
+        .on(ApiKey::Produce)
+        .topic(world.dlt())
+        .times(1)
+        .error(ResponseError::InvalidTimestamp);
+    world.send(0, "bad", "bad").await;
+    let handler = Scripted::new(|_| async { kafka::Outcome::Reject("bad".into()) });
+    let running = Running::start(world.consumer().dead_letters(world.letters()), handler);
+    refused.hit_times(1).await;
+    // At once, and not after a wait.
+    running
+        .until("the commit", |stats| {
+            stats.partitions.iter().any(|p| p.committed == Some(1))
+        })
+        .await;
+    let letters = world.read(&world.dlt(), 1).await;
+    assert_eq!(letters[0].timestamp, -1);
+    assert_eq!(letters[0].value.as_deref(), Some(&b"bad"[..]));
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test]
 async fn a_reader_is_held_by_a_broken_batch_too_and_steps_over_nothing() {
     let world = World::own(2).await;
     world.send(0, "a", "before").await;

@@ -6,9 +6,11 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use kafka::{ConsumerRecord, ConsumerState, Headers, Outcome, RetryPolicy, dead_letter};
+use kafka::{
+    ConsumerRecord, ConsumerState, Headers, Outcome, OutgoingRecord, RetryPolicy, dead_letter,
+};
 use support::{Latch, PATIENCE, Running, Scripted, World};
 use tokio::sync::Barrier;
 
@@ -259,6 +261,46 @@ async fn what_is_out_of_attempts_or_rejected_goes_to_the_dead_letters_as_it_was(
             .count(),
         3
     );
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_of_its_own_time_and_tells_that_of_its_record() {
+    let world = World::new(1).await.with_dead_letters(1).await;
+    let now = || {
+        let since = SystemTime::UNIX_EPOCH.elapsed().expect("a clock past 1970");
+        since.as_millis() as i64
+    };
+    let minutes = |count: i64| count * 60_000;
+    // Older than the letters' topic keeps anything; and ahead.
+    let times = [now() - minutes(8 * 24 * 60), now() + minutes(50)];
+    for time in times {
+        let record = OutgoingRecord {
+            topic: &world.topic,
+            partition: Some(0),
+            key: Some(b"key"),
+            value: Some(b"bad"),
+            headers: &[],
+            timestamp: Some(time),
+        };
+        world.producer.send(&record).await.expect("it is taken");
+    }
+    let begin = now();
+    let handler = Scripted::new(|_| async { Outcome::Reject("bad".into()) });
+    let builder = world.consumer().dead_letters(world.letters());
+    let running = Running::start(builder, handler);
+    let letters = world.read(&world.dlt(), 2).await;
+    assert!(running.stop().await.is_clean());
+    for (letter, time) in letters.iter().zip(times) {
+        // Brokers may keep their own time; those of the tests are on this machine.
+        let own = begin..=now();
+        assert!(
+            own.contains(&letter.timestamp),
+            "{} {own:?}",
+            letter.timestamp
+        );
+        let original = letter.headers.get_str(dead_letter::ORIGINAL_TIMESTAMP);
+        assert_eq!(original, Some(&*time.to_string()));
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
 pub const ORIGINAL_TOPIC: &str = "dlt-original-topic";
 pub const ORIGINAL_PARTITION: &str = "dlt-original-partition";
 pub const ORIGINAL_OFFSET: &str = "dlt-original-offset";
+/// The record's time in milliseconds since 1970, in decimal; -1 if it had none. The letter's own time is that
+/// of its sending, so that it is kept as long as any that is written then. Kept by a replay.
+pub const ORIGINAL_TIMESTAMP: &str = "dlt-original-timestamp";
 /// The group whose member could not handle the record; kept by a replay.
 pub const CONSUMER_GROUP: &str = "dlt-consumer-group";
 pub const REASON: &str = "dlt-reason";

@@ -28,5 +28,5 @@ pub use option::{Opt, group};
 pub use program::{Command, Invocation, Parsed, Program};
 pub use shutdown::ShutdownConfig;
 pub use topic_name::TopicName;
-pub use value::{Secret, Value, parse_duration};
+pub use value::{Retention, Secret, Value, parse_duration};
 pub use values::{Mistakes, Values};

@@ -3,7 +3,9 @@
 mod connect;
 mod consume;
 mod explained;
+mod letter_retention;
 mod process_duration;
+mod refused;
 mod scan;
 mod stats;
 mod topics;
@@ -13,6 +15,7 @@ mod watch_consumer;
 pub use consume::{ConsumeError, consume, consume_after};
 pub use explained::explained;
 pub use process_duration::{ProcessDurations, Timed};
+pub use refused::{ORDINARY_RECORD, is_oversized};
 pub use scan::{Scan, ScanError};
 pub use stats::KafkaStats;
 pub use topics::{TopicPlan, make_topics};

@@ -6,8 +6,13 @@ use std::time::Duration;
 use broker::{Broker, Config};
 use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
+use kafka_protocol::messages::{
+    CreateTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 use tempfile::TempDir;
 
@@ -195,6 +200,31 @@ impl Kafka {
             self.has_leaders(name, partitions).await.then_some(())
         })
         .await;
+    }
+
+    /// Sets one of a topic's settings; some brokers follow a moment later.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn set_topic(&self, topic: &str, setting: &str, value: &str) {
+        let config = AlterableConfig::default()
+            .with_name(StrBytes::from_string(setting.to_owned()))
+            // SET.
+            .with_config_operation(0)
+            .with_value(Some(StrBytes::from_string(value.to_owned())));
+        let resource = AlterConfigsResource::default()
+            // TOPIC.
+            .with_resource_type(2)
+            .with_resource_name(StrBytes::from_string(topic.to_owned()))
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let response = self.connect().await.call(&request, 1).await;
+        for result in response.responses {
+            if let Some(error) = result.error_code.err() {
+                let reason = result.error_message.unwrap_or_default();
+                panic!("cannot set {setting} of {topic}: {error} {reason}");
+            }
+        }
     }
 
     async fn has_leaders(&self, name: &str, partitions: i32) -> bool {

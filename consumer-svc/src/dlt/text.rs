@@ -11,9 +11,10 @@ const BODY_IN_LIST: usize = 120;
 /// Three lines for a list.
 pub fn in_list(letter: &Letter, replayed_to: Option<&Place>) -> String {
     let mut text = format!(
-        "{}  from {}  group {}  attempts {}  {}",
+        "{}  from {} of {}  group {}  attempts {}  {}",
         letter.place,
         letter.source,
+        written(letter),
         escaped(&letter.group),
         escaped(&letter.attempts),
         escaped(&letter.time),
@@ -40,6 +41,7 @@ pub fn in_full(letter: &Letter, replayed_to: Option<&Place>) -> String {
     line("partition", &letter.place.partition.to_string());
     line("offset", &letter.place.offset.to_string());
     line("source", &letter.source.to_string());
+    line("written", &written(letter));
     line("group", &escaped(&letter.group));
     line("attempts", &escaped(&letter.attempts));
     line("time", &escaped(&letter.time));
@@ -60,6 +62,11 @@ pub fn in_full(letter: &Letter, replayed_to: Option<&Place>) -> String {
     }
     let _ = writeln!(text, "body:\n{}", letter.body(None));
     text
+}
+
+/// When the record was written first.
+fn written(letter: &Letter) -> String {
+    escaped(&letter.original_time().unwrap_or_default())
 }
 
 fn escaped(text: &str) -> String {
@@ -89,6 +96,7 @@ mod tests {
             reason: "quantity is\nmissing".into(),
             attempts: "1".into(),
             time: String::new(),
+            original_timestamp: 1_767_323_045_678,
             key: Some(Bytes::from_static(b"7")),
             value: Some(Bytes::from(vec![b'x'; 130])),
             headers: Headers::from_pairs([(&b"a"[..], None), (b"b", Some(&b"\xff"[..]))]),
@@ -100,8 +108,8 @@ mod tests {
         assert_eq!(
             in_list(&letter(), None),
             format!(
-                "orders-dlt/2/5  from orders/2/17  group order-processing  attempts 1  (unknown)\n    \
-                 reason: quantity is\\nmissing\n    body:   {}…\n",
+                "orders-dlt/2/5  from orders/2/17 of 2026-01-02T03:04:05.678Z  group \
+                 order-processing  attempts 1  (unknown)\n    reason: quantity is\\nmissing\n    body:   {}…\n",
                 "x".repeat(120)
             )
         );
@@ -123,6 +131,7 @@ mod tests {
             "partition:  2",
             "offset:     5",
             "source:     orders/2/17",
+            "written:    2026-01-02T03:04:05.678Z",
             "reason:     quantity is\\nmissing",
             "replayed:   no",
             "key:        7",

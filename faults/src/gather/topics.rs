@@ -144,7 +144,7 @@ fn place(record: &ConsumerRecord) -> Place {
     }
 }
 
-/// A dead letter and when it was written: its record has the time of what it is a copy of. `None`
+/// A dead letter and when its record could not be handled. `None`
 /// for the marker of a replay.
 fn letter(record: &ConsumerRecord, names: &Names) -> Option<(Millis, Letter)> {
     let text = |name| std::str::from_utf8(record.headers.get(name)?).ok();

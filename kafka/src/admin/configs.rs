@@ -1,5 +1,7 @@
 //! Configuration of topics and brokers, as it is in force.
 
+use std::collections::HashMap;
+
 use futures::future::FutureExt as _;
 use kafka_protocol::{
     messages::{ApiKey, DescribeConfigsRequest, describe_configs_request::DescribeConfigsResource},
@@ -7,7 +9,10 @@ use kafka_protocol::{
 };
 
 use super::{Admin, text};
-use crate::{connection::Connection, error::Error};
+use crate::{
+    connection::Connection,
+    error::{Error, ResponseError},
+};
 
 /// `ConfigResource.Type` of the Java client.
 const TOPIC: i8 = 2;
@@ -38,6 +43,56 @@ impl Admin {
                 // A broker that has not heard of a new topic yet would be asked again until the time is up.
                 self.existing(&[topic.into()]).await?;
                 self.configs(self.any().await?, TOPIC, topic).await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Some settings of several topics, in one request: by topic, the values by name. A topic that does not
+    /// exist (yet), and a setting that is not known or is sensitive, are left out.
+    ///
+    /// # Errors
+    /// This client may not ask for a topic's configuration, or no broker answered in time.
+    pub async fn topic_settings(
+        &self,
+        topics: &[&str],
+        names: &[&str],
+    ) -> Result<HashMap<String, HashMap<String, String>>, Error> {
+        let what = "describing the configuration of topics";
+        let keys: Vec<StrBytes> = names.iter().map(|name| text(name)).collect();
+        let resource = |topic: &&str| {
+            DescribeConfigsResource::default()
+                .with_resource_type(TOPIC)
+                .with_resource_name(text(topic))
+                .with_configuration_keys(Some(keys.clone()))
+        };
+        let request =
+            DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
+        self.retrying(what, || {
+            async {
+                let connection = self.any().await?;
+                let response = connection.call(request.clone(), self.timeout).await?;
+                let mut settings = HashMap::new();
+                for result in response.results {
+                    let topic = result.resource_name.as_str();
+                    let code = ResponseError::try_from_code(result.error_code);
+                    if code == Some(ResponseError::UnknownTopicOrPartition) {
+                        continue;
+                    }
+                    let message = result.error_message.as_deref();
+                    Error::check(ApiKey::DescribeConfigs, result.error_code, message, || {
+                        format!("topic {topic}")
+                    })?;
+                    let values = result.configs.into_iter().filter_map(|config| {
+                        Some((
+                            config.name.as_str().to_owned(),
+                            config.value?.as_str().to_owned(),
+                        ))
+                    });
+                    settings.insert(topic.to_owned(), values.collect());
+                }
+                Ok(settings)
             }
             .boxed()
         })

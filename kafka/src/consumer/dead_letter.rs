@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::record::ConsumerRecord;
 use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::producer::{OutgoingRecord, ProduceError, Producer, RecordMetadata};
+use crate::producer::{NO_TIMESTAMP, OutgoingRecord, ProduceError, Producer, RecordMetadata};
 
 /// Header: the topic the record was read from.
 pub const ORIGINAL_TOPIC: &str = "dlt-original-topic";
@@ -16,6 +16,9 @@ pub const ORIGINAL_TOPIC: &str = "dlt-original-topic";
 pub const ORIGINAL_PARTITION: &str = "dlt-original-partition";
 /// Header: its offset there, in decimal.
 pub const ORIGINAL_OFFSET: &str = "dlt-original-offset";
+/// Header: the record's time in milliseconds since 1970, in decimal; -1 if it had none. The letter's own time
+/// is that of its sending. A record that was replayed keeps the time that it had first.
+pub const ORIGINAL_TIMESTAMP: &str = "dlt-original-timestamp";
 /// Header: the group that could not handle it.
 pub const CONSUMER_GROUP: &str = "dlt-consumer-group";
 /// Header: why.
@@ -72,8 +75,12 @@ pub(crate) enum DeadLetterError {
 }
 
 /// Sends one record, once; resolves with the acknowledgement. It lies in the partition of the same
-/// number where there is one, otherwise where its key belongs. What makes it larger than the topic
-/// takes is left out, and the letter says so: its reason and its place come through in any case.
+/// number where there is one, otherwise where its key belongs.
+///
+/// The letter's own time is that of its sending, so that it is kept for the whole retention of its topic,
+/// however old its record is; the record's time is in a header. What makes the letter larger than the topic
+/// takes is left out, and it says so. If the topic refuses it for its time (the clock of this machine is
+/// wrong), it is sent without one. So its reason and its place come through in any case.
 pub(crate) async fn send(
     letters: &DeadLetters,
     cluster: &Arc<Cluster>,
@@ -88,10 +95,17 @@ pub(crate) async fn send(
         cluster.request_refresh();
         return Err(DeadLetterError::NoTopic(topic));
     };
-    let texts = [
+    // A record that was a dead letter before and was replayed says when it was written first.
+    let original = record.headers.get_str(ORIGINAL_TIMESTAMP);
+    let original = original.and_then(|time| time.parse().ok());
+    let added = [
         (ORIGINAL_TOPIC, record.topic.to_string()),
         (ORIGINAL_PARTITION, record.partition.to_string()),
         (ORIGINAL_OFFSET, record.offset.to_string()),
+        (
+            ORIGINAL_TIMESTAMP,
+            original.unwrap_or(record.timestamp).to_string(),
+        ),
         (CONSUMER_GROUP, group.to_owned()),
         (REASON, shortened(reason).to_owned()),
         (ATTEMPTS, attempts.to_string()),
@@ -100,61 +114,91 @@ pub(crate) async fn send(
             DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true),
         ),
     ];
-    let added = texts
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-    let mut headers: Vec<_> = record.headers.iter().chain(added).collect();
-    let place = OutgoingRecord {
-        topic: &topic,
-        partition: (record.partition < count).then_some(record.partition),
-        timestamp: (record.timestamp >= 0).then_some(record.timestamp),
-        ..OutgoingRecord::default()
-    };
-    let as_it_was = OutgoingRecord {
-        key: record.key.as_deref(),
-        value: record.value.as_deref(),
-        headers: &headers,
-        ..place
-    };
-    let sent = letters.producer.send(&as_it_was).await;
-    let Some(error) = too_large(&sent) else {
-        return Ok(sent?);
-    };
-    tracing::warn!(
-        group, topic = %record.topic, partition = record.partition, offset = record.offset,
-        "its dead letter does not hold the record's value: {error}"
-    );
-    headers.push((OMITTED.as_bytes(), Some(b"value")));
-    let without_value = OutgoingRecord {
-        key: record.key.as_deref(),
-        headers: &headers,
-        ..place
-    };
-    let sent = letters.producer.send(&without_value).await;
-    let Some(error) = too_large(&sent) else {
-        return Ok(sent?);
-    };
-    tracing::warn!(
-        group, topic = %record.topic, partition = record.partition, offset = record.offset,
-        "its dead letter holds nothing of the record but its place: {error}"
-    );
-    headers.pop();
-    let mut headers = headers.split_off(headers.len() - texts.len());
-    headers.push((OMITTED.as_bytes(), Some(b"key, value, headers")));
-    let place_alone = OutgoingRecord {
-        headers: &headers,
-        ..place
-    };
-    Ok(letters.producer.send(&place_alone).await?)
+    let (mut body, mut time) = (Body::Whole, Time::OfSending);
+    loop {
+        let mut headers: Vec<_> = match body {
+            Body::PlaceAlone => Vec::new(),
+            Body::Whole | Body::WithoutValue => record.headers.iter().collect(),
+        };
+        let texts = added.iter();
+        headers.extend(texts.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes()))));
+        headers.extend(body.omitted().map(|what| (OMITTED.as_bytes(), Some(what))));
+        let letter = OutgoingRecord {
+            topic: &topic,
+            partition: (record.partition < count).then_some(record.partition),
+            key: record.key.as_deref().filter(|_| body != Body::PlaceAlone),
+            value: record.value.as_deref().filter(|_| body == Body::Whole),
+            headers: &headers,
+            timestamp: match time {
+                Time::OfSending => None,
+                Time::None => Some(NO_TIMESTAMP),
+            },
+        };
+        let error = match letters.producer.send(&letter).await {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        let lacks = if error.refused_size().is_some() {
+            let Some(smaller) = body.smaller() else {
+                return Err(error.into());
+            };
+            body = smaller;
+            smaller.lacks()
+        } else if error.is_refused_time() && time == Time::OfSending {
+            time = Time::None;
+            "has no time of its own"
+        } else {
+            return Err(error.into());
+        };
+        tracing::warn!(
+            group, topic = %record.topic, partition = record.partition, offset = record.offset,
+            "the record's dead letter {lacks}: {error}"
+        );
+    }
 }
 
-fn too_large<T>(result: &Result<T, ProduceError>) -> Option<&ProduceError> {
-    let error = result.as_ref().err()?;
-    let size = matches!(
-        error,
-        ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. }
-    );
-    size.then_some(error)
+/// The time of a letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Time {
+    OfSending,
+    None,
+}
+
+/// How much of its record a letter holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Whole,
+    WithoutValue,
+    PlaceAlone,
+}
+
+impl Body {
+    /// The next one where this one is too large.
+    fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::WithoutValue),
+            Self::WithoutValue => Some(Self::PlaceAlone),
+            Self::PlaceAlone => None,
+        }
+    }
+
+    /// The value of [`OMITTED`].
+    fn omitted(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Whole => None,
+            Self::WithoutValue => Some(b"value"),
+            Self::PlaceAlone => Some(b"key, value, headers"),
+        }
+    }
+
+    /// The same for people.
+    fn lacks(self) -> &'static str {
+        match self {
+            Self::Whole => "lacks nothing",
+            Self::WithoutValue => "does not hold its value",
+            Self::PlaceAlone => "holds nothing of it but its place",
+        }
+    }
 }
 
 fn shortened(reason: &str) -> &str {

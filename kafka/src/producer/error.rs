@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::error::{CodeName, Error, Millis, ResponseError};
+use crate::error::{CodeName, Error, LookAt, Millis, ResponseError};
 
 /// Why a record was not delivered. Cheap to clone: the records of a batch share their fate.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -96,7 +96,10 @@ pub enum ProduceError {
     },
 
     /// Refused by the broker for a reason that trying again does not change.
-    #[error("a record for {topic}-{partition} was refused: {}{}", CodeName(*code), Explained(message))]
+    #[error(
+        "a record for {topic}-{partition} was refused: {}{}{}",
+        CodeName(*code), Explained(message), LookAt(Some(*code))
+    )]
     Rejected {
         /// The topic.
         topic: Arc<str>,
@@ -148,8 +151,12 @@ impl ProduceError {
         )
     }
 
-    /// Whether it is the record that is refused: another one would be taken. Otherwise the broker, the
-    /// topic or this client's rights have to change first.
+    /// Whether the broker or this producer objects to the record itself: another one may be taken. Otherwise
+    /// the broker, the topic or this client's rights have to change first.
+    ///
+    /// For whoever makes the record, with the present as its time and of an ordinary size, such a refusal is
+    /// a matter of clocks and of the topic's settings all the same: see [`ProduceError::refused_size`] and
+    /// [`ProduceError::is_refused_time`].
     pub fn blames_record(&self) -> bool {
         match self {
             Self::RecordTooLarge { .. }
@@ -163,6 +170,22 @@ impl ProduceError {
             ),
             _ => false,
         }
+    }
+
+    /// The size in bytes of a record that was refused for being too large.
+    pub fn refused_size(&self) -> Option<usize> {
+        match self {
+            Self::RecordTooLarge { size, .. } | Self::TooLargeForTopic { size, .. } => Some(*size),
+            _ => None,
+        }
+    }
+
+    /// Whether the broker refuses the record for its time: too far ahead of the broker's clock
+    /// (`message.timestamp.after.max.ms`, 1 h by default from Kafka 4 on), or too far behind it
+    /// (`message.timestamp.before.max.ms`).
+    pub fn is_refused_time(&self) -> bool {
+        let time = ResponseError::InvalidTimestamp;
+        matches!(self, Self::Rejected { code, .. } if *code == time)
     }
 
     /// Whether the record may be in the log in spite of the error.
@@ -202,9 +225,10 @@ struct Cause<'a>(&'a Option<Arc<Error>>);
 
 impl std::fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .as_ref()
-            .map_or(Ok(()), |cause| write!(f, "; the last failure: {cause}"))
+        self.0.as_ref().map_or(Ok(()), |cause| {
+            let look_at = LookAt(cause.code());
+            write!(f, "; the last failure: {cause}{look_at}")
+        })
     }
 }
 
@@ -213,5 +237,59 @@ struct Explained<'a>(&'a Option<Arc<str>>);
 impl std::fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_to_look_at() {
+        let refused = |code| ProduceError::Rejected {
+            topic: "t".into(),
+            partition: 0,
+            code,
+            message: Some("Timestamp 7 is out of range.".into()),
+            may_be_written: false,
+        };
+        let error = refused(ResponseError::InvalidTimestamp);
+        let text = error.to_string();
+        for part in [
+            "t-0",
+            "INVALID_TIMESTAMP (32): Timestamp 7 is out of range.",
+            "look at message.timestamp.after.max.ms and message.timestamp.before.max.ms",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(error.is_refused_time());
+        assert_eq!(error.refused_size(), None);
+        let error = refused(ResponseError::TopicAuthorizationFailed);
+        assert!(
+            error
+                .to_string()
+                .ends_with("look at the rights (ACLs) of this client")
+        );
+        assert!(!error.is_refused_time());
+        let api = kafka_protocol::messages::ApiKey::Produce;
+        let cause = Error::response(api, ResponseError::NotEnoughReplicas, "t-0");
+        let late = ProduceError::Timeout {
+            topic: "t".into(),
+            partition: Some(0),
+            elapsed: Duration::from_secs(1),
+            may_be_written: false,
+            cause: Some(Arc::new(cause)),
+        };
+        assert!(
+            late.to_string().contains("look at min.insync.replicas"),
+            "{late}"
+        );
+        let large = ProduceError::TooLargeForTopic {
+            topic: "t".into(),
+            partition: 0,
+            size: 5000,
+        };
+        assert_eq!(large.refused_size(), Some(5000));
+        assert!(large.to_string().contains("max.message.bytes"));
     }
 }

@@ -79,6 +79,8 @@ struct Summary {
     reason: String,
     attempts: String,
     time: String,
+    /// When the record was written first; null if it has no time.
+    original_time: Option<String>,
     key: Option<Shown>,
     value: Option<Shown>,
     /// What of the record was too large for a letter, and lies at its source alone.
@@ -122,6 +124,7 @@ impl Summary {
             reason: text(&letter.reason),
             attempts: text(&letter.attempts),
             time: text(&letter.time),
+            original_time: letter.original_time(),
             key: letter.key.as_deref().map(|key| Shown::new(key, bytes)),
             value: letter
                 .value

@@ -6,6 +6,7 @@ use kafka::{Assignor, AutoOffsetReset, Compression, Security};
 use super::byte_size::ByteSize;
 use super::option::{Opt, group::KAFKA};
 use super::security::{read_security, security_options};
+use super::value::Retention;
 use super::values::Values;
 
 /// Where Kafka is and how groups behave.
@@ -30,6 +31,8 @@ pub struct KafkaConfig {
     pub metadata_max_age: Duration,
     pub create_topics: bool,
     pub topic_replication_factor: i16,
+    /// How long topics of dead letters that are created keep them.
+    pub dead_letter_retention: Retention,
     /// Bytes of records that may wait for acknowledgement.
     pub buffer_memory: usize,
     /// How what is sent is compressed.
@@ -111,6 +114,13 @@ pub(super) fn kafka_options(group_id: &'static str) -> Vec<Opt> {
             "Replicas of topics that are created; 3 on a cluster.",
         ),
         Opt::new(
+            "DEAD_LETTER_RETENTION",
+            "unlimited",
+            KAFKA,
+            "How long the topics of dead letters that this service creates keep them, such as 90d; \
+             unlimited: until somebody deletes them.",
+        ),
+        Opt::new(
             "KAFKA_BUFFER_MEMORY",
             "32MiB",
             KAFKA,
@@ -166,6 +176,11 @@ impl KafkaConfig {
                 "KAFKA_TOPIC_REPLICATION_FACTOR",
                 "must be at least 1",
                 |n| *n > 0,
+            ),
+            dead_letter_retention: values.checked(
+                "DEAD_LETTER_RETENTION",
+                "must be longer than 0, or unlimited",
+                |retention: &Retention| retention.0 != Some(Duration::ZERO),
             ),
             buffer_memory: values
                 .checked(

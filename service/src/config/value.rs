@@ -94,6 +94,22 @@ impl Value for Duration {
     }
 }
 
+/// How long something is kept; `None`: until somebody deletes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention(pub Option<Duration>);
+
+/// A duration, or `unlimited`.
+impl Value for Retention {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().eq_ignore_ascii_case("unlimited") {
+            return Ok(Self(None));
+        }
+        let retention =
+            parse_duration(text).map_err(|expected| format!("{expected}, or unlimited"))?;
+        Ok(Self(Some(retention)))
+    }
+}
+
 impl Value for SocketAddr {
     fn parse(text: &str) -> Result<Self, String> {
         // `localhost` may resolve to several addresses; a listener is bound to one.
@@ -174,6 +190,18 @@ mod tests {
         ] {
             assert!(parse_duration(wrong).is_err(), "{wrong:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_retention_may_be_unlimited() {
+        assert_eq!(Retention::parse(" Unlimited"), Ok(Retention(None)));
+        let ninety_days = Duration::from_secs(90 * 86_400);
+        assert_eq!(Retention::parse("90d"), Ok(Retention(Some(ninety_days))));
+        assert!(
+            Retention::parse("-1")
+                .unwrap_err()
+                .ends_with("or unlimited")
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kafka::{Client, DeadLetters, NewTopic};
+use kafka::{Admin, Client, DeadLetters, NewTopic, ResponseError};
 use tokio_util::sync::CancellationToken;
 
 use super::explained;
-use crate::config::KafkaConfig;
+use super::letter_retention::{self, SETTINGS};
+use crate::config::{KafkaConfig, Retention};
 use crate::health::HealthPart;
 
 /// Topics a service needs, with the partitions they get where they do not exist.
@@ -20,6 +21,9 @@ enum Partitions {
     /// As many as this topic has, or will get.
     As(String),
 }
+
+/// Between two looks at topics that may delete dead letters by surprise.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Pauses between attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -64,6 +68,16 @@ impl TopicPlan {
         self
     }
 
+    /// Topics of dead letters, each with its source.
+    fn dead_letters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.topics.iter().filter_map(|(name, partitions)| {
+            let Partitions::As(source) = partitions else {
+                return None;
+            };
+            Some((&**name, &**source))
+        })
+    }
+
     /// What is not among `existing` (with their partitions), and the partitions it gets.
     fn missing(&self, existing: &HashMap<&str, i32>) -> Vec<(String, i32)> {
         let planned = |name: &str| {
@@ -92,7 +106,8 @@ impl TopicPlan {
 }
 
 /// Creates the topics of `plan` that do not exist, as soon as Kafka answers; with
-/// `KAFKA_CREATE_TOPICS=false` only looks whether they are there. Tries until it is so, or `stop`.
+/// `KAFKA_CREATE_TOPICS=false` only looks whether they are there. Tries until it is so, or `stop`. Then says
+/// which topics of dead letters may delete them before their records go.
 pub async fn make_topics(
     client: Client,
     config: KafkaConfig,
@@ -118,6 +133,7 @@ pub async fn make_topics(
             pause = (pause * 2).min(RETRY.1);
         }
         health.up();
+        watch_letters(&client.admin(), &plan, &health).await;
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -130,6 +146,30 @@ fn report(health: &HealthPart, problem: &str, first: bool) {
         tracing::warn!("topics: {problem}; trying again");
     }
     health.down(problem);
+}
+
+/// Looks once, and as long as something is to be said.
+async fn watch_letters(admin: &Admin, plan: &TopicPlan, health: &HealthPart) {
+    loop {
+        let topics: Vec<&str> = plan.dead_letters().flat_map(<[&str; 2]>::from).collect();
+        let surprises = match admin.topic_settings(&topics, &SETTINGS).await {
+            Ok(settings) => letter_retention::surprises(plan.dead_letters(), &settings),
+            Err(error) => {
+                // It may be a right that this service can do without.
+                tracing::debug!("the retention of dead letters is not known: {error}");
+                Vec::new()
+            }
+        };
+        if surprises.is_empty() {
+            health.up();
+            return;
+        }
+        let problem = surprises.join("; ");
+        if health.down(&problem) {
+            tracing::warn!("topics: {problem}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn attempt(
@@ -147,34 +187,82 @@ async fn attempt(
     if missing.is_empty() || !config.create_topics {
         return Ok(missing.into_iter().map(|(name, _)| name).collect());
     }
-    let new: Vec<NewTopic> = missing
+    let is_letters = |name: &str| plan.dead_letters().any(|(letters, _)| letters == name);
+    let (letters, others): (Vec<_>, Vec<_>) = missing
         .into_iter()
-        .map(|(name, partitions)| NewTopic {
-            name,
-            partitions,
-            replication: config.topic_replication_factor,
-            configs: Vec::new(),
+        .map(|(name, partitions)| NewTopic::new(name, partitions, config.topic_replication_factor))
+        .partition(|topic| is_letters(&topic.name));
+    create(&admin, &others).await?;
+    let settings = letter_settings(config.dead_letter_retention);
+    let with_settings: Vec<_> = letters
+        .iter()
+        .map(|topic| NewTopic {
+            configs: settings.clone(),
+            ..topic.clone()
         })
         .collect();
+    match create(&admin, &with_settings).await {
+        // Better as the cluster would have them than not at all.
+        Err(error) if error.code().is_some_and(refuses_settings) => {
+            tracing::warn!("topics of dead letters get the broker's own settings: {error}");
+            create(&admin, &letters).await?;
+        }
+        created => created?,
+    }
+    Ok(Vec::new())
+}
+
+/// A letter must outlive its record whatever time the record has, and whatever the cluster's defaults are:
+/// its age is that of its arrival.
+fn letter_settings(retention: Retention) -> Vec<(String, String)> {
+    let millis = retention
+        .0
+        .map_or("-1".to_owned(), |keep| keep.as_millis().to_string());
+    [
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("retention.ms", millis),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn refuses_settings(code: ResponseError) -> bool {
+    matches!(
+        code,
+        ResponseError::InvalidConfig | ResponseError::PolicyViolation
+    )
+}
+
+async fn create(admin: &Admin, topics: &[NewTopic]) -> Result<(), kafka::Error> {
+    let topics = admin.create_topics(topics).await?;
     // Another service may have been faster.
-    for topic in admin
-        .create_topics(&new)
-        .await?
-        .iter()
-        .filter(|topic| topic.created)
-    {
+    for topic in topics.iter().filter(|topic| topic.created) {
         tracing::info!(
             "topic {} created with {} partitions",
             topic.name,
             topic.partitions
         );
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_are_kept_by_when_they_came() {
+        let setting = |retention, name: &str| {
+            let settings = letter_settings(retention);
+            let found = settings.into_iter().find(|(of, _)| of == name);
+            found.map(|(_, value)| value).unwrap_or_default()
+        };
+        let day = Retention(Some(Duration::from_secs(86_400)));
+        assert_eq!(setting(day, "retention.ms"), "86400000");
+        assert_eq!(setting(Retention(None), "retention.ms"), "-1");
+        assert_eq!(setting(day, "message.timestamp.type"), "LogAppendTime");
+    }
 
     #[test]
     fn dead_letters_get_the_partitions_of_their_source() {

@@ -133,6 +133,14 @@ where
                 "the consumer pauses, what its handler needs is unavailable: {reason}"
             );
             self.stats_due = self.core.now;
+        } else if !self.core.lanes.is_closed() && self.probes.failures().is_power_of_two() {
+            // The record that went ahead has failed, too: said again while it lasts, with the reason of now.
+            tracing::warn!(
+                group = %self.core.settings.group.group, topic = %task.record.topic,
+                partition = task.record.partition, offset = task.record.offset,
+                tries = self.probes.failures(),
+                "the consumer is still paused, what its handler needs is unavailable: {reason}"
+            );
         }
         self.core.paused = Some(reason.to_owned());
         self.core.lanes.close();

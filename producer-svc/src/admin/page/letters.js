@@ -78,6 +78,7 @@ async function showAll(letter, more) {
     const headers = all.headers.map((header) => `${header.name}: ${shownText(header.value)}`);
     more.replaceChildren(
       element("p", { class: "quiet" }, `${nameOf(letter)} · key ${shownText(all.key)}`),
+      element("p", { class: "quiet" }, all.originalTime ? `record of ${moment(all.originalTime)}` : "a record without a time"),
       element("pre", {}, shownText(all.value)),
       element("pre", {}, headers.join("\n")),
     );
