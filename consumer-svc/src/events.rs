@@ -1,5 +1,7 @@
 //! The three events that processing an order sends.
 
+use std::cell::RefCell;
+
 use kafka::{Delivery, EncodedRecord, HeaderTemplate, ProduceError, Producer};
 use proto::headers::{CE_ID, CE_TIME, TRACEPARENT};
 use proto::identity::{self, Step};
@@ -12,6 +14,10 @@ use crate::rules::Verdict;
 
 /// `ce_source` of all that this service sends.
 pub const SOURCE: &str = "/consumer-svc";
+
+thread_local! {
+    static DRAFTS: RefCell<Drafts> = RefCell::default();
+}
 
 /// Where the events of orders go.
 #[derive(Debug)]
@@ -76,12 +82,12 @@ enum Part {
     Result,
 }
 
-/// How many events an order makes.
-pub const PARTS: usize = 3;
-
 /// Where the events of one order are written before the producer copies them into its batches.
 #[derive(Debug, Default)]
-pub struct Drafts([Draft; PARTS]);
+struct Drafts([Draft; STATUSES]);
+
+/// How many statuses an order has: CREATED, and its outcome.
+const STATUSES: usize = 2;
 
 #[derive(Debug, Default)]
 struct Draft {
@@ -109,39 +115,64 @@ impl<'a> OrderEvents<'a> {
         }
     }
 
-    /// Puts the events into the producer's buffer, in order: all of them, or none.
+    /// Sends the order's statuses, CREATED before its outcome, and waits until both are acknowledged.
     ///
     /// # Errors
-    /// The producer's, [`ProduceError::BufferFull`] among them.
-    pub fn enqueue(
-        &self,
-        producer: &Producer,
-        drafts: &mut Drafts,
-    ) -> Result<[Delivery; PARTS], ProduceError> {
-        producer.enqueue_all(&self.records(drafts))
+    /// The producer's. None or both may be in the log all the same.
+    pub async fn send_statuses(&self, producer: &Producer) -> Result<(), ProduceError> {
+        let parts = [Part::Created, Part::Outcome];
+        let enqueued = DRAFTS
+            .with_borrow_mut(|drafts| producer.enqueue_all(&self.records(parts, &mut drafts.0)));
+        acknowledged(match enqueued {
+            // Boxed: it is rare, and would make every handler's future larger.
+            Err(ProduceError::BufferFull { .. }) => {
+                Box::pin(self.enqueue_waiting(parts, producer)).await?
+            }
+            enqueued => enqueued?,
+        })
+        .await
     }
 
-    /// Waits for room first, in line with all others who wait for it.
+    /// Sends the notification of the order's result and waits until it is acknowledged. Nobody must hear of
+    /// a result before the status that says the same is in the log: so this comes after
+    /// [`OrderEvents::send_statuses`].
     ///
     /// # Errors
     /// The producer's.
-    pub async fn enqueue_waiting(
-        self,
+    pub async fn send_result(&self, producer: &Producer) -> Result<(), ProduceError> {
+        let enqueued = DRAFTS.with_borrow_mut(|drafts| {
+            let [draft, _] = &mut drafts.0;
+            producer.enqueue_all(&[self.record(Part::Result, draft)])
+        });
+        acknowledged(match enqueued {
+            Err(ProduceError::BufferFull { .. }) => {
+                Box::pin(self.enqueue_waiting([Part::Result], producer)).await?
+            }
+            enqueued => enqueued?,
+        })
+        .await
+    }
+
+    /// Waits for room first, in line with all others who wait for it.
+    async fn enqueue_waiting<const N: usize>(
+        &self,
+        parts: [Part; N],
         producer: &Producer,
-    ) -> Result<[Delivery; PARTS], ProduceError> {
-        let mut drafts = Drafts::default();
+    ) -> Result<[Delivery; N], ProduceError> {
+        let mut drafts = std::array::from_fn(|_| Draft::default());
         producer
-            .enqueue_all_waiting(&self.records(&mut drafts))
+            .enqueue_all_waiting(&self.records(parts, &mut drafts))
             .await
     }
 
-    fn records<'d>(&'d self, drafts: &'d mut Drafts) -> [EncodedRecord<'d>; PARTS] {
-        let [created, outcome, result] = drafts.0.each_mut();
-        [
-            self.record(Part::Created, created),
-            self.record(Part::Outcome, outcome),
-            self.record(Part::Result, result),
-        ]
+    /// All of them are enqueued, or none is.
+    fn records<'d, const N: usize>(
+        &'d self,
+        parts: [Part; N],
+        drafts: &'d mut [Draft; N],
+    ) -> [EncodedRecord<'d>; N] {
+        let mut drafts = drafts.iter_mut();
+        parts.map(|part| self.record(part, drafts.next().expect("a draft for each part")))
     }
 
     fn record<'d>(&'d self, part: Part, draft: &'d mut Draft) -> EncodedRecord<'d> {
@@ -198,7 +229,7 @@ impl<'a> OrderEvents<'a> {
 ///
 /// # Errors
 /// The first failure, after waiting for all: what is given up must not land behind a repeat.
-pub async fn acknowledged(sent: &mut [Delivery; PARTS]) -> Result<(), ProduceError> {
+async fn acknowledged<const N: usize>(sent: [Delivery; N]) -> Result<(), ProduceError> {
     let mut result = Ok(());
     for delivery in sent {
         let delivered = delivery.await.map(drop);

@@ -47,6 +47,13 @@ pub enum Meeting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(Seen);
 
+impl Ticket {
+    /// Whether an earlier attempt's statuses are in the log.
+    pub fn has_statuses(&self) -> bool {
+        self.0.has_statuses()
+    }
+}
+
 impl OrderMemory {
     /// Remembers up to `capacity` orders (32 to 64 bytes each); 0 remembers none.
     pub fn new(capacity: usize) -> Self {
@@ -67,7 +74,8 @@ impl OrderMemory {
         match generations.find(&ticket.0) {
             Some(seen) if !seen.has_content_of(&ticket.0) => Meeting::Conflict,
             Some(seen) if seen.is_settled() => Meeting::Duplicate,
-            Some(_) => Meeting::Process(ticket),
+            // With what is known of it.
+            Some(seen) => Meeting::Process(Ticket(*seen)),
             None => {
                 generations.put(ticket.0, self.capacity);
                 Meeting::Process(ticket)
@@ -77,17 +85,26 @@ impl OrderMemory {
 
     /// All events of the order have been acknowledged.
     pub fn settle(&self, ticket: Ticket) {
+        self.note(ticket, Seen::settle);
+    }
+
+    /// The order's statuses have been acknowledged, and its notification has not: the next attempt sends
+    /// that alone.
+    pub fn note_statuses(&self, ticket: Ticket) {
+        self.note(ticket, Seen::note_statuses);
+    }
+
+    fn note(&self, Ticket(mut seen): Ticket, note: impl Fn(&mut Seen)) {
         if self.capacity == 0 {
             return;
         }
-        let Ticket(mut seen) = ticket;
         let mut generations = self.generations.lock();
         match generations.find(&seen) {
-            Some(known) if known.has_content_of(&seen) => known.settle(),
+            Some(known) if known.has_content_of(&seen) => note(known),
             Some(_) => {}
             // Forgotten while it was processed.
             None => {
-                seen.settle();
+                note(&mut seen);
                 generations.put(seen, self.capacity);
             }
         }
@@ -159,6 +176,19 @@ mod tests {
             Meeting::Duplicate,
             "time is no content"
         );
+    }
+
+    #[test]
+    fn statuses_that_are_in_the_log_are_remembered() {
+        let memory = OrderMemory::new(10);
+        let first = process(&memory, &order("1", 1));
+        assert!(!first.has_statuses());
+        memory.note_statuses(first);
+        let again = process(&memory, &order("1", 1));
+        assert!(again.has_statuses());
+        assert_eq!(memory.meet(&order("1", 2)), Meeting::Conflict);
+        memory.settle(again);
+        assert_eq!(memory.meet(&order("1", 1)), Meeting::Duplicate);
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! Orders in, their statuses and results out.
 //!
-//! For each order: decode, look it up in the memory, judge it, send CREATED, the outcome and the
-//! notification without waiting in between, and be done when all three are acknowledged. Nothing is
-//! written but to Kafka: a repeat sends the same events with the same ids, and whoever keeps state
+//! For each order: decode, look it up in the memory, judge it, send CREATED and the outcome without
+//! waiting in between, the notification when both are acknowledged, and be done when it is, too. Nothing
+//! is written but to Kafka: a repeat sends the same events with the same ids, and whoever keeps state
 //! keeps the first.
+//!
+//! The notification waits because it cannot be taken back: were the status refused, a user would hear of
+//! an outcome that the order does not have. The wait costs one more trip to the broker; other orders are
+//! processed meanwhile.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use kafka::{Client, ConsumerRecord, Handler, Lane, Outcome, ProduceError, Producer};
 use proto::dead_letter::is_for_another_group;
 use proto::headers::TRACEPARENT;
 use proto::{DecodeError, Order, Spelling, Traceparent, now_millis, order_id};
+use service::kafka_glue::is_oversized;
 
-use crate::events::{Drafts, EventTopics, OrderEvents, acknowledged};
-use crate::memory::{Meeting, OrderMemory};
+use crate::events::{EventTopics, OrderEvents};
+use crate::memory::{Meeting, OrderMemory, Ticket};
 use crate::order_log::OrderLog;
 use crate::order_metrics::OrderMetrics;
 use crate::rules::Rules;
@@ -32,10 +36,6 @@ pub struct OrderProcessing {
     pub memory: OrderMemory,
     pub log: Arc<OrderLog>,
     pub metrics: OrderMetrics,
-}
-
-thread_local! {
-    static DRAFTS: RefCell<Drafts> = RefCell::default();
 }
 
 impl Handler for OrderProcessing {
@@ -65,22 +65,9 @@ impl Handler for OrderProcessing {
             }
         };
         let verdict = self.rules.judge(&order);
-        let enqueued = {
-            let trace = Traceparent::continued(record.headers.get(TRACEPARENT));
-            let events = OrderEvents::new(&self.topics, &order, &verdict, trace, now_millis());
-            match DRAFTS.with_borrow_mut(|drafts| events.enqueue(&self.producer, drafts)) {
-                // Boxed: it is rare, and would make every handler's future larger.
-                Err(ProduceError::BufferFull { .. }) => {
-                    Box::pin(events.enqueue_waiting(&self.producer)).await
-                }
-                enqueued => enqueued,
-            }
-        };
-        let result = match enqueued {
-            Ok(mut sent) => acknowledged(&mut sent).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
+        let trace = Traceparent::continued(record.headers.get(TRACEPARENT));
+        let events = OrderEvents::new(&self.topics, &order, &verdict, trace, now_millis());
+        if let Err(error) = self.publish(&events, ticket).await {
             return failed(&error);
         }
         self.memory.settle(ticket);
@@ -105,6 +92,18 @@ impl Handler for OrderProcessing {
 }
 
 impl OrderProcessing {
+    /// The statuses, then the notification.
+    async fn publish(&self, events: &OrderEvents<'_>, ticket: Ticket) -> Result<(), ProduceError> {
+        if !ticket.has_statuses() {
+            events.send_statuses(&self.producer).await?;
+        }
+        let sent = events.send_result(&self.producer).await;
+        if sent.is_err() {
+            self.memory.note_statuses(ticket);
+        }
+        sent
+    }
+
     fn order<'a>(&self, record: &'a ConsumerRecord) -> Result<Order<'a>, DecodeError> {
         let spelling = if *record.topic == *self.snake_topic {
             Spelling::Snake
@@ -127,17 +126,15 @@ fn lane(record: &ConsumerRecord) -> Lane {
     }
 }
 
-/// Kafka away, or a right that this service lacks, is no fault of the order: it waits. What is too
-/// large stays so. An order whose events are refused is tried again a few times, and then left to an
-/// operator.
+/// This service makes the events, and somebody else the topics where they go: Kafka away, a clock that is
+/// wrong, a topic that refuses them, a right that is missing are no fault of the order, which waits. The
+/// exception is an order whose own texts make its events larger than any topic need take.
 fn failed(error: &ProduceError) -> Outcome {
     let reason = format!("the order's events were not acknowledged: {error}");
-    match error {
-        ProduceError::RecordTooLarge { .. } | ProduceError::TooLargeForTopic { .. } => {
-            Outcome::Reject(reason)
-        }
-        error if error.blames_record() => Outcome::Retry(reason),
-        _ => Outcome::Unavailable(reason),
+    if is_oversized(error) {
+        Outcome::Reject(reason)
+    } else {
+        Outcome::Unavailable(reason)
     }
 }
 
@@ -185,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn kafka_away_is_no_fault_of_the_order() {
+    fn trouble_at_the_destination_is_no_fault_of_the_order() {
         let topic: Arc<str> = "t".into();
-        let (size, limit) = (2, 1);
+        let limit = 1;
         let full = ProduceError::BufferFull {
             topic: topic.clone(),
             limit,
@@ -202,17 +199,24 @@ mod tests {
             message: None,
             may_be_written: false,
         };
-        let unauthorized = refused(ResponseError::TopicAuthorizationFailed);
-        for error in [full, closed, unauthorized] {
+        let too_large = |size| ProduceError::TooLargeForTopic {
+            topic: topic.clone(),
+            partition: 0,
+            size,
+        };
+        for error in [
+            full,
+            closed,
+            refused(ResponseError::TopicAuthorizationFailed),
+            refused(ResponseError::InvalidTimestamp),
+            refused(ResponseError::InvalidRecord),
+            refused(ResponseError::PolicyViolation),
+            refused(ResponseError::UnknownServerError),
+            too_large(400),
+        ] {
             assert!(matches!(failed(&error), Outcome::Unavailable(_)), "{error}");
         }
-        let large = ProduceError::RecordTooLarge {
-            topic: topic.clone(),
-            size,
-            limit,
-        };
-        assert!(matches!(failed(&large), Outcome::Reject(_)));
-        let invalid = refused(ResponseError::InvalidRecord);
-        assert!(matches!(failed(&invalid), Outcome::Retry(_)));
+        let long_texts = too_large(40_000);
+        assert!(matches!(failed(&long_texts), Outcome::Reject(_)));
     }
 }

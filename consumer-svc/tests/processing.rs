@@ -323,6 +323,154 @@ async fn an_order_is_done_only_when_its_events_are_acknowledged() {
     assert_eq!(shop.committed(&shop.orders).await, 2);
 }
 
+/// Waits until the service is degraded or not ready for a reason with all of these words.
+async fn says(service: &shop::Service, words: &[&str]) {
+    testkit::eventually(shop::PATIENCE, || async {
+        let (status, body) = service.get("/readyz?strict").await;
+        let said = status == 503 && words.iter().all(|word| body.contains(word));
+        said.then_some(())
+    })
+    .await;
+}
+
+/// What lies in a topic under one key, which lies in one partition.
+async fn values(shop: &Shop, topic: &str, key: &str) -> Vec<String> {
+    shop.send(topic, Some(key), b"end", &[]).await;
+    let mut topic = shop.follow(topic);
+    for count in 1.. {
+        let mut values = topic.by_key(count).await;
+        if let Some(values) = values
+            .get_mut(key)
+            .filter(|values| values.ends_with(&["end".into()]))
+        {
+            values.pop();
+            return std::mem::take(values);
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_waits_for_a_topic_that_takes_no_ordinary_event() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    let statuses = kafka::NewTopic::new(&shop.statuses, 3, 1).config("max.message.bytes", "100");
+    let created = shop.client.admin().create_topics(&[statuses]).await;
+    created.unwrap();
+    let service = shop.start(&[]).await;
+    for id in ["7", "8"] {
+        shop.order(id, "Laptop", 1).await;
+    }
+    says(&service, &[&shop.statuses, "max.message.bytes"]).await;
+    assert_eq!(shop.committed(&shop.orders).await, 0);
+    kafka
+        .set_topic(&shop.statuses, "max.message.bytes", "1048588")
+        .await;
+    service
+        .metric_becomes(r#"orders_total{outcome="confirmed"}"#, 2.0)
+        .await;
+    service.stop().await;
+    assert_eq!(shop.committed(&shop.orders).await, 2);
+    assert_eq!(values(&shop, &shop.statuses, "7").await.len(), 2);
+    assert_eq!(values(&shop, &shop.notifications, "7").await.len(), 1);
+    let letters = format!("{}-dlt", shop.orders);
+    assert_eq!(values(&shop, &letters, "7").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_events_are_refused_waits_and_its_result_is_told_once() {
+    let kafka = Kafka::own_broker().await;
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&[]).await;
+    let codes = [
+        (
+            ResponseError::InvalidTimestamp,
+            "message.timestamp.after.max.ms",
+        ),
+        (ResponseError::InvalidRecord, "cleanup.policy"),
+        (ResponseError::PolicyViolation, "policies"),
+        (ResponseError::TopicAuthorizationFailed, "ACLs"),
+    ];
+    let topics = [&shop.statuses, &shop.notifications];
+    let mut confirmed = 0;
+    for topic in topics {
+        for (code, look_at) in codes {
+            let produce = kafka.faults().on(ApiKey::Produce).topic(topic.as_str());
+            let refused = produce.always().error(code);
+            shop.order(&confirmed.to_string(), "Laptop", 1).await;
+            // Tried again, and again.
+            refused.hit_times(3).await;
+            says(&service, &[topic.as_str(), look_at]).await;
+            refused.clear();
+            confirmed += 1;
+            service
+                .metric_becomes(r#"orders_total{outcome="confirmed"}"#, f64::from(confirmed))
+                .await;
+        }
+    }
+    service.stop().await;
+    let letters = format!("{}-dlt", shop.orders);
+    for id in (0..confirmed).map(|id| id.to_string()) {
+        let statuses = values(&shop, &shop.statuses, &id).await;
+        let [.., created, outcome] = &statuses[..] else {
+            panic!("{id}: {statuses:?}");
+        };
+        assert!(created.contains("CREATED") && outcome.contains("CONFIRMED"));
+        let notifications = values(&shop, &shop.notifications, &id).await;
+        assert_eq!(notifications.len(), 1, "{id}");
+        if id.parse::<usize>().unwrap() >= codes.len() {
+            // It was the notification that was refused: the statuses were sent once.
+            assert_eq!(statuses.len(), 2, "{id}: {statuses:?}");
+        }
+        assert_eq!(values(&shop, &letters, &id).await.len(), 0, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_kept_until_somebody_deletes_them() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&[]).await;
+    let letters = format!("{}-dlt", shop.orders);
+    let settings = |topic: String| {
+        let admin = shop.client.admin();
+        async move {
+            let names = ["message.timestamp.type", "retention.ms", "cleanup.policy"];
+            let settings = admin.topic_settings(&[&topic], &names).await.unwrap();
+            names.map(|name| settings[&topic][name].clone())
+        }
+    };
+    let made = settings(letters).await;
+    assert_eq!(made, ["LogAppendTime", "-1", "delete"]);
+    let source = settings(shop.orders.clone()).await;
+    assert_eq!(source[0], "CreateTime", "letters alone");
+    service.stop().await;
+
+    // Somebody else's choice.
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&["--dead-letter-retention", "90d"]).await;
+    let admin = shop.client.admin();
+    let letters = format!("{}-dlt", shop.orders);
+    let chosen = admin.topic_settings(&[&letters], &["retention.ms"]).await;
+    assert_eq!(chosen.unwrap()[&letters]["retention.ms"], "7776000000");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_topic_that_keeps_less_than_its_source_is_named_until_it_is_put_right() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    let letters = format!("{}-dlt", shop.orders);
+    let existing = kafka::NewTopic::new(&letters, 3, 1).config("retention.ms", "60000");
+    let created = shop.client.admin().create_topics(&[existing]).await;
+    created.unwrap();
+    let service = shop.launch(&shop.flags(&[])).await;
+    says(&service, &[&letters, "retention.ms is 60000 ms"]).await;
+    kafka.set_topic(&letters, "retention.ms", "-1").await;
+    service.ready().await;
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_says_how_it_fares() {
     let kafka = Kafka::start().await;

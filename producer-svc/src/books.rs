@@ -10,10 +10,11 @@ use proto::{
     BookEvent, BookEventKind, BookEventRequest, EventHeaders, Rfc3339, Traceparent, order_id,
 };
 use serde::Serialize;
+use service::health::Health;
 use service::http::{Problem, Request, Response, Router, StatusCode, header, json, refusal};
 use service::metrics::Metrics;
 
-use crate::acceptance::{Outcomes, not_accepted};
+use crate::acceptance::{Acceptance, Outcomes};
 use crate::{Config, SOURCE};
 
 /// One of the five ways in: the kind of event, and the topic it is written to.
@@ -23,12 +24,18 @@ struct BookIntake {
     type_id: Option<String>,
     producer: Producer,
     outcomes: Outcomes,
+    acceptance: Acceptance,
 }
 
 /// All five, sharing a producer and what is counted.
 ///
 /// The producer's delivery timeout must be `REQUEST_TIMEOUT`, as for orders.
-pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) -> Router {
+pub(crate) fn routes(
+    config: &Config,
+    producer: &Producer,
+    metrics: &Metrics,
+    health: &Health,
+) -> Router {
     let help = "Events of books asked for over HTTP, by outcome";
     let outcomes = Outcomes::new(metrics, "book_events", help);
     let intake = |kind: BookEventKind| {
@@ -38,6 +45,7 @@ pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) ->
             type_id: config.type_ids.get(kind.event_type()).map(str::to_owned),
             producer: producer.clone(),
             outcomes: outcomes.clone(),
+            acceptance: Acceptance::new("event", config.book_topic(kind).as_str(), health),
         })
     };
     BookEventKind::ALL
@@ -95,8 +103,11 @@ impl BookIntake {
         let now = Rfc3339::now();
         let event = asked.into_event(book_id, Cow::Borrowed(&event_id), now.as_str().into());
         match self.send(&event, &event_id, &now, &request.trace()).await {
-            Ok(place) => Ok(accepted(&event_id, &place)),
-            Err(error) => Err(not_accepted(&error, "event", "eventId", &event_id)),
+            Ok(place) => {
+                self.acceptance.accepted();
+                Ok(accepted(&event_id, &place))
+            }
+            Err(error) => Err(self.acceptance.not_accepted(&error, "eventId", &event_id)),
         }
     }
 

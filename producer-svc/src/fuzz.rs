@@ -77,8 +77,8 @@ fn scene() -> (Runtime, Guard, Server) {
         let guard = Guard::new(&config.admin_user, &config.admin_password);
         let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
         let routes = service_routes(&health, &metrics, "{}")
-            .merge(intake::routes(&config, &producer, &metrics))
-            .merge(books::routes(&config, &producer, &metrics))
+            .merge(intake::routes(&config, &producer, &metrics, &health))
+            .merge(books::routes(&config, &producer, &metrics, &health))
             .merge(operators.around(guard.clone(), Guard::let_through))
             .merge(view::routes(&store))
             .merge(users::routes(users, Passwords::new(1), patience))

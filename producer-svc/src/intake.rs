@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use kafka::{OutgoingRecord, ProduceError, Producer};
 use proto::{EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, order_id};
+use service::health::Health;
 use service::http::{Language, Problem, Request, Response, Router, header, preferred, refusal};
 use service::metrics::Metrics;
 
-use crate::acceptance::{Outcomes, not_accepted};
+use crate::acceptance::{Acceptance, Outcomes};
 use crate::{Config, SOURCE};
 use answer::Receipt;
 
@@ -23,13 +24,19 @@ pub(crate) struct Intake {
     type_id: Option<String>,
     producer: Producer,
     outcomes: Outcomes,
+    acceptance: Acceptance,
 }
 
 /// Both ways in, sharing a producer and what is counted.
 ///
 /// The producer's delivery timeout must be `REQUEST_TIMEOUT`: it is what bounds the wait here, for
 /// less than a timer a request.
-pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) -> Router {
+pub(crate) fn routes(
+    config: &Config,
+    producer: &Producer,
+    metrics: &Metrics,
+    health: &Health,
+) -> Router {
     let help = "Orders asked for over HTTP, by outcome";
     let outcomes = Outcomes::new(metrics, "orders", help);
     let intake = |route: &'static str, spelling, topic: &str| {
@@ -43,6 +50,7 @@ pub(crate) fn routes(config: &Config, producer: &Producer, metrics: &Metrics) ->
                 .map(str::to_owned),
             producer: producer.clone(),
             outcomes: outcomes.clone(),
+            acceptance: Acceptance::new("order", topic, health),
         })
     };
     let camel = intake("/api/orders", Spelling::Camel, &config.order_topic);
@@ -68,6 +76,7 @@ impl Intake {
         let id = self.order_id(&asked, request)?;
         match self.send(&asked, &id, request).await {
             Ok(place) => {
+                self.acceptance.accepted();
                 let receipt = Receipt {
                     order_id: &id,
                     message: message(language),
@@ -140,7 +149,7 @@ impl Intake {
             Spelling::Camel => "orderId",
             Spelling::Snake => "order_id",
         };
-        not_accepted(error, "order", member, id)
+        self.acceptance.not_accepted(error, member, id)
     }
 }
 

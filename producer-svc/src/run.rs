@@ -68,10 +68,10 @@ pub async fn run(
         ),
     );
 
-    let mut routes = intake::routes(&config, &producer, &metrics)
+    let mut routes = intake::routes(&config, &producer, &metrics, &health)
         .merge(service_routes(&health, &metrics, OPENAPI))
         .merge(match config.books {
-            true => books::routes(&config, &producer, &metrics),
+            true => books::routes(&config, &producer, &metrics, &health),
             false => books::routes_without_books(),
         });
     // Behind the guard.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{SOON, Scene, fields};
-use testkit::{ApiKey, Kafka, eventually, http, metrics};
+use testkit::{ApiKey, Kafka, ResponseError, eventually, http, metrics};
 
 #[tokio::test]
 async fn an_order_is_answered_with_where_it_lies() {
@@ -257,6 +257,71 @@ async fn a_full_buffer_is_503_at_once() {
         begun.elapsed()
     );
     slow.clear();
+}
+
+#[tokio::test]
+async fn a_topic_that_refuses_is_503_with_the_true_reason_until_it_takes_again() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let book_topic = scene.book_topic("views");
+    let topics = [&scene.order_topic, &book_topic]
+        .map(|topic| kafka::NewTopic::new(topic, 3, 1).config("max.message.bytes", "100"));
+    let created = scene.client().admin().create_topics(&topics).await;
+    created.unwrap();
+    let service = scene.start_ready(&[]).await;
+    let order = r#"{"orderId":"7","product":"Laptop","quantity":1}"#;
+    for (path, topic, taken, body) in [
+        ("/api/orders", &scene.order_topic, 200, order),
+        ("/api/books/3/views", &book_topic, 202, r#"{"eventId":"7"}"#),
+    ] {
+        let (status, problem) = service.post(path, body).await;
+        assert_eq!(status, 503, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        for part in [topic, "max.message.bytes", "with the same id"] {
+            assert!(detail.contains(part), "{detail}");
+        }
+        let ready = http::get(service.address, "/readyz").await;
+        assert_eq!(ready.status, 200, "{}", ready.body);
+        for part in [&format!("intake of {topic}"), "max.message.bytes"] {
+            assert!(ready.body.contains(part), "{}", ready.body);
+        }
+        kafka.set_topic(topic, "max.message.bytes", "1048588").await;
+        service.posted(path, body, taken).await;
+        service.ready().await;
+    }
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_names_code_and_what_to_look_at() {
+    let kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    service.place().await;
+    for (code, look_at) in [
+        (
+            ResponseError::InvalidTimestamp,
+            "message.timestamp.after.max.ms",
+        ),
+        (ResponseError::PolicyViolation, "policies"),
+        (ResponseError::TopicAuthorizationFailed, "ACLs"),
+    ] {
+        let produce = kafka.faults().on(ApiKey::Produce);
+        produce.topic(&scene.order_topic).error(code);
+        let body = r#"{"product":"Laptop","quantity":1}"#;
+        let (status, problem) = service.post("/api/orders", body).await;
+        assert_eq!(status, 503, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(look_at), "{detail}");
+        let begin = format!(
+            "Kafka does not take the order: a record for {}",
+            scene.order_topic
+        );
+        assert!(detail.starts_with(&begin), "{detail}");
+        service.posted("/api/orders", body, 200).await;
+        service.ready().await;
+    }
+    service.end().await.unwrap();
 }
 
 #[tokio::test]

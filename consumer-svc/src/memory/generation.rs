@@ -3,12 +3,15 @@
 pub(super) struct Seen {
     /// 0 in a free slot alone.
     id: u64,
-    /// The lowest bit says whether the order is settled.
+    /// The two lowest bits say how far the order has come: [`SETTLED`], [`STATUSES`].
     content: u64,
 }
 
 const FREE: Seen = Seen { id: 0, content: 0 };
 const SETTLED: u64 = 1;
+const STATUSES: u64 = 2;
+/// The bits that are no content.
+const MARKS: u64 = SETTLED | STATUSES;
 
 impl Seen {
     /// From the hash of the order's id, and that of its id and content together: were two ids to share
@@ -17,12 +20,12 @@ impl Seen {
     pub(super) fn new(id: u64, content: u64) -> Self {
         Self {
             id: id.max(1),
-            content: content & !SETTLED,
+            content: content & !MARKS,
         }
     }
 
     pub(super) fn has_content_of(&self, other: &Self) -> bool {
-        (self.content ^ other.content) & !SETTLED == 0
+        (self.content ^ other.content) & !MARKS == 0
     }
 
     /// Whether all events of the order have been acknowledged.
@@ -32,6 +35,15 @@ impl Seen {
 
     pub(super) fn settle(&mut self) {
         self.content |= SETTLED;
+    }
+
+    /// Whether the order's statuses have been acknowledged, be it without its notification.
+    pub(super) fn has_statuses(&self) -> bool {
+        self.content & STATUSES != 0
+    }
+
+    pub(super) fn note_statuses(&mut self) {
+        self.content |= STATUSES;
     }
 }
 
@@ -138,9 +150,11 @@ mod tests {
     #[test]
     fn settling_changes_no_content() {
         let mut one = Seen::new(1, 4);
-        assert!(!one.is_settled());
+        assert!(!one.is_settled() && !one.has_statuses());
+        one.note_statuses();
+        assert!(one.has_statuses() && !one.is_settled());
         one.settle();
-        assert!(one.is_settled() && one.has_content_of(&Seen::new(1, 5)));
-        assert!(!one.has_content_of(&Seen::new(1, 6)));
+        assert!(one.is_settled() && one.has_content_of(&Seen::new(1, 7)));
+        assert!(!one.has_content_of(&Seen::new(1, 8)));
     }
 }

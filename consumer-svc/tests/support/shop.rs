@@ -98,7 +98,7 @@ impl Shop {
         service
     }
 
-    /// Starts the service and waits for nothing.
+    /// Starts the service with these flags and waits for nothing.
     pub async fn launch(&self, flags: &[String]) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let parsed = program().parse(flags.to_vec(), std::iter::empty(), folder.path());
@@ -198,7 +198,8 @@ pub struct Service {
 }
 
 impl Service {
-    async fn ready(&self) {
+    /// Waits until it has its partitions and nothing is degraded.
+    pub async fn ready(&self) {
         testkit::eventually(PATIENCE, || async {
             let metrics = self.get("/metrics").await.1;
             let assigned = metrics.contains("kafka_consumergroup_lag{");
