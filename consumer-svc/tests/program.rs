@@ -180,7 +180,7 @@ async fn alive_without_kafka_but_not_ready() {
     let checked = running.health_check(&["--ready"]);
     assert_eq!(checked.status.code(), Some(1));
     let said = text(&checked.stderr);
-    assert!(said.starts_with("not ready: order processing: "), "{said}");
+    assert!(said.starts_with("not ready: kafka: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -286,7 +286,10 @@ async fn a_dead_letter_is_of_its_own_time_and_tells_that_of_its_record() {
             headers: &[],
             timestamp: Some(time),
         };
-        testkit::eventually(PATIENCE, || async { world.producer.send(&record).await.ok() }).await;
+        testkit::eventually(PATIENCE, || async {
+            world.producer.send(&record).await.ok()
+        })
+        .await;
     }
     let begin = now();
     let handler = Scripted::new(|_| async { Outcome::Reject("bad".into()) });

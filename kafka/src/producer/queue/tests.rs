@@ -240,7 +240,7 @@ fn a_batch_that_was_refused_leaves_no_gap() {
     let error = result(first).unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a record for t-0 was refused: TOPIC_AUTHORIZATION_FAILED (29)"
+        "a record for t-0 was refused: TOPIC_AUTHORIZATION_FAILED (29); look at the rights (ACLs) of this client"
     );
     assert!(!error.may_be_written());
     let _second = append(&mut queue, "b", now);
