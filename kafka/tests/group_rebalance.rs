@@ -257,6 +257,32 @@ async fn a_group_without_a_common_strategy_says_what_to_set() {
 }
 
 #[tokio::test]
+async fn a_group_that_refuses_a_member_is_joined_once_it_can_be() {
+    let world = World::new(2).await;
+    let a = Running::start(
+        world.consumer().assignors([Assignor::Range]),
+        Scripted::done(),
+    );
+    a.until_assigned(2).await;
+    let pause = Duration::from_millis(200);
+    let b = Running::start(world.consumer().retry_refused(pause), Scripted::done());
+    let stats = b
+        .until("the refusal", |stats| stats.group_problem.is_some())
+        .await;
+    let problem = stats.group_problem.clone().unwrap_or_default();
+    assert!(
+        problem.contains("KAFKA_ASSIGNMENT_STRATEGY") && problem.contains(&world.group),
+        "{problem}"
+    );
+    // The group goes on.
+    a.until_assigned(2).await;
+    a.stop().await;
+    b.until_assigned(2).await;
+    assert_eq!(b.stats.snapshot().group_problem, None);
+    b.stop().await;
+}
+
+#[tokio::test]
 async fn a_common_strategy_is_found_among_several() {
     let world = World::new(2).await;
     let a = Running::start(

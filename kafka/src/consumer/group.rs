@@ -123,7 +123,7 @@ pub(crate) struct GroupState {
     pub(crate) assignment: Vec<TopicPartition>,
     /// Generations joined since the start.
     pub(crate) rebalances: u64,
-    /// Why the group does not take this member, until it has.
+    /// Why this is no working member of the group, until it is.
     pub(crate) problem: Option<String>,
     /// Which partitions of its topics nobody in the group has, and by whose fault.
     pub(crate) unowned: Option<String>,
