@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use kafka::{Client, ClientConfig, ProduceError};
+use kafka::{Client, ClientConfig, NewTopic, ProduceError};
 use kafka_protocol::messages::ApiKey;
 use support::{
     PATIENCE, assert_log, client, enqueue_many, keyed, producer, read_all, topic, value,
@@ -215,4 +215,38 @@ async fn settings_without_sense_are_refused() {
     ] {
         assert_eq!(builder.build().err().unwrap().setting, setting);
     }
+}
+
+#[tokio::test]
+async fn what_nobody_waited_for_and_was_refused_flush_and_close_say_once() {
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let topic = unique("refusing");
+    let small = NewTopic::new(&topic, 1, 1).config("max.message.bytes", "200");
+    client.admin().create_topics(&[small]).await.unwrap();
+    let producer = producer(&client, |builder| builder);
+    let large = "x".repeat(1000);
+    let refused = async |count: u64| {
+        drop(producer.enqueue(&keyed(&topic, "k", &large)).unwrap());
+        eventually(PATIENCE, || async {
+            (producer.stats().failed == count).then_some(())
+        })
+        .await;
+    };
+    let is_refusal = |result: Result<(), ProduceError>| {
+        let error = result.expect_err("a record was refused");
+        assert!(error.to_string().contains(&topic), "{error}");
+    };
+    refused(1).await;
+    is_refusal(producer.flush().await);
+    producer.flush().await.unwrap();
+    // Who was told needs no second word.
+    producer
+        .send(&keyed(&topic, "k", &large))
+        .await
+        .unwrap_err();
+    producer.send(&keyed(&topic, "k", "small")).await.unwrap();
+    producer.flush().await.unwrap();
+    refused(3).await;
+    is_refusal(producer.close(PATIENCE).await);
 }

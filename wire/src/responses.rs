@@ -3,6 +3,10 @@
 use kafka_protocol::messages::*;
 use kafka_protocol::messages::{
     api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
+    consumer_group_describe_response::{
+        DescribedGroup as DescribedConsumerGroup, Member as ConsumerGroupMember,
+        TopicPartitions as ConsumerGroupTopic,
+    },
     create_partitions_response::CreatePartitionsTopicResult,
     create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
     delete_groups_response::DeletableGroupResult,
@@ -11,6 +15,9 @@ use kafka_protocol::messages::{
         DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
     },
     describe_groups_response::{DescribedGroup, DescribedGroupMember},
+    describe_producers_response::{
+        PartitionResponse as ProducersOfPartition, ProducerState, TopicResponse as ProducersOfTopic,
+    },
     fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
     find_coordinator_response::Coordinator,
     join_group_response::JoinGroupResponseMember,
@@ -47,6 +54,17 @@ macro_rules! shapes {
 /// An array of numbers.
 fn numbers(walk: &mut Walk<'_>) -> Checked {
     walk.array::<i32>(|walk| walk.skip(4))
+}
+
+/// What a member of a group of the new protocol has, or is to have (KIP-848).
+fn consumer_group_assignment(walk: &mut Walk<'_>) -> Checked {
+    walk.array::<ConsumerGroupTopic>(|walk| {
+        walk.skip(16)?;
+        walk.string()?;
+        numbers(walk)?;
+        walk.tags()
+    })?;
+    walk.tags()
 }
 
 /// Where a leader lives, as it stands in a tagged field (KIP-951).
@@ -457,6 +475,54 @@ shapes! {
                 walk.tags()
             })?;
             walk.skip(walk.since(3, 4))?;
+            walk.tags()
+        })?;
+        walk.tags()
+    }
+    ConsumerGroupDescribeResponse, flexible from 0 => |walk| {
+        walk.skip(4)?;
+        walk.array::<DescribedConsumerGroup>(|walk| {
+            walk.skip(2)?;
+            walk.string()?;
+            walk.string()?;
+            walk.string()?;
+            walk.skip(4 + 4)?;
+            walk.string()?;
+            walk.array::<ConsumerGroupMember>(|walk| {
+                walk.string()?;
+                walk.string()?;
+                walk.string()?;
+                walk.skip(4)?;
+                walk.string()?;
+                walk.string()?;
+                walk.array::<TopicName>(|walk| walk.string())?;
+                walk.string()?;
+                // What it has, and what it is to have.
+                consumer_group_assignment(walk)?;
+                consumer_group_assignment(walk)?;
+                if walk.version >= 1 {
+                    walk.skip(1)?;
+                }
+                walk.tags()
+            })?;
+            walk.skip(4)?;
+            walk.tags()
+        })?;
+        walk.tags()
+    }
+    DescribeProducersResponse, flexible from 0 => |walk| {
+        walk.skip(4)?;
+        walk.array::<ProducersOfTopic>(|walk| {
+            walk.string()?;
+            walk.array::<ProducersOfPartition>(|walk| {
+                walk.skip(4 + 2)?;
+                walk.string()?;
+                walk.array::<ProducerState>(|walk| {
+                    walk.skip(8 + 4 + 4 + 8 + 4 + 8)?;
+                    walk.tags()
+                })?;
+                walk.tags()
+            })?;
             walk.tags()
         })?;
         walk.tags()

@@ -261,6 +261,39 @@ fn every_response_of_groups_has_the_shape_its_encoder_gives_it() {
         }
         DescribeGroupsResponse::default().with_groups(partitions(group))
     });
+    fits(0..=1, |version| {
+        let topic = ConsumerGroupTopic::default()
+            .with_topic_name(text("orders").into())
+            .with_partitions(vec![1, 2]);
+        let assignment = consumer_group_describe_response::Assignment::default()
+            .with_topic_partitions(partitions(topic));
+        let mut member = ConsumerGroupMember::default()
+            .with_member_id(text("member"))
+            .with_instance_id(Some(text("one")))
+            .with_subscribed_topic_names(partitions(text("orders").into()))
+            .with_subscribed_topic_regex(Some(text("o.*")))
+            .with_assignment(assignment.clone())
+            .with_target_assignment(assignment);
+        if version >= 1 {
+            member = member.with_member_type(1);
+        }
+        let group = DescribedConsumerGroup::default()
+            .with_group_id(text("shop").into())
+            .with_group_state(text("Stable"))
+            .with_assignor_name(text("uniform"))
+            .with_members(partitions(member));
+        ConsumerGroupDescribeResponse::default().with_groups(partitions(group))
+    });
+    fits(0..=0, |_| {
+        let producer = ProducerState::default().with_producer_id(7.into());
+        let partition = ProducersOfPartition::default()
+            .with_error_message(Some(text("none")))
+            .with_active_producers(partitions(producer));
+        let topic = ProducersOfTopic::default()
+            .with_name(text("orders").into())
+            .with_partitions(partitions(partition));
+        DescribeProducersResponse::default().with_topics(partitions(topic))
+    });
     fits(0..=2, |_| {
         let group = DeletableGroupResult::default().with_group_id(text("shop").into());
         DeleteGroupsResponse::default().with_results(partitions(group))
