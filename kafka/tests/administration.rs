@@ -1,13 +1,16 @@
 //! What operators ask of a cluster.
 
+#[path = "support/batch.rs"]
+mod batch;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use kafka::{
-    Admin, Client, ClientConfig, ConsumerRecord, Error, Handler, NewTopic, OffsetAt, Outcome,
-    OutgoingRecord, ResponseError, TopicPartition,
+    Admin, Client, ClientConfig, ConsumerRecord, Error, GroupKind, Handler, NewTopic, OffsetAt,
+    Outcome, OutgoingRecord, ResponseError, TopicPartition,
 };
 use kafka_protocol::messages::ApiKey;
 use testkit::{Kafka, eventually, unique};
@@ -201,7 +204,9 @@ async fn offsets_of_many_partitions_come_together() {
     };
     assert_eq!(offsets(OffsetAt::Earliest).await, [0, 0, 0]);
     assert_eq!(offsets(OffsetAt::Latest).await, [0, 5, 0]);
-    assert_eq!(offsets(OffsetAt::Timestamp(1_000_025)).await, [-1, 3, -1]);
+    // Where no record is so late, the next one will be: the ends.
+    assert_eq!(offsets(OffsetAt::Timestamp(1_000_025)).await, [0, 3, 0]);
+    assert_eq!(offsets(OffsetAt::Timestamp(i64::MAX)).await, [0, 5, 0]);
     let error = admin
         .offsets(&[TopicPartition::new(name.as_str(), 3)], OffsetAt::Latest)
         .await
@@ -390,4 +395,153 @@ async fn the_broker_that_answers_is_found_among_dead_ones() {
     let servers = format!("127.0.0.1:1,{}", kafka.bootstrap());
     let client = Client::new(ClientConfig::new(&servers).unwrap());
     client.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_of_the_new_protocol_is_described_as_what_it_is() {
+    use kafka_protocol::messages::{ApiVersionsRequest, ConsumerGroupHeartbeatRequest, GroupId};
+    use kafka_protocol::protocol::StrBytes;
+
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let admin = client.admin();
+    let topic = topic(&admin, 2).await;
+    let group = unique("new-protocol");
+    let mut connection = kafka.connect().await;
+    let versions = connection.call(&ApiVersionsRequest::default(), 0).await;
+    let key = ApiKey::ConsumerGroupHeartbeat as i16;
+    if !versions.api_keys.iter().any(|api| api.api_key == key) {
+        // A broker without the new protocol has no such group.
+        let described = &admin.describe_groups(&[&group]).await.unwrap()[0];
+        assert_eq!(
+            (&*described.state, described.kind),
+            ("Dead", GroupKind::Classic)
+        );
+        return;
+    }
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let member = unique("member");
+    let join = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(text(&group)))
+        .with_member_id(text(&member))
+        .with_member_epoch(0)
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![text(&topic).into()]))
+        .with_topic_partitions(Some(Vec::new()));
+    eventually(PATIENCE, || async {
+        let mut connection = kafka.connect().await;
+        (connection.call(&join, 1).await.error_code == 0).then_some(())
+    })
+    .await;
+    let described = &admin.describe_groups(&[&group]).await.unwrap()[0];
+    assert_eq!(described.kind, GroupKind::Consumer);
+    assert_ne!(described.state, "Dead");
+    assert_eq!(described.assignor, "uniform");
+    assert_eq!(described.members.len(), 1);
+    assert_eq!(described.members[0].member_id, member);
+    // No group at all.
+    let missing = &admin.describe_groups(&[&unique("none")]).await.unwrap()[0];
+    assert_eq!((&*missing.state, missing.members.len()), ("Dead", 0));
+}
+
+#[tokio::test]
+async fn a_look_at_topics_names_what_is_missing_and_where_the_others_end() {
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let admin = client.admin();
+    let topic = topic(&admin, 2).await;
+    fill(&client, &topic, 1, 3).await;
+    let missing = unique("missing");
+    let look = admin.look(&[&topic, &missing], PATIENCE).await.unwrap();
+    assert_eq!(look.missing, [missing.as_str().into()]);
+    assert!(look.silent.is_empty() && look.leaderless.is_empty());
+    let ends: Vec<_> = look
+        .ends
+        .iter()
+        .map(|of| (of.partition.partition, of.stable, of.end))
+        .collect();
+    assert_eq!(ends, [(0, 0, 0), (1, 3, 3)]);
+    let of = TopicPartition::new(topic.as_str(), 1);
+    assert_eq!(admin.open_transaction(&of, 3).await.unwrap(), None);
+}
+
+/// Apache Kafka alone knows transactions.
+#[tokio::test]
+async fn an_open_transaction_is_found_with_its_producer() {
+    use kafka_protocol::messages::add_partitions_to_txn_request::{
+        AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+    };
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::messages::{
+        ApiVersionsRequest, InitProducerIdRequest, ProduceRequest, TransactionalId,
+    };
+    use kafka_protocol::protocol::StrBytes;
+
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let admin = client.admin();
+    let topic = topic(&admin, 1).await;
+    fill(&client, &topic, 0, 2).await;
+    let mut connection = kafka.connect().await;
+    let versions = connection.call(&ApiVersionsRequest::default(), 0).await;
+    let key = ApiKey::DescribeProducers as i16;
+    if !versions.api_keys.iter().any(|api| api.api_key == key) {
+        return;
+    }
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let id = TransactionalId(text(&unique("transaction")));
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id.clone()))
+        .with_transaction_timeout_ms(60_000);
+    let producer = eventually(PATIENCE, || async {
+        let mut connection = kafka.connect().await;
+        let answer = connection.call(&init, 4).await;
+        (answer.error_code == 0).then_some(answer)
+    })
+    .await;
+    let of_topic = AddPartitionsToTxnTopic::default()
+        .with_name(text(&topic).into())
+        .with_partitions(vec![0]);
+    let add = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(id.clone())
+        .with_v3_and_below_producer_id(producer.producer_id)
+        .with_v3_and_below_producer_epoch(producer.producer_epoch)
+        .with_v3_and_below_topics(vec![of_topic]);
+    let added = connection.call(&add, 3).await;
+    assert_eq!(
+        added.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code,
+        0
+    );
+    let mut batch = batch::batch(&[&batch::record(0, b"k", b"v")]);
+    /// Where a batch says that it belongs to a transaction, and whose it is.
+    const TRANSACTIONAL: (usize, u8) = (22, 0x10);
+    batch[TRANSACTIONAL.0] |= TRANSACTIONAL.1;
+    batch[43..51].copy_from_slice(&producer.producer_id.to_be_bytes());
+    batch[51..53].copy_from_slice(&producer.producer_epoch.to_be_bytes());
+    batch[53..57].copy_from_slice(&0_i32.to_be_bytes());
+    batch::seal(&mut batch);
+    let data = PartitionProduceData::default()
+        .with_index(0)
+        .with_records(Some(batch.freeze()));
+    let data = TopicProduceData::default()
+        .with_name(text(&topic).into())
+        .with_partition_data(vec![data]);
+    let produce = ProduceRequest::default()
+        .with_transactional_id(Some(id))
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![data]);
+    let answer = connection.call(&produce, 9).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+
+    let look = admin.look(&[&topic], PATIENCE).await.unwrap();
+    assert_eq!((look.ends[0].stable, look.ends[0].end), (2, 3));
+    let of = TopicPartition::new(topic.as_str(), 0);
+    let open = admin.open_transaction(&of, 2).await.unwrap().unwrap();
+    assert_eq!(open.producer_id, *producer.producer_id);
+    assert_eq!(
+        (open.producer_epoch, open.start_offset),
+        (i32::from(producer.producer_epoch), 2)
+    );
+    assert_eq!(admin.open_transaction(&of, 1).await.unwrap(), None);
 }
