@@ -59,7 +59,7 @@ fn report(health: &HealthPart, problems: &[String]) {
     }
     let said = problems.join("; ");
     if health.is_up() {
-        tracing::error!("topics: {said}");
+        tracing::warn!("topics: {said}");
     }
     health.down(said);
 }
