@@ -7,7 +7,6 @@
 
 mod configs;
 pub(crate) mod groups;
-mod look;
 mod offsets;
 mod once;
 mod record;
@@ -32,10 +31,7 @@ use crate::{
 
 pub use self::{
     configs::ConfigEntry,
-    groups::{
-        CommittedOffset, GroupDescription, GroupKind, GroupListing, GroupMember, PartitionLag,
-    },
-    look::{Ends, OpenTransaction, SilentLeader, TopicsLook},
+    groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember, PartitionLag},
     offsets::OffsetAt,
     topics::{CreatedTopic, NewTopic, PartitionDescription, TopicDescription},
 };

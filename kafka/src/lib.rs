@@ -34,9 +34,8 @@ struct Readme;
 
 pub use self::{
     admin::{
-        Admin, CommittedOffset, ConfigEntry, CreatedTopic, Ends, GroupDescription, GroupKind,
-        GroupListing, GroupMember, NewTopic, OffsetAt, OpenTransaction, PartitionDescription,
-        PartitionLag, SilentLeader, TopicDescription, TopicsLook,
+        Admin, CommittedOffset, ConfigEntry, CreatedTopic, GroupDescription, GroupListing,
+        GroupMember, NewTopic, OffsetAt, PartitionDescription, PartitionLag, TopicDescription,
     },
     client::{Client, ClientConfig},
     consumer::{
@@ -51,7 +50,7 @@ pub use self::{
         Delivery, EncodedRecord, NO_TIMESTAMP, Outgoing, OutgoingRecord, ProduceError, Producer,
         ProducerBuilder, ProducerId, ProducerStats, RecordMetadata,
     },
-    reader::{Reader, ReaderBuilder, ReaderEvent, Start},
+    reader::{Reader, ReaderBuilder, ReaderEvent, Start, Unreadable},
     records::{
         BatchError, BatchProblem, Compression, EncodedHeaders, HeaderTemplate, Headers,
         OutgoingHeaders, UnknownCompression, walker::IsolationLevel,

@@ -47,6 +47,23 @@ pub enum ReaderEvent {
     },
 }
 
+/// What lies in a log and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The record, or the first one of a batch.
+    pub offset: i64,
+    /// Why.
+    pub problem: String,
+    /// A whole batch: the partition is held at it, and tried again. Else a record that was passed over.
+    pub holds: bool,
+}
+
+/// Records passed over that a reader remembers for [`Reader::unreadable`].
+const PASSED_OVER: usize = 100;
+
 /// Follows whole topics. See the [module](self) and [`Client::reader`](crate::Client::reader).
 pub struct Reader {
     cluster: Arc<Cluster>,
@@ -61,6 +78,8 @@ pub struct Reader {
     chunks: VecDeque<(usize, Chunk)>,
     /// The chunk that is being returned, a part at a time.
     reading: Option<Reading>,
+    /// The last records that could not be read.
+    passed_over: VecDeque<Unreadable>,
     events: VecDeque<ReaderEvent>,
     operations: FuturesUnordered<BoxFuture<'static, Done>>,
     jitter: Jitter,
@@ -98,6 +117,8 @@ struct Followed {
     lineage: Lineage,
     high_watermark: Option<i64>,
     failures: u32,
+    /// Why it is held where it stands.
+    problem: Option<String>,
 }
 
 enum Done {
@@ -145,6 +166,20 @@ impl Reader {
             }
             self.step().await;
         }
+    }
+
+    /// What could not be read: the batches that partitions are held at now, and the last records that
+    /// were passed over.
+    pub fn unreadable(&self) -> Vec<Unreadable> {
+        let held = self.partitions.iter().filter_map(|followed| {
+            Some(Unreadable {
+                partition: followed.name.clone(),
+                offset: followed.position?,
+                problem: followed.problem.clone()?,
+                holds: true,
+            })
+        });
+        held.chain(self.passed_over.iter().cloned()).collect()
     }
 
     /// Waits until it is known where each partition of the topics that exist starts: what is
@@ -235,6 +270,7 @@ impl Reader {
                     lineage: Lineage::default(),
                     high_watermark: None,
                     failures: 0,
+                    problem: None,
                 };
                 match &self.start {
                     Start::Offsets(offsets)
@@ -454,6 +490,15 @@ impl Reader {
                 }
                 Ok(Walked::Unreadable { offset, reason, .. }) => {
                     tracing::error!(topic = %name.topic, partition = name.partition, offset, "record passed over, it cannot be read: {reason}");
+                    if self.passed_over.len() == PASSED_OVER {
+                        self.passed_over.pop_front();
+                    }
+                    self.passed_over.push_back(Unreadable {
+                        partition: name.clone(),
+                        offset,
+                        problem: reason.to_string(),
+                        holds: false,
+                    });
                 }
                 Err(error) => problem = Some(error.to_string()),
             }
@@ -472,7 +517,10 @@ impl Reader {
             ));
         }
         match problem {
-            None => followed.failures = 0,
+            None => {
+                followed.failures = 0;
+                followed.problem = None;
+            }
             Some(problem) => self.hold(reading.slot, &problem),
         }
         records
@@ -483,6 +531,7 @@ impl Reader {
         let followed = &mut self.partitions[slot];
         followed.failures = followed.failures.saturating_add(1);
         followed.ticket = None;
+        followed.problem = Some(problem.to_owned());
         let failures = followed.failures;
         tracing::error!(partition = %followed.name, times = failures, "the partition is held: {problem}");
         self.fetcher.stop(slot);

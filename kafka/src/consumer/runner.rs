@@ -18,6 +18,7 @@ mod core;
 mod handing_out;
 mod letters;
 mod listening;
+mod quiet;
 mod report;
 mod resetting;
 mod settling;
@@ -36,6 +37,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use self::core::{CommitState, Core, Done};
+use self::quiet::Quiet;
 use self::report::Airborne;
 pub use self::report::Report;
 use self::task::{Answer, Task, call};
@@ -77,7 +79,6 @@ pub(super) async fn run<H: Handler>(
 ) -> Result<Report, ConsumerError> {
     let (fetcher, mut fetched) = Fetcher::new(cluster.clone(), settings.fetch.clone());
     let Group { mut events, handle } = group;
-    let mut membership = handle.watch();
     let now = Instant::now();
     let core = Core {
         lanes: Lanes::new(settings.max_in_flight),
@@ -107,6 +108,7 @@ pub(super) async fn run<H: Handler>(
         draining: None,
         fatal: None,
         given_up: 0,
+        quiet: Quiet::default(),
     };
     let mut runner = Runner {
         core,
@@ -153,8 +155,6 @@ pub(super) async fn run<H: Handler>(
                     runner.core.on_fetched(batch);
                 }
             }
-            // What the membership goes through without an event, such as a refusal, shows in the statistics.
-            Ok(()) = membership.changed() => {}
             () = &mut timer => {}
             () = tokio::task::yield_now(), if more => {}
         }
@@ -192,6 +192,7 @@ where
         self.watch_over();
         let more = self.core.draining.is_none() && self.dispatch();
         self.core.commit_if_due();
+        self.core.tell_how_many_rejected();
         if self.core.now >= self.stalled_due {
             self.stalled_due = self.core.now + STALLED_LOOK;
             for at in 0..self.core.slots.len() {

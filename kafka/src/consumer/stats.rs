@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -25,12 +25,6 @@ pub struct ConsumerStats {
     pub assignor: Option<String>,
     /// Generations joined since the start.
     pub rebalances: u64,
-    /// Why this consumer is no working member of its group, while it is none: the group refuses it (with
-    /// [`retry_refused`](super::ConsumerBuilder::retry_refused)), or its coordinator does not answer.
-    pub group_problem: Option<String>,
-    /// Which partitions of the subscribed topics no member of the group has, because a leader of another make gave
-    /// them to nobody; looked at after each rebalance.
-    pub unowned: Option<String>,
     /// The assigned partitions, in order.
     pub partitions: Vec<PartitionStats>,
     /// Counters by topic, in order; topics stay after their partitions went.
@@ -136,6 +130,9 @@ pub struct Outcomes {
     pub panicked: u64,
     /// Dead letters acknowledged.
     pub dead_lettered: u64,
+    /// When the last one was acknowledged, by this machine's clock. A counter that is first seen when it
+    /// is above zero does not tell that it has grown; a time does.
+    pub last_dead_letter: Option<SystemTime>,
     /// Passed over at a start: done before, as the commit's metadata says.
     pub skipped: u64,
     /// Results dropped, because their partition went meanwhile.

@@ -106,6 +106,7 @@ impl ReaderBuilder {
             partitions: Vec::new(),
             chunks: VecDeque::new(),
             reading: None,
+            passed_over: VecDeque::new(),
             events: VecDeque::new(),
             operations: FuturesUnordered::new(),
             jitter: Jitter::new(),

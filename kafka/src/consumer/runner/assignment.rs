@@ -59,7 +59,7 @@ impl Core {
                     drain_until: (deadline - reserve)
                         .min(self.now + self.settings.revocation_drain),
                     deadline,
-                    committing: None,
+                    committing: false,
                     done: Some(done),
                 };
                 for name in &partitions {
@@ -256,9 +256,8 @@ impl Core {
                 _ => 0,
             };
             let left: usize = revocation.slots.iter().map(running).sum();
-            if revocation.committing.is_none() && (left == 0 || self.now >= revocation.drain_until)
-            {
-                revocation.committing = Some(self.now);
+            if !revocation.committing && (left == 0 || self.now >= revocation.drain_until) {
+                revocation.committing = true;
                 due.push((
                     revocation.id,
                     revocation.slots.clone(),

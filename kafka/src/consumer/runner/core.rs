@@ -20,6 +20,7 @@ use super::super::stats::{ConsumerStatsHandle, Outcomes, TopicStats};
 use super::super::topic_partition::TopicPartition;
 use super::MAX_PARKED_BYTES;
 use super::listening::Asked;
+use super::quiet::Quiet;
 use super::slot::Slot;
 use super::task::Task;
 use crate::backoff::Jitter;
@@ -50,6 +51,7 @@ pub(super) struct Core {
     pub(super) draining: Option<Instant>,
     pub(super) fatal: Option<ConsumerError>,
     pub(super) given_up: usize,
+    pub(super) quiet: Quiet,
 }
 
 /// When and how the last commits went.
@@ -115,8 +117,7 @@ pub(super) struct Revocation {
     pub(super) drain_until: Instant,
     /// After it the partitions count as lost.
     pub(super) deadline: Instant,
-    /// Since when its offsets are being committed.
-    pub(super) committing: Option<Instant>,
+    pub(super) committing: bool,
     pub(super) done: Option<oneshot::Sender<()>>,
 }
 

@@ -1,6 +1,6 @@
 //! Records on their way to the dead letters: finished with when that is acknowledged, and not before.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 
@@ -16,21 +16,26 @@ const LETTER_RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration:
 impl Core {
     /// Sends a record to the dead letters; its offset counts when that is acknowledged.
     pub(super) fn bury(&mut self, mut task: Task, reason: String, attempts: u32) {
+        let is_told = self.tells_of_rejected();
         match &self.settings.rejected {
             Rejected::Discarded => {
-                tracing::error!(
-                    group = %self.settings.group.group, topic = %task.record.topic,
-                    partition = task.record.partition, offset = task.record.offset, attempts,
-                    "record passed over, no dead letters are configured: {reason}"
-                );
+                if is_told {
+                    tracing::error!(
+                        group = %self.settings.group.group, topic = %task.record.topic,
+                        partition = task.record.partition, offset = task.record.offset, attempts,
+                        "record passed over, no dead letters are configured: {reason}"
+                    );
+                }
                 self.finish(task.slot, task.life, task.record.offset, task.lane);
             }
             Rejected::DeadLetters(_) => {
-                tracing::warn!(
-                    group = %self.settings.group.group, topic = %task.record.topic,
-                    partition = task.record.partition, offset = task.record.offset, attempts,
-                    "record goes to the dead letters: {reason}"
-                );
+                if is_told {
+                    tracing::warn!(
+                        group = %self.settings.group.group, topic = %task.record.topic,
+                        partition = task.record.partition, offset = task.record.offset, attempts,
+                        "record goes to the dead letters: {reason}"
+                    );
+                }
                 task.record.detach();
                 self.lanes.keep(task.lane);
                 if let Some(slot) = self.slot(task.slot, task.life) {
@@ -44,6 +49,22 @@ impl Core {
                     failures: 0,
                 }));
             }
+        }
+    }
+
+    /// Whether this rejected record gets a line of its own.
+    fn tells_of_rejected(&mut self) -> bool {
+        self.tell_how_many_rejected();
+        self.quiet.admits(self.now)
+    }
+
+    /// Says how many rejected records got none, once their time is over.
+    pub(super) fn tell_how_many_rejected(&mut self) {
+        if let Some(further) = self.quiet.ended(self.now) {
+            tracing::warn!(
+                group = %self.settings.group.group, further,
+                "{further} further records were rejected within ten seconds, without a line for each"
+            );
         }
     }
 
@@ -113,6 +134,7 @@ impl Core {
         let outcomes = self.outcomes(&letter.task);
         if current {
             outcomes.dead_lettered += 1;
+            outcomes.last_dead_letter = Some(SystemTime::now());
         } else {
             outcomes.abandoned += 1;
         }

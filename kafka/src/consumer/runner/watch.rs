@@ -60,9 +60,12 @@ where
             wake = wake.min(self.stats_due);
         }
         for revocation in &core.revocations {
-            if revocation.committing.is_none() {
+            if !revocation.committing {
                 wake = wake.min(revocation.drain_until);
             }
+        }
+        if let Some(due) = core.quiet.due() {
+            wake = wake.min(due);
         }
         if let Some(until) = core.draining {
             wake = wake.min(until);
