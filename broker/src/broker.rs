@@ -16,6 +16,7 @@ use crate::faults::Faults;
 use crate::groups::Coordinator;
 use crate::housekeeping;
 use crate::listener::Listener;
+use crate::owner_only;
 use crate::state::State;
 use crate::topics::Topics;
 
@@ -73,16 +74,19 @@ impl Broker {
             path: config.data_dir.clone(),
             error,
         };
-        std::fs::create_dir_all(&config.data_dir).map_err(storage)?;
+        owner_only::create_folder(&config.data_dir).map_err(storage)?;
         let lock = lock(&config).await?;
         let disk = Arc::new(Disk::default());
         let (topics, identity) = {
             let (config, disk) = (config.clone(), disk.clone());
             // Recovery may read gigabytes.
-            tokio::task::spawn_blocking(move || Topics::open(&config, disk))
-                .await
-                .map_err(|error| storage(io::Error::other(error)))?
-                .map_err(storage)?
+            tokio::task::spawn_blocking(move || {
+                owner_only::tighten(&config.data_dir);
+                Topics::open(&config, disk)
+            })
+            .await
+            .map_err(|error| storage(io::Error::other(error)))?
+            .map_err(storage)?
         };
         let stop = CancellationToken::new();
         let listener = Listener::bind(config.listen, config.max_connections).map_err(|error| {
@@ -248,7 +252,12 @@ async fn lock(config: &Config) -> Result<File, StartError> {
         path: path.clone(),
         error,
     };
-    let file = File::create(&path).map_err(failed)?;
+    let file = owner_only::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .map_err(failed)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {

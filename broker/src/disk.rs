@@ -1,11 +1,13 @@
 //! The one way bytes reach the disk, and the place where a disk can be made to fail.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::owner_only;
 
 /// How the disk misbehaves from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Disk {
         if !path.exists() {
             self.admit(0)?;
         }
-        OpenOptions::new()
+        owner_only::options()
             .create(true)
             .append(true)
             .read(true)
@@ -58,7 +60,7 @@ impl Disk {
 
     pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.admit(0)?;
-        std::fs::create_dir_all(path)
+        owner_only::create_folder(path)
     }
 
     /// Appends all parts, or fails; after a failure some of them may be in the file.
@@ -105,7 +107,11 @@ impl Disk {
     fn swap_in(&self, path: &Path, content: &[u8], durably: bool) -> io::Result<()> {
         self.admit(content.len())?;
         let fresh = path.with_extension("tmp");
-        let mut file = File::create(&fresh)?;
+        let mut file = owner_only::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&fresh)?;
         file.write_all(content)?;
         if durably {
             // The new name must not reach the device before the bytes do.

@@ -14,6 +14,7 @@ mod housekeeping;
 mod journal;
 mod listener;
 mod log;
+mod owner_only;
 mod partition;
 mod records;
 mod state;
