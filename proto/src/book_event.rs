@@ -241,9 +241,9 @@ pub(crate) fn detail<'a>(
             }
             let code = fields.text(CURRENCY);
             let currency = fields.required(CURRENCY, code).and_then(|code| {
-                let currency = Currency::parse(&code);
+                let currency = Currency::known(&code);
                 if currency.is_none() {
-                    fields.wrong(CURRENCY, "must be three letters (ISO 4217)");
+                    fields.wrong(CURRENCY, "must be a currency of ISO 4217, such as RUB");
                 }
                 currency
             });

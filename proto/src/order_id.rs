@@ -19,6 +19,8 @@ pub enum OrderIdError {
     TooLong,
     #[error("must consist of printable characters")]
     Unprintable,
+    #[error("must not be \"events\", \".\" or \"..\": the path of an order cannot end with it")]
+    Unreachable,
 }
 
 /// One to [`MAX_CHARS`] printable characters.
@@ -37,6 +39,18 @@ pub fn check(id: &str) -> Result<(), OrderIdError> {
         return Ok(());
     }
     Err(OrderIdError::Unprintable)
+}
+
+/// What a new order's id must not be: `/api/orders/events` is another route, and clients take `.` and `..`
+/// (as `%2E`, too: WHATWG URL, "path state") out of a path before they send it.
+///
+/// For what is asked for over HTTP alone. Records of other systems may have such ids; they are orders like
+/// others, and are read by `GET /api/orders?orderId=`.
+pub fn check_reachable(id: &str) -> Result<(), OrderIdError> {
+    match id {
+        "events" | "." | ".." => Err(OrderIdError::Unreachable),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn is_printable(c: char) -> bool {

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use crate::error::DecodeError;
 use crate::fields::{Fields, Names, either, same};
+use crate::order_id;
 use crate::spelling::Spelling;
 
 /// The largest quantity the intake takes: readers of the contract in Java hold it in 32 bits, and
@@ -36,6 +37,9 @@ impl<'a> OrderRequest<'a> {
     pub fn decode(body: &'a [u8], missing_as: Spelling) -> Result<Self, DecodeError> {
         let mut fields = Fields::read(body, &NAMES, missing_as)?;
         let order_id = fields.order_id(ORDER_ID);
+        if let Some(Err(wrong)) = order_id.as_deref().map(order_id::check_reachable) {
+            fields.wrong(ORDER_ID, wrong.to_string());
+        }
         let product = fields.non_empty_text(PRODUCT);
         let product = fields.required(PRODUCT, product);
         let quantity = fields.integer(QUANTITY);

@@ -112,7 +112,7 @@ fn decode_all(bytes: &[u8]) {
 }
 
 fn currency() -> impl Strategy<Value = Currency> {
-    "[A-Z]{3}".prop_map(|code| Currency::parse(&code).unwrap())
+    proptest::sample::select(Currency::all().collect::<Vec<_>>())
 }
 
 fn detail() -> impl Strategy<Value = BookDetail<'static>> {
