@@ -5,7 +5,7 @@
 //! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own, [`disk`] mounts one that is
 //! full on request; [`guard`] puts TLS and
 //! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
-//! of the fuzz targets, `openapi` tries a service against its own document, [`polled`] drops futures
+//! of the fuzz targets, `openapi` tries a service against its own document, [`tokens`] are what users show, [`polled`] drops futures
 //! half-way. Everything panics with a clear message where a test could not go on.
 
 pub mod apache;
@@ -23,9 +23,10 @@ pub mod openapi;
 mod polled;
 pub mod postgres;
 pub mod raw;
+pub mod tokens;
 mod wait;
 
-pub use broker::{Advertised, ApiKey, ResponseError};
+pub use broker::{ApiKey, ResponseError};
 pub use kafka::Kafka;
 pub use polled::{dropped_at_every_await, polled};
 pub use wait::eventually;

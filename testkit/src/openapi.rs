@@ -50,6 +50,8 @@ struct Request {
     body: String,
     /// Whether all of it is as the document wants it.
     valid: bool,
+    /// The only right status, where there is but one.
+    expected: Option<u16>,
     /// The document's `responses` of the operation.
     responses: Value,
 }
@@ -147,6 +149,7 @@ impl Interface {
                     requests.push(self.of_no_operation(path, method));
                     continue;
                 }
+                requests.push(self.with_unknown_query(path, method, operation));
                 let strategy = generate::request(self, path, method, operation);
                 for _ in 0..cases {
                     let tree = strategy.new_tree(&mut runner).expect("a request");
@@ -168,7 +171,26 @@ impl Interface {
             headers: Vec::new(),
             body: String::new(),
             valid: false,
+            expected: Some(405),
             responses: problem,
+        }
+    }
+
+    /// A query parameter that no document has: 422, whatever else is asked.
+    fn with_unknown_query(&self, path: &str, method: &'static str, operation: &Value) -> Request {
+        let mut headers = Vec::new();
+        if !operation["security"].is_null() {
+            headers = generate::admin_headers();
+        }
+        Request {
+            operation: format!("{method} {path}"),
+            method: generate::upper(method),
+            path: format!("{}?not_in_the_document=1", path.replace(['{', '}'], "")),
+            headers,
+            body: String::new(),
+            valid: false,
+            expected: Some(422),
+            responses: operation["responses"].clone(),
         }
     }
 
@@ -179,6 +201,9 @@ impl Interface {
         }
         if request.valid && REFUSALS.contains(&status) {
             return Err(format!("{status} of what the document allows"));
+        }
+        if request.expected.is_some_and(|expected| expected != status) {
+            return Err(format!("{status}, which is not {:?}", request.expected));
         }
         let promised = self.resolved(&request.responses[status.to_string()]);
         if promised.is_null() {

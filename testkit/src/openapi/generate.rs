@@ -53,6 +53,17 @@ pub(super) fn upper(method: &'static str) -> &'static str {
     }
 }
 
+/// What an operator sends who has not changed the password.
+pub(super) fn admin_headers() -> Vec<(String, String)> {
+    // admin:admin
+    [
+        ("authorization", "Basic YWRtaW46YWRtaW4="),
+        ("x-requested-with", "tests"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// A part of a request, and whether the document allows it.
 type Part<T> = BoxedStrategy<(T, bool)>;
 
@@ -107,10 +118,7 @@ pub(super) fn request(
             headers.extend(media_type.map(|media_type| ("content-type".to_owned(), media_type)));
             // Now and then without the password.
             if secured && chance > 0 {
-                // admin:admin
-                let admin = "Basic YWRtaW46YWRtaW4=".to_owned();
-                headers.push(("authorization".to_owned(), admin));
-                headers.push(("x-requested-with".to_owned(), "tests".to_owned()));
+                headers.extend(admin_headers());
             }
             Request {
                 operation: operation_id.clone(),
@@ -119,6 +127,7 @@ pub(super) fn request(
                 headers,
                 body: text,
                 valid,
+                expected: None,
                 responses: responses.clone(),
             }
         })
