@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use service::auth::Gate;
 use service::config::Parsed;
 use service::db::Database;
 use service::health::Health;
@@ -51,7 +52,7 @@ fn scene() -> (Runtime, Server) {
             patience: config.common.http.request_timeout,
         };
         Server::new(
-            run::routes(&health, &metrics, Some(&carts)),
+            run::routes(&health, &metrics, Some(&carts), &Gate::default()),
             &config.common.http,
             &HttpMetrics::new(&metrics),
         )

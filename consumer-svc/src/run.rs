@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use kafka::{Client, DeadLetters, Producer};
+use service::auth::Gate;
 use service::db::{Database, GroupWriter, GroupWriterConfig};
 use service::duties::{Duties, RunError};
 use service::health::Health;
@@ -131,7 +132,8 @@ pub async fn run(
         }
     }
 
-    let routes = routes(&health, &metrics, carts.as_ref());
+    let gate = Gate::new(&config.common.auth);
+    let routes = routes(&health, &metrics, carts.as_ref(), &gate);
     tracing::info!("listening at {}", listeners.names());
     let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
     duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));
@@ -151,9 +153,14 @@ pub async fn run(
 }
 
 /// What every service has, and the carts.
-pub(crate) fn routes(health: &Health, metrics: &Metrics, carts: Option<&Carts>) -> Router {
+pub(crate) fn routes(
+    health: &Health,
+    metrics: &Metrics,
+    carts: Option<&Carts>,
+    gate: &Gate,
+) -> Router {
     service_routes(health, metrics, OPENAPI).merge(match carts {
-        Some(carts) => carts::routes(carts),
+        Some(carts) => carts::routes(carts, gate),
         None => carts::routes_without_carts(),
     })
 }

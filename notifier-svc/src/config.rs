@@ -1,15 +1,10 @@
 use std::time::Duration;
 
 use proto::{groups, topics};
-use service::config::{
-    Common, Mistakes, Opt, Program, TopicName, Values, common_options, group, strategy_option,
-};
+use service::config::{Common, Mistakes, Opt, Program, TopicName, Values, common_options, group};
 use service::healthcheck;
 
 use crate::NAME;
-
-/// The strategies of the group that collects log records.
-const LOG_STRATEGY: &str = "LOG_ASSIGNMENT_STRATEGY";
 
 /// All that notifier-svc can be told.
 #[derive(Debug, Clone)]
@@ -52,7 +47,6 @@ pub fn program() -> Program {
             group::KAFKA,
             "The group that collects log records.",
         ),
-        strategy_option(LOG_STRATEGY),
         Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
             "2048",
@@ -84,7 +78,7 @@ impl Config {
 
     /// Takes the service's options out of `values`; mistakes are noted there.
     pub fn take(values: &mut Values) -> Self {
-        let mut config = Self {
+        let config = Self {
             common: Common::read(NAME, values),
             notifications_topic: values.get(topics::NOTIFICATIONS.variable),
             retention: values.checked(
@@ -96,8 +90,6 @@ impl Config {
             log_group_id: values.get("LOG_GROUP_ID"),
             log_retention: values.positive("LOG_RETENTION"),
         };
-        let kafka = &mut config.common.kafka;
-        kafka.read_strategy(values, LOG_STRATEGY, &config.log_group_id);
         if config.common.log_topic.as_ref() == Some(&config.notifications_topic) {
             values.mistake("LOG_TOPIC", "must differ from NOTIFICATIONS_TOPIC");
         }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use service::CancellationToken;
+use service::auth::Gate;
 use service::config::Parsed;
 use service::db::Database;
 use service::feed::{Feed, FeedConfig};
@@ -50,10 +51,11 @@ fn scene() -> (Runtime, Server) {
         let listing = NotificationRoutes {
             database,
             timeout: config.common.http.request_timeout,
+            gate: Gate::default(),
         };
         let routes = service_routes(&health, &metrics, "{}")
             .merge(listing.router())
-            .merge(stream::routes(&feed, &stop));
+            .merge(stream::routes(&feed, &Gate::default(), &stop));
         Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics))
     });
     (runtime, server)

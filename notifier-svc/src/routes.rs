@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proto::Rfc3339;
 use serde::Serialize;
+use service::auth::{Caller, Gate};
 use service::db::{Database, is_unavailable, storable_key};
 use service::http::{Problem, Query, Request, Response, Router, StatusCode, json};
 
@@ -13,11 +14,13 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1_000;
 
 /// What the routes need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NotificationRoutes {
     pub database: Database,
     /// `REQUEST_TIMEOUT`.
     pub timeout: Duration,
+    /// Asks who may see what.
+    pub gate: Gate,
 }
 
 /// A stored notification as the API shows it: the contract's fields, then when and where.
@@ -52,12 +55,15 @@ impl<'a> From<&'a StoredNotification> for Shown<'a> {
 
 impl NotificationRoutes {
     pub fn router(self) -> Router {
-        Router::new().get("/api/notifications", self, list)
+        Router::new()
+            .get("/api/notifications", self, list)
+            .taking(&["userId", "limit"])
     }
 }
 
 async fn list(routes: NotificationRoutes, request: Request) -> Result<Response, Problem> {
-    let filter = filter(request.checked_query())?;
+    let caller = routes.gate.caller(&request)?;
+    let filter = filter(request.checked_query(), &caller)?;
     let listed = tokio::time::timeout(routes.timeout, store::list(&routes.database, &filter)).await;
     match listed {
         Ok(Ok(rows)) => {
@@ -81,16 +87,21 @@ fn away() -> Problem {
     )
 }
 
-fn filter(mut query: Query) -> Result<Filter, Problem> {
-    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
-    let user_id = query.get("userId", |user| {
+/// The user whose notifications are asked for; none: everybody's.
+pub(crate) fn user(query: &mut Query) -> Option<String> {
+    query.get("userId", |user| match user.contains('\0') {
         // It is stored with a stand-in, so nobody has such an id.
-        if user.contains('\0') {
-            return Err("must not contain a null character".into());
-        }
-        Ok(storable_key(user.into()))
-    });
+        true => Err("must not contain a null character".into()),
+        false => Ok(user.to_owned()),
+    })
+}
+
+fn filter(mut query: Query, caller: &Caller) -> Result<Filter, Problem> {
+    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    let named = user(&mut query);
     query.finish()?;
+    let user_id = caller.acting_for(named.as_deref())?;
+    let user_id = user_id.map(|user| storable_key(user.into()));
     Ok(Filter { user_id, limit })
 }
 
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_and_empty_is_not_given() {
-        let read = |text| filter(Query::read(text));
+        let read = |text| filter(Query::read(text), &Caller::Anyone);
         let filter = |user_id: Option<&str>, limit| Filter {
             user_id: user_id.map(str::to_owned),
             limit,

@@ -1,6 +1,7 @@
 use std::future::Future;
 
 use kafka::{Client, DeadLetters, Producer};
+use service::auth::Gate;
 use service::db::{Database, GroupWriter, GroupWriterConfig};
 use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
@@ -141,9 +142,11 @@ pub async fn run(
     duties.spawn("notification feed", feed.clone().follow(stop.clone()));
 
     tracing::info!("listening at {}", listeners.names());
+    let gate = Gate::new(&common.auth);
     let routes = NotificationRoutes {
         database: database.clone(),
         timeout: common.http.request_timeout,
+        gate: gate.clone(),
     }
     .router()
     .merge(
@@ -153,7 +156,7 @@ pub async fn run(
         }
         .router(),
     )
-    .merge(stream::routes(&feed, &stop))
+    .merge(stream::routes(&feed, &gate, &stop))
     .merge(service_routes(&health, &metrics, OPENAPI));
     let server = Server::new(routes, &common.http, &HttpMetrics::new(&metrics));
     duties.spawn_quiet("HTTP requests in flight", server.serve(listeners, stop));

@@ -5,31 +5,41 @@ use kafka::ConsumerRecord;
 use proto::{Notification, Rfc3339};
 use serde::Serialize;
 use service::CancellationToken;
+use service::auth::Gate;
 use service::feed::{Feed, FeedEvent, FeedSource, Since};
 use service::http::{Problem, Request, Response, Router};
 
 #[derive(Clone)]
 struct Streams {
     feed: Feed,
+    gate: Gate,
     stop: CancellationToken,
 }
 
 /// The route of `feed`'s events; streams end at `stop`.
-pub fn routes(feed: &Feed, stop: &CancellationToken) -> Router {
+pub fn routes(feed: &Feed, gate: &Gate, stop: &CancellationToken) -> Router {
     let streams = Streams {
         feed: feed.clone(),
+        gate: gate.clone(),
         stop: stop.clone(),
     };
-    Router::new().get("/api/notifications/events", streams, follow)
+    Router::new()
+        .get("/api/notifications/events", streams, follow)
+        .taking(&["userId"])
 }
 
-/// From now on or from `Last-Event-ID` on; with `userId`, of this user alone.
+/// From now on or from `Last-Event-ID` on; with `userId`, or a token that names a
+/// user, of this user alone.
 async fn follow(streams: Streams, request: Request) -> Result<Response, Problem> {
+    let caller = streams.gate.caller(&request)?;
     let since = match request.header_named("last-event-id") {
         Some(id) => Since::Event(streams.feed.position(id)?),
         None => Since::Now,
     };
-    let user = request.query("userId").filter(|user| !user.is_empty());
+    let mut query = request.checked_query();
+    let user = crate::routes::user(&mut query);
+    query.finish()?;
+    let user = caller.acting_for(user.as_deref())?.map(str::to_owned);
     Ok(streams.feed.stream(user, Vec::new(), since, &streams.stop))
 }
 

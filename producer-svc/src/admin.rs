@@ -5,6 +5,7 @@
 //! - [`topics`], [`groups`]: the cluster; [`cluster`] asks Kafka for both
 //! - [`messages`]: a look at what lies in a topic; [`shown`] is how bytes are shown
 //! - [`dead_letters`]: list, show, replay
+//! - [`services`]: how each service of the shop is
 //! - [`live`]: what changes, as server-sent events
 //!
 //! Routes of other modules that are an operator's are put behind the same guard: see [`Guard`].
@@ -17,6 +18,7 @@ mod kafka_problem;
 mod live;
 mod messages;
 mod page;
+mod services;
 mod shown;
 mod topics;
 

@@ -10,8 +10,9 @@ use proto::{
     BookEvent, BookEventKind, BookEventRequest, EventHeaders, Rfc3339, Traceparent, order_id,
 };
 use serde::Serialize;
+use service::auth::Gate;
 use service::health::Health;
-use service::http::{Problem, Request, Response, Router, StatusCode, header, json, refusal};
+use service::http::{Problem, Request, Response, Router, StatusCode, json, refusal};
 use service::metrics::Metrics;
 
 use crate::acceptance::{Acceptance, Outcomes};
@@ -23,6 +24,7 @@ struct BookIntake {
     topic: String,
     type_id: Option<String>,
     producer: Producer,
+    gate: Gate,
     outcomes: Outcomes,
     acceptance: Acceptance,
 }
@@ -33,6 +35,7 @@ struct BookIntake {
 pub(crate) fn routes(
     config: &Config,
     producer: &Producer,
+    gate: &Gate,
     metrics: &Metrics,
     health: &Health,
 ) -> Router {
@@ -44,6 +47,7 @@ pub(crate) fn routes(
             topic: config.book_topic(kind).to_string(),
             type_id: config.type_ids.get(kind.event_type()).map(str::to_owned),
             producer: producer.clone(),
+            gate: gate.clone(),
             outcomes: outcomes.clone(),
             acceptance: Acceptance::new("event", config.book_topic(kind).as_str(), health),
         })
@@ -88,17 +92,15 @@ async fn post(intake: Arc<BookIntake>, mut request: Request) -> Result<Response,
 impl BookIntake {
     async fn take(&self, request: &mut Request) -> Result<Response, Problem> {
         let book_id = request.id("bookId")?;
-        // A view needs no body, and so no type of it.
-        let untyped = !request.headers().contains_key(header::CONTENT_TYPE);
-        if !untyped {
-            request.require_type("application/json")?;
-        }
-        let body = request.body().await?;
-        if untyped && !body.is_empty() {
-            request.require_type("application/json")?;
-        }
-        let asked = BookEventRequest::decode(&body, self.kind)
+        let caller = self.gate.caller(request)?;
+        // A view needs no body.
+        let body = request.json_or_nothing().await?;
+        let mut asked = BookEventRequest::decode(&body, self.kind)
             .map_err(|error| refusal(error, "event of a book"))?;
+        if let Some(user) = caller.user() {
+            caller.acting_for(asked.user_id.as_deref())?;
+            asked.user_id = Some(user.into());
+        }
         let event_id = self.event_id(&asked, book_id, request)?;
         let now = Rfc3339::now();
         let event = asked.into_event(book_id, Cow::Borrowed(&event_id), now.as_str().into());

@@ -3,7 +3,6 @@ use std::time::Duration;
 use proto::{BookEventKind, EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
-    strategy_option,
 };
 use service::healthcheck;
 use service::http::ServiceUrl;
@@ -41,14 +40,13 @@ pub struct Config {
     /// Who may use the admin page and its API.
     pub admin_user: String,
     pub admin_password: Secret,
-    /// Where consumer-svc listens, and the group that creates its carts: for the diagnosis alone.
+    /// Where notifier-svc listens: for the admin page alone.
+    pub notifier_service: ServiceUrl,
+    /// Where consumer-svc listens, and the group that creates its carts: for the admin page and the diagnosis.
     pub cart_service: ServiceUrl,
     pub cart_group: String,
     pub type_ids: TypeIds,
 }
-
-/// The strategies of the group that stores the figures.
-const AGGREGATES_STRATEGY: &str = "AGGREGATES_ASSIGNMENT_STRATEGY";
 
 /// The topics whose names can be set, with what they are for.
 const TOPICS: [(Topic, &str); 10] = [
@@ -163,7 +161,6 @@ pub fn program() -> Program {
             group::KAFKA,
             "The consumer group that stores the bookstore's figures.",
         ),
-        strategy_option(AGGREGATES_STRATEGY),
         Opt::new(
             "ADMIN_USER",
             "admin",
@@ -182,7 +179,13 @@ pub fn program() -> Program {
             "CART_SERVICE_URL",
             "http://localhost:5003",
             group::SERVICE,
-            "Where consumer-svc is asked why a user has no cart.",
+            "Where consumer-svc is asked how it is, and why a user has no cart.",
+        ),
+        Opt::new(
+            "NOTIFIER_SERVICE_URL",
+            "http://localhost:8082",
+            group::SERVICE,
+            "Where notifier-svc is asked how it is, for the admin page.",
         ),
         Opt::new(
             "CART_GROUP_ID",
@@ -223,7 +226,7 @@ impl Config {
 
     /// Takes the service's options out of `values`; mistakes are noted there.
     pub fn take(values: &mut Values) -> Self {
-        let mut config = Self {
+        let config = Self {
             common: Common::read(NAME, values),
             order_topic: values.get(topics::ORDER_TOPIC.variable),
             orders_topic: values.get(topics::ORDERS.variable),
@@ -256,6 +259,7 @@ impl Config {
                 |name: &String| !name.contains(|c: char| c == ':' || c.is_control()),
             ),
             admin_password: values.get("ADMIN_PASSWORD"),
+            notifier_service: values.get("NOTIFIER_SERVICE_URL"),
             cart_service: values.get("CART_SERVICE_URL"),
             cart_group: values.get("CART_GROUP_ID"),
             type_ids: TypeIds::from_variables(&TYPE_IDS.map(|(event, _)| event), |variable| {
@@ -263,8 +267,6 @@ impl Config {
             }),
         };
         config.check_topics(values);
-        let kafka = &mut config.common.kafka;
-        kafka.read_strategy(values, AGGREGATES_STRATEGY, &config.analytics_group);
         if config.analytics_group == config.common.kafka.group_id {
             values.mistake("AGGREGATES_GROUP_ID", "must differ from KAFKA_GROUP_ID");
         }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use service::CancellationToken;
+use service::auth::Gate;
 use service::config::Parsed;
 use service::db::Database;
 use service::feed::{Feed, FeedConfig};
@@ -17,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::admin::{self, Guard, Live};
 use crate::analytics::{self, AnalyticsStore};
+use crate::callers::Callers;
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
@@ -42,6 +44,7 @@ fn scene() -> (Runtime, Guard, Server) {
             ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
             ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
             ("CART_SERVICE_URL", "http://127.0.0.1:1"),
+            ("NOTIFIER_SERVICE_URL", "http://127.0.0.1:1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let parsed = crate::program().parse([], variables.into_iter(), Path::new("/nonexistent"));
@@ -69,20 +72,22 @@ fn scene() -> (Runtime, Guard, Server) {
         let topics = [config.order_status_topic.as_str()];
         let stop = CancellationToken::new();
         // Nobody looks at the cluster: its stream stays silent.
-        let live = Live::new(client.admin(), &health, &stop);
+        let live = Live::new(client.admin(), &health, &config, &stop);
         let operators = admin::routes(&config, &client, &live)
             .expect("good settings")
             .merge(analytics::routes(&AnalyticsStore::new(database.clone())))
             .merge(doctor::routes(Doctor::new(&config, &client, &database)));
         let guard = Guard::new(&config.admin_user, &config.admin_password);
         let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
+        let gate = Gate::new(&config.common.auth);
+        let callers = Callers::new(&gate, &guard);
         let routes = service_routes(&health, &metrics, "{}")
-            .merge(intake::routes(&config, &producer, &metrics, &health))
-            .merge(books::routes(&config, &producer, &metrics, &health))
+            .merge(intake::routes(&config, &producer, &gate, &metrics, &health))
+            .merge(books::routes(&config, &producer, &gate, &metrics, &health))
             .merge(operators.around(guard.clone(), Guard::let_through))
-            .merge(view::routes(&store))
+            .merge(view::routes(&store, &callers))
             .merge(users::routes(users, Passwords::new(1), patience))
-            .merge(status_feed::routes(&feed, &store, &stop));
+            .merge(status_feed::routes(&feed, &store, &callers, &stop));
         let server = Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics));
         (guard, server)
     });

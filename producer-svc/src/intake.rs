@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use kafka::{OutgoingRecord, ProduceError, Producer};
 use proto::{EventHeaders, EventType, Order, OrderRequest, Rfc3339, Spelling, order_id};
+use service::auth::Gate;
 use service::health::Health;
 use service::http::{Language, Problem, Request, Response, Router, header, preferred, refusal};
 use service::metrics::Metrics;
@@ -23,6 +24,7 @@ pub(crate) struct Intake {
     topic: String,
     type_id: Option<String>,
     producer: Producer,
+    gate: Gate,
     outcomes: Outcomes,
     acceptance: Acceptance,
 }
@@ -34,6 +36,7 @@ pub(crate) struct Intake {
 pub(crate) fn routes(
     config: &Config,
     producer: &Producer,
+    gate: &Gate,
     metrics: &Metrics,
     health: &Health,
 ) -> Router {
@@ -49,6 +52,7 @@ pub(crate) fn routes(
                 .get(EventType::OrderPlaced)
                 .map(str::to_owned),
             producer: producer.clone(),
+            gate: gate.clone(),
             outcomes: outcomes.clone(),
             acceptance: Acceptance::new("order", topic, health),
         })
@@ -68,11 +72,15 @@ async fn post(intake: Arc<Intake>, mut request: Request) -> Result<Response, Pro
 
 impl Intake {
     async fn take(&self, request: &mut Request) -> Result<Response, Problem> {
-        request.require_type("application/json")?;
+        let caller = self.gate.caller(request)?;
         let language = preferred(request.header(header::ACCEPT_LANGUAGE));
-        let body = request.body().await?;
-        let asked =
+        let body = request.json().await?;
+        let mut asked =
             OrderRequest::decode(&body, self.spelling).map_err(|error| refusal(error, "order"))?;
+        if let Some(user) = caller.user() {
+            caller.acting_for(asked.user_id.as_deref())?;
+            asked.user_id = Some(user.into());
+        }
         let id = self.order_id(&asked, request)?;
         match self.send(&asked, &id, request).await {
             Ok(place) => {

@@ -17,6 +17,7 @@ mod acceptance;
 mod admin;
 mod analytics;
 mod books;
+mod callers;
 mod config;
 pub mod doctor;
 #[cfg(any(test, fuzzing))]

@@ -3,6 +3,7 @@ use std::future::Future;
 use kafka::{DeadLetters, Handler, Producer};
 use proto::{BookEventKind, EventType, topics};
 use service::CancellationToken;
+use service::auth::Gate;
 use service::db::{Database, Retention};
 use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
@@ -19,6 +20,7 @@ use service::process_metrics;
 
 use crate::admin::{Guard, Live};
 use crate::analytics::{self, AnalyticsHandler, AnalyticsStore};
+use crate::callers::Callers;
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
@@ -68,15 +70,19 @@ pub async fn run(
         ),
     );
 
-    let mut routes = intake::routes(&config, &producer, &metrics, &health)
+    let gate = Gate::new(&common.auth);
+    let guard = Guard::new(&config.admin_user, &config.admin_password);
+    guard.warn_of_default();
+    let callers = Callers::new(&gate, &guard);
+    let mut routes = intake::routes(&config, &producer, &gate, &metrics, &health)
         .merge(service_routes(&health, &metrics, OPENAPI))
         .merge(match config.books {
-            true => books::routes(&config, &producer, &metrics, &health),
+            true => books::routes(&config, &producer, &gate, &metrics, &health),
             false => books::routes_without_books(),
         });
     // Behind the guard.
     let admin = client.admin().with_timeout(common.http.request_timeout);
-    let live = Live::new(admin, &health, &stop);
+    let live = Live::new(admin, &health, &config, &stop);
     let mut operators = admin::routes(&config, &client, &live).map_err(start)?;
     duties.spawn_quiet("cluster watch", live.run());
     let mut parts = Parts {
@@ -97,7 +103,7 @@ pub async fn run(
     match &database {
         Some(database) if config.order_view => {
             let view = View::start(&mut parts, database, &dead_letters)?;
-            routes = routes.merge(view.routes(&stop));
+            routes = routes.merge(view.routes(&callers, &stop));
         }
         _ => routes = routes.merge(view::routes_without_view()),
     }
@@ -116,8 +122,6 @@ pub async fn run(
         _ => analytics::routes_without_analytics(),
     });
 
-    let guard = Guard::new(&config.admin_user, &config.admin_password);
-    guard.warn_of_default();
     let routes = routes.merge(operators.around(guard, Guard::let_through));
 
     tracing::info!("listening at {}", listeners.names());
@@ -391,7 +395,8 @@ impl View {
         Ok(Self { store, feed })
     }
 
-    fn routes(&self, stop: &CancellationToken) -> Router {
-        view::routes(&self.store).merge(status_feed::routes(&self.feed, &self.store, stop))
+    fn routes(&self, callers: &Callers, stop: &CancellationToken) -> Router {
+        let streams = status_feed::routes(&self.feed, &self.store, callers, stop);
+        view::routes(&self.store, callers).merge(streams)
     }
 }

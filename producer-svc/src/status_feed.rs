@@ -6,9 +6,10 @@ use proto::{OrderStatusEvent, Rfc3339};
 use serde::Serialize;
 use service::CancellationToken;
 use service::feed::{Feed, FeedEvent, FeedSource, Since};
-use service::http::{EventFrame, Problem, Request, Response, Router};
+use service::http::{EventFrame, Problem, Request, Response, Router, StatusCode};
 
-use crate::view::{OrderEvent, ViewStore};
+use crate::callers::Callers;
+use crate::view::{OrderEvent, ViewStore, asked_id};
 
 /// The name of the events.
 const STATUS: &str = "status";
@@ -17,22 +18,39 @@ const STATUS: &str = "status";
 struct Streams {
     feed: Feed,
     store: ViewStore,
+    callers: Callers,
     stop: CancellationToken,
 }
 
-pub(crate) fn routes(feed: &Feed, store: &ViewStore, stop: &CancellationToken) -> Router {
+pub(crate) fn routes(
+    feed: &Feed,
+    store: &ViewStore,
+    callers: &Callers,
+    stop: &CancellationToken,
+) -> Router {
     let streams = Streams {
         feed: feed.clone(),
         store: store.clone(),
+        callers: callers.clone(),
         stop: stop.clone(),
     };
     Router::new()
         .get("/api/orders/events", streams.clone(), all)
+        .taking(&["orderId"])
         .get("/api/orders/{orderId}/events", streams, of_one)
 }
 
-/// Every status, from now on or from `Last-Event-ID` on.
+/// Every status, from now on or from `Last-Event-ID` on; with `?orderId=`, one order's.
 async fn all(streams: Streams, request: Request) -> Result<Response, Problem> {
+    if request.has_query("orderId") {
+        return of_one(streams, request).await;
+    }
+    if streams.callers.of(&request)?.user().is_some() {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "these are the orders of all users; follow /api/orders/{orderId}/events of one of yours",
+        ));
+    }
     let since = match request.header_named("last-event-id") {
         Some(id) => Since::Event(streams.feed.position(id)?),
         None => Since::Now,
@@ -42,7 +60,12 @@ async fn all(streams: Streams, request: Request) -> Result<Response, Problem> {
 
 /// One order's: what the view has of it first, then what comes. With `Last-Event-ID`, from there.
 async fn of_one(streams: Streams, request: Request) -> Result<Response, Problem> {
-    let id = request.parameter("orderId").to_owned();
+    let caller = streams.callers.of(&request)?;
+    let id = asked_id(&request)?;
+    if caller.user().is_some() {
+        // Whose it is, the order itself says, which the view has to have seen.
+        streams.store.shown_to(&caller, &id).await?;
+    }
     if let Some(last) = request.header_named("last-event-id") {
         let since = Since::Event(streams.feed.position(last)?);
         return Ok(streams

@@ -407,7 +407,7 @@ async fn the_cluster_is_streamed_as_it_changes() {
         let event = events.next().await.expect("the stream goes on");
         assert_eq!(event.name, "cluster");
         let seen: Value = serde_json::from_str(&event.data).unwrap();
-        assert!(seen["health"]["ready"].is_boolean(), "{seen}");
+        assert_eq!(seen["services"][0]["name"], "producer-svc", "{seen}");
         // Neither where the broker was too slow for one look.
         let topics = seen["topics"].as_array().unwrap().clone();
         let topic = topics.iter().find(|t| t["topic"] == scene.order_topic)?;
@@ -469,5 +469,110 @@ async fn the_page_comes_with_a_strict_policy_and_is_kept_by_browsers() {
         }
     }
     assert!(loaded >= 3, "{}", page.body);
+    service.end().await.unwrap();
+}
+
+/// Answers every request with this, and says where.
+async fn answering(status: &'static str, body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1_024];
+            let _ = stream.read(&mut asked).await;
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn every_service_of_the_shop_is_shown_as_it_is() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let held = r#"{"ready":true,"shuttingDown":false,"missing":[],
+        "degraded":[{"name":"carts, in part","problem":"users.events-1 is held"}]}"#;
+    let carts = answering("200 OK", held).await;
+    let notifier = "http://127.0.0.1:1";
+    let urls = [
+        ("CART_SERVICE_URL", &*carts),
+        ("NOTIFIER_SERVICE_URL", notifier),
+        UNHURRIED,
+    ];
+    let service = scene.start_ready(&urls).await;
+    let mut events =
+        Events::open_with(service.address, "/api/admin/events", &[DEFAULT], None).await;
+    let event = events.next().await.expect("the stream goes on");
+    let seen: Value = serde_json::from_str(&event.data).unwrap();
+    let services = seen["services"].as_array().unwrap();
+    let states = services.iter().map(|of| (&of["name"], &of["state"]));
+    let states: Vec<_> = states
+        .map(|(name, state)| (name.as_str().unwrap(), state.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ("producer-svc", "ready"),
+            ("consumer-svc", "degraded"),
+            ("notifier-svc", "away")
+        ],
+        "{seen}"
+    );
+    assert_eq!(services[1]["parts"][0]["problem"], "users.events-1 is held");
+    let problem = services[2]["problem"].as_str().unwrap();
+    assert!(problem.contains(notifier), "{problem}");
+    drop(events);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_shown_as_such() {
+    let kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[UNHURRIED]).await;
+    let topic = unique("looked-at");
+    kafka.create_topic(&topic, 2).await;
+    let producer = scene.producer();
+    let send = async |partition, value: &'static str| {
+        let record = OutgoingRecord {
+            topic: &topic,
+            partition: Some(partition),
+            value: Some(value.as_bytes()),
+            ..OutgoingRecord::default()
+        };
+        producer.send(&record).await.unwrap();
+    };
+    send(0, "before").await;
+    // A batch of one record as a disk breaks it: its checksum is 0.
+    let mut batch = vec![0; 8];
+    batch.extend(58_i32.to_be_bytes());
+    batch.extend([0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    batch.extend([1_700_000_000_000_i64.to_be_bytes(); 2].concat());
+    batch.extend([0xff; 14]);
+    batch.extend(1_i32.to_be_bytes());
+    batch.extend([16, 0, 0, 0, 1, 2, b'?', 0, 0]);
+    let broker = kafka.broker().expect("its own");
+    let batch = bytes::Bytes::from(batch);
+    broker.plant(&topic, 0, 0, batch).expect("planted");
+    send(0, "behind").await;
+    send(1, "beside").await;
+    let (status, found) = get(&service, &format!("/api/admin/topics/{topic}/messages")).await;
+    assert_eq!((status, &found["complete"]), (200, &json!(true)), "{found}");
+    let messages = found["messages"].as_array().unwrap();
+    let mut values: Vec<_> = messages
+        .iter()
+        .map(|m| m["value"]["text"].as_str())
+        .collect();
+    values.sort_unstable();
+    assert_eq!(values, [Some("before"), Some("beside")], "{found}");
+    let unread = &found["unreadable"][0];
+    let place = (&unread["partition"], &unread["offset"], &unread["batch"]);
+    assert_eq!(place, (&json!(0), &json!(1), &json!(true)), "{found}");
+    assert!(
+        unread["problem"].as_str().unwrap().contains("checksum"),
+        "{found}"
+    );
     service.end().await.unwrap();
 }

@@ -126,7 +126,7 @@ async fn the_newest_figures_are_shown_with_their_history() {
     let history = book["history"].as_array().unwrap();
     let views: Vec<_> = history.iter().map(|at| at["views"].as_i64()).collect();
     assert_eq!(views, [Some(3), Some(2), Some(1)]);
-    let since = format!("{path}?since=2026-01-02T00:01:00Z&limit=1");
+    let since = format!("{path}?since=2026-01-02T03:01:00+03:00&limit=1");
     let (_, since) = service.admin_get(&since).await;
     assert_eq!(since["history"].as_array().unwrap().len(), 1);
     assert_eq!(since["history"][0]["views"], 3);

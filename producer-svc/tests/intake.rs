@@ -169,7 +169,7 @@ async fn what_is_malformed_never_reaches_kafka() {
         answer.header("content-type"),
         Some("application/problem+json")
     );
-    let answer = http::get(service.address, "/api/orders").await;
+    let answer = http::get(service.address, "/orders").await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
 
     let good = service.place().await;

@@ -212,3 +212,53 @@ async fn nothing_from_outside_becomes_html_and_all_fits_a_phone_and_the_dark() {
     }
     shown.end().await;
 }
+
+#[tokio::test]
+async fn what_is_shown_is_marked_old_when_the_service_is_gone() {
+    let shown = Shown::new().await;
+    shown.says("#tiles .tile", "ready").await;
+    shown.service.end().await.unwrap();
+    shown
+        .browser
+        .until("document.querySelector('#problem').textContent.includes('What is shown is as of')")
+        .await;
+    let good = "return document.querySelectorAll('#tiles .tile.good').length";
+    assert_eq!(shown.browser.run(good).await, 0);
+    let old = "return document.querySelector('main').classList.contains('old')";
+    assert_eq!(shown.browser.run(old).await, true);
+}
+
+#[tokio::test]
+async fn a_login_that_is_not_valid_any_more_is_named() {
+    let shown = Shown::new().await;
+    let address = shown.service.address.to_string();
+    shown.service.end().await.unwrap();
+    let changed = [("HTTP_ADDR", &*address), ("ADMIN_PASSWORD", "another")];
+    let service = shown.scene.start_ready(&changed).await;
+    shown
+        .browser
+        .until(
+            "document.querySelector('#connection').textContent.includes('the login is not valid')",
+        )
+        .await;
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn figures_that_nobody_computes_any_more_are_marked_old() {
+    let shown = Shown::new().await;
+    let data = json!({"books": 1, "views": 1, "downloads": 0, "purchases": 0, "revenue": {},
+        "reviews": 0, "ratings": 0, "averageRating": null});
+    let producer = shown.scene.producer();
+    let value = json!({"aggregationType": "SYSTEM_OVERVIEW", "generatedAt": "2026-01-31T12:01:00Z",
+        "data": data});
+    let topic = &shown.scene.aggregates_topic;
+    scene::send(&producer, topic, "SYSTEM_OVERVIEW", &value.to_string()).await;
+    shown
+        .says(
+            "#books-age.old-figures",
+            "nobody has computed figures since",
+        )
+        .await;
+    shown.end().await;
+}

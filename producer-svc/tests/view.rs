@@ -291,3 +291,39 @@ async fn what_is_past_its_retention_is_forgotten() {
     .await;
     service.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_id_that_no_path_can_carry_is_refused_and_another_systems_is_read_by_query() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let producer = scene.producer();
+    for id in ["events", ".", ".."] {
+        let order = format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1}}"#);
+        for path in ["/api/orders", "/orders"] {
+            let (status, problem) = service.post(path, &order).await;
+            assert_eq!(status, 422, "{id}: {problem}");
+            assert_eq!(problem["errors"][0]["field"], "orderId", "{problem}");
+        }
+        // As another system may have sent it.
+        support::send(&producer, &scene.order_topic, id, &order).await;
+        let path = format!("/api/orders?orderId={id}");
+        let order = eventually(SOON, || async {
+            let answer = http::get(service.address, &path).await;
+            (answer.status == 200).then_some(answer.body)
+        })
+        .await;
+        assert!(order.contains(&format!(r#""orderId":"{id}""#)), "{order}");
+        let path = format!("/api/orders/events?orderId={id}");
+        let mut events = Events::open(service.address, &path, None).await;
+        scene.send_status(&producer, id, "CONFIRMED").await;
+        let event = events.next().await.expect("the stream goes on");
+        assert!(
+            event.data.contains(&format!(r#""orderId":"{id}""#)),
+            "{event:?}"
+        );
+    }
+    let unnamed = http::get(service.address, "/api/orders").await;
+    assert_eq!(unnamed.status, 422, "{unnamed:?}");
+    service.end().await.unwrap();
+}

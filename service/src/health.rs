@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Registry of what a service needs. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ pub struct HealthReport {
 }
 
 /// One thing that is not there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     pub name: String,
     pub problem: String,

@@ -31,7 +31,7 @@ pub use query::Query;
 pub use refusal::refusal;
 pub use request::Request;
 pub use response::{Response, empty, json, json_bytes, text};
-pub use router::{Next, Router};
+pub use router::{ANY_QUERY, Next, Router};
 pub use server::Server;
 pub use service_routes::service_routes;
 

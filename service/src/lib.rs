@@ -6,6 +6,7 @@
 //! - [`config`]: options as a table, all mistakes at once
 //! - [`http`]: server, router, problems, event streams
 //! - [`health`], [`metrics`], [`logging`]: what an operator sees
+//! - [`auth`]: whose data a request may read and change
 //! - [`db`]: SQLite or PostgreSQL behind one pool, migrations, group commits
 //! - [`outbox`]: events that are published because a transaction has committed
 //! - [`feed`]: topics followed and fanned out to event streams
@@ -15,6 +16,7 @@
 
 #[cfg(target_env = "musl")]
 mod allocator;
+pub mod auth;
 pub mod config;
 pub mod db;
 pub mod descriptors;

@@ -515,3 +515,42 @@ async fn what_a_request_writes_is_bounded_by_the_request_and_not_held_against_th
     database.write_within(hour, never).await.unwrap_err();
     assert_eq!(begin.elapsed(), limit + Duration::from_secs(30));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_database_file_and_what_lies_beside_it_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_in(folder.path());
+    let place = folder.path().join("new/folder");
+    let mode = |path: &std::path::Path| {
+        let about = std::fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        about.permissions().mode() & 0o777
+    };
+    let files = ["test.db", "test.db-wal", "test.db-shm"].map(|name| place.join(name));
+    let write = async |name: &'static str| {
+        let database = Database::new(&config, &ONE).unwrap();
+        database.migrate().await.unwrap();
+        sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+            .bind(name)
+            .execute(database.pool())
+            .await
+            .unwrap();
+        database
+    };
+    let database = write("made").await;
+    assert_eq!(mode(&place), 0o700);
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    // As an earlier version left them, killed.
+    for file in &files {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let again = write("found").await;
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    database.close().await;
+    again.close().await;
+}

@@ -56,23 +56,25 @@ async fn serve(config: HttpConfig, router: Router) -> Running {
 }
 
 async fn echo((): (), mut request: Request) -> Result<Response, Problem> {
-    request.require_type("application/json")?;
-    let body = request.body().await?;
+    let body = request.json().await?;
     Ok(text(StatusCode::OK, body))
 }
 
 fn routes() -> Router {
-    Router::new().post("/echo", (), echo).get(
-        "/orders/{orderId}",
-        (),
-        async |(), request: Request| {
+    Router::new()
+        .post("/echo", (), echo)
+        .get("/orders/{orderId}", (), async |(), request: Request| {
             let seen = serde_json::json!({
                 "id": request.parameter("orderId"),
                 "limit": request.query("limit"),
             });
             Ok(json(StatusCode::OK, &seen))
-        },
-    )
+        })
+        .taking(&["limit"])
+        .post("/bare", (), async |(), mut request: Request| {
+            let body = request.json_or_nothing().await?;
+            Ok(text(StatusCode::OK, body))
+        })
 }
 
 /// Sends raw bytes, reads until the server closes or `enough` says so.
@@ -126,7 +128,7 @@ async fn requests_are_routed_and_mistakes_are_problems() {
     );
 
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes();
-    let seen = exchange(at, &get("/orders/a%20%D1%8F?limit=5&x")).await;
+    let seen = exchange(at, &get("/orders/a%20%D1%8F?limit=5&")).await;
     assert!(seen.ends_with("{\"id\":\"a я\",\"limit\":\"5\"}"), "{seen}");
 
     let absent = exchange(at, &get("/nowhere")).await;
@@ -153,6 +155,100 @@ async fn requests_are_routed_and_mistakes_are_problems() {
         ),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_the_route_does_not_know_is_refused_and_the_known_ones_are_named() {
+    let running = serve(limits(), routes()).await;
+    let ask = async |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n");
+        exchange(running.address, request.as_bytes()).await
+    };
+    let answer = ask("GET /orders/1?limit=5&lim%69t=6&Limit=1&user_id=ann").await;
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    for told in [
+        r#""field":"Limit""#,
+        r#""field":"user_id""#,
+        "is unknown: this route takes the query parameters limit",
+    ] {
+        assert!(answer.contains(told), "{told}: {answer}");
+    }
+    for wrong in [
+        "GET /livez?x",
+        "HEAD /livez?x",
+        "GET /readyz?strikt",
+        "POST /bare?=1",
+    ] {
+        let answer = ask(wrong).await;
+        assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    }
+    let many: String = (0..500)
+        .map(|i| format!("{i}{}&", "x".repeat(10)))
+        .collect();
+    let answer = ask(&format!("GET /livez?{}", &many[..6_000])).await;
+    assert!(answer.len() < 2_000, "{answer}");
+    for right in ["GET /livez?", "GET /livez?&", "GET /orders/1?lim%69t=6"] {
+        let answer = ask(right).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{right}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_compressed_or_in_another_charset_are_named_as_such() {
+    let running = serve(limits(), routes()).await;
+    let send = async |path: &str, headers: &str, body: &[u8]| {
+        let length = match headers.contains("transfer-encoding") {
+            true => String::new(),
+            false => format!("content-length: {}\r\n", body.len()),
+        };
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{length}{headers}\r\n");
+        exchange(running.address, &[head.as_bytes(), body].concat()).await
+    };
+    let json = "content-type: application/json\r\n";
+    let utf16: Vec<u8> = "{\"a\":1}"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let marked: Vec<u8> = [&[0xfe, 0xff][..], "{}".as_bytes()].concat();
+    let utf32: Vec<u8> = "{}"
+        .chars()
+        .flat_map(|c| (c as u32).to_be_bytes())
+        .collect();
+    for path in ["/echo", "/bare"] {
+        for (headers, body) in [
+            (format!("{json}content-encoding: gzip\r\n"), &b"{}"[..]),
+            (format!("{json}content-encoding: identity, br\r\n"), b"{}"),
+            (
+                "content-type: application/json; charset=utf-16\r\n".into(),
+                b"{}",
+            ),
+            (
+                "content-type: application/json;CHARSET=\"cp1251\"\r\n".into(),
+                b"{}",
+            ),
+            (json.into(), &utf16),
+            (json.into(), &marked),
+            (json.into(), &utf32),
+        ] {
+            let answer = send(path, &headers, body).await;
+            assert!(answer.starts_with("HTTP/1.1 415"), "{headers}: {answer}");
+        }
+        let gzip = format!("{json}transfer-encoding: gzip, chunked\r\n");
+        let answer = send(path, &gzip, b"2\r\n{}\r\n0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        for headers in [
+            format!("{json}content-encoding: identity\r\n"),
+            "content-type: application/json; charset=\"UTF-8\"\r\n".into(),
+            "content-type: Application/JSON;charset=us-ascii\r\n".into(),
+        ] {
+            let answer = send(path, &headers, b"{}").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{headers}: {answer}");
+        }
+    }
+    // Of a body that is not there, nothing need be said.
+    let answer = send("/bare", "", b"").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]

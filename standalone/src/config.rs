@@ -10,6 +10,8 @@ pub(crate) const NAME: &str = "standalone";
 /// The configuration of everything in this process.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The folder of the default `DATA_DIR`, which is nobody else's: earlier versions left it open to all.
+    pub(crate) to_be_closed: Option<PathBuf>,
     /// `None`: Kafka is elsewhere, no broker is started.
     pub(crate) broker: Option<BrokerConfig>,
     pub(crate) producer: producer_svc::Config,
@@ -32,7 +34,7 @@ pub(crate) const NOTIFIER_ADDR: &str = "NOTIFIER_HTTP_ADDR";
 
 /// What each service of this process has for itself, so that it cannot be set for all at once, and
 /// what to do instead.
-const NOT_SHARED: [(&str, &str); 10] = [
+const NOT_SHARED: [(&str, &str); 11] = [
     (
         "HTTP_ADDR",
         "is each service's own; set PRODUCER_HTTP_ADDR, CONSUMER_HTTP_ADDR, NOTIFIER_HTTP_ADDR",
@@ -40,6 +42,10 @@ const NOT_SHARED: [(&str, &str); 10] = [
     (
         "CART_SERVICE_URL",
         "is for services that are processes of their own; here carts are in this one",
+    ),
+    (
+        "NOTIFIER_SERVICE_URL",
+        "is for services that are processes of their own; here notifications are in this one",
     ),
     ("KAFKA_GROUP_ID", OWN_PROCESSES),
     ("KAFKA_GROUP_INSTANCE_ID", OWN_PROCESSES),
@@ -136,6 +142,7 @@ impl Config {
     pub(crate) fn read(mut values: Values) -> Result<Self, Mistakes> {
         let data: String = values.get("DATA_DIR");
         let data = PathBuf::from(data);
+        let is_ours = !values.is_given("DATA_DIR");
         let broker = BrokerConfig {
             address: values.get("BROKER_ADDR"),
             data: data.join("broker"),
@@ -166,6 +173,7 @@ impl Config {
         let mut consumer = service(consumer_svc::program(), CONSUMER_ADDR);
         let mut notifier = service(notifier_svc::program(), NOTIFIER_ADDR);
         let mut config = Self {
+            to_be_closed: is_ours.then(|| data.clone()),
             broker,
             producer: producer_svc::Config::take(&mut producer),
             consumer: consumer_svc::Config::take(&mut consumer),

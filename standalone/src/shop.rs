@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::path::Path;
 
 use broker::Broker;
 use service::CancellationToken;
@@ -65,8 +66,12 @@ async fn open(config: &mut Config) -> Result<(Doors, Option<Broker>), ShopError>
         consumer: Listeners::bind(&config.consumer.common.http.addresses, CONSUMER_ADDR).await?,
         notifier: Listeners::bind(&config.notifier.common.http.addresses, NOTIFIER_ADDR).await?,
     };
+    if let Some(data) = &config.to_be_closed {
+        close_to_others(data);
+    }
     let broker = open_broker(config).await?;
     config.producer.cart_service = doors.consumer.addresses()[0].into();
+    config.producer.notifier_service = doors.notifier.addresses()[0].into();
     Ok((doors, broker))
 }
 
@@ -84,6 +89,27 @@ async fn serve(config: Config, doors: Doors, shutdown: Shutdown) -> Result<(), S
         notifier_svc::run(config.notifier, doors.notifier, stop)
     });
     running.until(shutdown.requested()).await
+}
+
+/// Makes a folder its owner's alone, where it is there. What lies in it is closed by whoever opens it.
+fn close_to_others(folder: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let Ok(about) = std::fs::metadata(folder) else {
+            return;
+        };
+        let mode = about.permissions().mode();
+        let alone = std::fs::Permissions::from_mode(mode & 0o7700);
+        if mode & 0o077 != 0
+            && let Err(error) = std::fs::set_permissions(folder, alone)
+        {
+            let folder = folder.display();
+            tracing::warn!("{folder} stays open to others: {error}; chmod go= it");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
 }
 
 /// Starts the embedded broker, if it is wanted, and points the services at it.

@@ -1,8 +1,10 @@
 use proto::{CartItem, CartItemChange, NewCartItem, UuidText, identity};
 use serde::Serialize;
+use service::auth::Gate;
 use service::db::database_problem;
 use service::http::{
-    FieldProblem, Method, Problem, Request, Response, Router, StatusCode, empty, json, refusal,
+    FieldProblem, Method, Next, Problem, Request, Response, Router, StatusCode, empty, json,
+    refusal,
 };
 
 use super::items::{Cart, Carts, ChangeError};
@@ -12,12 +14,23 @@ const ITEMS: &str = "/api/cart/user/{userId}/items";
 const ITEM: &str = "/api/cart/user/{userId}/items/{itemId}";
 
 /// `GET /api/cart/user/{userId}`, and its items.
-pub(crate) fn routes(carts: &Carts) -> Router {
+pub(crate) fn routes(carts: &Carts, gate: &Gate) -> Router {
     Router::new()
         .get(CART, carts.clone(), show)
         .post(ITEMS, carts.clone(), add)
         .route(Method::PUT, ITEM, carts.clone(), set)
         .route(Method::DELETE, ITEM, carts.clone(), remove)
+        .around(gate.clone(), their_own)
+}
+
+/// Before all of them: the cart is the user's whom the path names.
+async fn their_own(gate: Gate, request: Request, next: Next) -> Result<Response, Problem> {
+    let caller = gate.caller(&request)?;
+    // As the routes read it: 7 and 007 are one user.
+    if let Ok(owner) = request.id("userId") {
+        caller.may_touch(Some(&owner.to_string()))?;
+    }
+    next.run(request).await
 }
 
 /// The same paths on an instance that keeps no carts.
@@ -78,9 +91,8 @@ async fn show(carts: Carts, request: Request) -> Result<Response, Problem> {
 
 async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
     let user_id = request.id("userId")?;
-    request.require_type("application/json")?;
     let trace = request.trace();
-    let body = request.body().await?;
+    let body = request.json().await?;
     let new = NewCartItem::decode(&body).map_err(|error| refusal(error, "item of a cart"))?;
     let key = request.idempotency_key()?;
     let key = key.map(|key| UuidText::new(identity::idempotent_request(ITEMS, key)));
@@ -92,9 +104,8 @@ async fn add(carts: Carts, mut request: Request) -> Result<Response, Problem> {
 
 async fn set(carts: Carts, mut request: Request) -> Result<Response, Problem> {
     let (user_id, item_id) = (request.id("userId")?, request.id("itemId")?);
-    request.require_type("application/json")?;
     let trace = request.trace();
-    let body = request.body().await?;
+    let body = request.json().await?;
     let change = CartItemChange::decode(&body).map_err(|error| refusal(error, "item of a cart"))?;
     let item = carts.set(user_id, item_id, &change, &trace).await;
     let item = item.map_err(|error| unchanged(&carts, error))?;

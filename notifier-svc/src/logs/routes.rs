@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use serde_json::{Value, json};
 use service::db::{Database, is_unavailable, storable_key};
 use service::http::{Problem, Query, Request, Response, Router, StatusCode, json as answer};
@@ -23,7 +22,9 @@ pub struct LogRoutes {
 
 impl LogRoutes {
     pub fn router(self) -> Router {
-        Router::new().get("/api/logs", self, list)
+        Router::new()
+            .get("/api/logs", self, list)
+            .taking(&["service", "level", "since", "before", "limit"])
     }
 }
 
@@ -63,12 +64,7 @@ fn away() -> Problem {
 
 fn filter(mut query: Query) -> Result<LogFilter, Problem> {
     let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
-    let since = query.get("since", |text| {
-        // The plus of an offset is a blank in a query that is not encoded.
-        let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-        let time = time.map(|time| time.timestamp_millis());
-        time.map_err(|_| "must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z".into())
-    });
+    let since = query.time("since");
     let level = query.get("level", |text| {
         Level::parse(text).ok_or_else(|| "must be trace, debug, info, warn or error".into())
     });

@@ -53,8 +53,10 @@ pub(super) fn routes(
     };
     Ok(Router::new()
         .get(ALL, letters.clone(), list)
+        .taking(&["topic"])
         .get(ONE, letters.clone(), show)
-        .post(REPLAY, letters, send_again))
+        .post(REPLAY, letters, send_again)
+        .taking(&["force"]))
 }
 
 #[derive(Debug, Serialize)]
@@ -159,7 +161,12 @@ async fn show(letters: DeadLetters, request: Request) -> Result<Response, Proble
 /// Goes on when the client has gone: a letter is better replayed than half replayed.
 async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, Problem> {
     let place = place(&request)?;
-    let force = request.query("force").is_some_and(|force| force == "true");
+    let mut query = request.checked_query();
+    let force = query.get("force", |text| {
+        text.parse().map_err(|_| "must be true or false".into())
+    });
+    query.finish()?;
+    let force = force.unwrap_or(false);
     let permit = tokio::time::timeout(PATIENCE, letters.replays.clone().acquire_owned()).await;
     let permit = permit.map_err(|_| busy())?;
     let letter = place.clone();

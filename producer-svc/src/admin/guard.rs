@@ -36,6 +36,10 @@ pub(crate) const DEFAULT_PASSWORD: &str = "admin";
 
 const CHALLENGE: &str = r#"Basic realm="shop administration", charset="UTF-8""#;
 
+/// What a script of the page is told instead: at a challenge that a browser knows it would ask for a login
+/// in the middle of something, and leave the question of the script open until then.
+const CHALLENGE_OF_THE_PAGE: &str = r#"Page realm="shop administration""#;
+
 /// By which proxies and content networks say that a request is another's, `x-forwarded-…` aside.
 const FORWARDING: [&str; 9] = [
     "forwarded",
@@ -98,6 +102,20 @@ impl Guard {
         request: Request,
         next: Next,
     ) -> Result<Response, Problem> {
+        let answer = match self.check(&request) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = answer.unwrap_or_else(Problem::into_response);
+        harden(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Whether an operator asks.
+    ///
+    /// # Errors
+    /// 401, 403 or 429; see the top of this file.
+    pub(crate) fn check(&self, request: &Request) -> Result<(), Problem> {
         let asked = Asked {
             method: request.method(),
             version: request.version(),
@@ -105,13 +123,7 @@ impl Guard {
             host: request.host(),
             headers: request.headers(),
         };
-        let answer = match self.admit(&asked, Instant::now()) {
-            Ok(()) => next.run(request).await,
-            Err(problem) => Err(problem),
-        };
-        let mut response = answer.unwrap_or_else(Problem::into_response);
-        harden(response.headers_mut());
-        Ok(response)
+        self.admit(&asked, Instant::now())
     }
 
     /// As if nobody had tried a password yet.
@@ -131,7 +143,8 @@ impl Guard {
 
     fn authenticate(&self, asked: &Asked<'_>, now: Instant) -> Result<(), Problem> {
         let Some(given) = asked.headers.get(AUTHORIZATION) else {
-            return Err(unauthorized("name and password, please (HTTP Basic)"));
+            let detail = "name and password, please (HTTP Basic)";
+            return Err(unauthorized(asked, detail));
         };
         let address = asked.peer.ip();
         let mut tries = self.0.tries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,14 +162,19 @@ impl Guard {
         }
         tries.wrong(address, now);
         Err(unauthorized(
+            asked,
             "wrong name or password (ADMIN_USER, ADMIN_PASSWORD of the service)",
         ))
     }
 }
 
-fn unauthorized(detail: &'static str) -> Problem {
+fn unauthorized(asked: &Asked<'_>, detail: &'static str) -> Problem {
+    let challenge = match asked.headers.get("x-requested-with") {
+        Some(by) if by == "page" => CHALLENGE_OF_THE_PAGE,
+        _ => CHALLENGE,
+    };
     Problem::new(StatusCode::UNAUTHORIZED, detail)
-        .header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
 fn forbidden(detail: &'static str) -> Problem {

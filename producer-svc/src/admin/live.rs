@@ -7,14 +7,16 @@ use std::time::Duration;
 use kafka::Admin;
 use serde::Serialize;
 use service::CancellationToken;
-use service::health::{Health, HealthReport};
+use service::health::Health;
 use service::http::{EventFrame, Problem, Request, Response, Router, event_stream};
 use service::kafka_glue::explained;
 use tokio::sync::{Notify, watch};
 
 use super::cluster::Cluster;
 use super::groups::{self, Group};
+use super::services::{Service, Services};
 use super::topics::{self, Topic};
+use crate::Config;
 
 /// Between two looks while somebody watches.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -28,7 +30,7 @@ pub(crate) struct Live(Arc<Inner>);
 
 struct Inner {
     admin: Admin,
-    health: Health,
+    services: Services,
     stop: CancellationToken,
     /// What was seen last, as JSON; empty before the first look.
     seen: watch::Sender<Arc<str>>,
@@ -39,7 +41,7 @@ struct Inner {
 /// Everything that is shown of the moment.
 #[derive(Serialize)]
 struct Snapshot {
-    health: HealthReport,
+    services: Vec<Service>,
     /// Why topics and groups are missing; absent where they are there.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -82,10 +84,15 @@ async fn stream(live: Live, _: Request) -> Result<Response, Problem> {
 }
 
 impl Live {
-    pub(crate) fn new(admin: Admin, health: &Health, stop: &CancellationToken) -> Self {
+    pub(crate) fn new(
+        admin: Admin,
+        health: &Health,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Self {
         Self(Arc::new(Inner {
             admin,
-            health: health.clone(),
+            services: Services::new(health, &config.cart_service, &config.notifier_service),
             stop: stop.clone(),
             seen: watch::Sender::new("".into()),
             begun: Notify::new(),
@@ -127,17 +134,16 @@ impl Live {
             let groups = groups::all(&self.0.admin, &cluster).await?;
             Ok::<_, kafka::Error>((topics::of(&cluster), groups))
         };
-        let asked = asked.await;
-        let health = self.0.health.report();
+        let (asked, services) = tokio::join!(asked, self.0.services.look());
         match asked {
             Ok((topics, groups)) => Snapshot {
-                health,
+                services,
                 problem: None,
                 topics,
                 groups,
             },
             Err(error) => Snapshot {
-                health,
+                services,
                 problem: Some(format!("Kafka did not answer: {}", explained(&error))),
                 topics: Vec::new(),
                 groups: Vec::new(),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{Admin, Client, ConsumerRecord, TopicPartition};
+use kafka::{Admin, Client, ConsumerRecord, TopicPartition, Unreadable};
 use proto::Rfc3339;
 use serde::Serialize;
 use service::http::{Problem, Request, Response, Router, StatusCode, json};
@@ -41,15 +41,29 @@ pub(super) fn routes(client: &Client, admin: Admin, timeout: Duration) -> Router
         timeout,
         looks: Arc::new(Semaphore::new(LOOKS)),
     };
-    Router::new().get("/api/admin/topics/{topic}/messages", messages, list)
+    Router::new()
+        .get("/api/admin/topics/{topic}/messages", messages, list)
+        .taking(&["limit", "partition"])
 }
 
 #[derive(Debug, Serialize)]
 struct Found {
     /// The newest first.
     messages: Vec<Message>,
+    /// What lies among them and cannot be read.
+    unreadable: Vec<Unread>,
     /// False where the time was up before all was read.
     complete: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Unread {
+    partition: i32,
+    /// The record, or the first one of a batch.
+    offset: i64,
+    problem: String,
+    /// A whole batch: what lies behind it in its partition is not shown either.
+    batch: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,8 +120,8 @@ impl Messages {
                 .collect(),
         };
         let each = (limit * READ_AHEAD / partitions.len().max(1)).clamp(1, limit);
-        let (mut scan, _) =
-            Scan::newest(&self.client, &self.admin, &partitions, each as i64).await?;
+        let (scan, _) = Scan::newest(&self.client, &self.admin, &partitions, each as i64).await?;
+        let mut scan = scan.leaving_what_is_held();
         let mut newest = BTreeMap::new();
         let reading = async {
             while let Some(records) = scan.next().await? {
@@ -126,8 +140,15 @@ impl Messages {
             Ok(read) => read.map(|()| true)?,
             Err(_) => false,
         };
+        let unread = |it: Unreadable| Unread {
+            partition: it.partition.partition,
+            offset: it.offset,
+            problem: it.problem,
+            batch: it.holds,
+        };
         Ok(Found {
             messages: newest.into_values().rev().collect(),
+            unreadable: scan.unreadable().into_iter().map(unread).collect(),
             complete,
         })
     }

@@ -1,9 +1,8 @@
-use chrono::DateTime;
 use proto::{Rfc3339, now_millis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::db::database_problem;
-use service::http::{Problem, Query, Request, Response, Router, StatusCode, json};
+use service::http::{ANY_QUERY, Problem, Query, Request, Response, Router, StatusCode, json};
 
 use super::books_page::BooksPage;
 use super::figures::{BookFigures, Overview, PopularBook, SystemFigures};
@@ -23,8 +22,11 @@ const MAX_LIMIT: u32 = 1_000;
 pub(crate) fn routes(store: &AnalyticsStore) -> Router {
     Router::new()
         .get(OVERVIEW, store.clone(), overview)
+        .taking(&["since", "limit"])
         .get(BOOKS, store.clone(), books)
+        .taking(&["sort", "order", "limit", "after"])
         .get(BOOK, store.clone(), book)
+        .taking(&["since", "limit"])
         .get(POPULAR, store.clone(), popular)
 }
 
@@ -37,7 +39,9 @@ pub(crate) fn routes_without_analytics() -> Router {
     };
     [OVERVIEW, BOOKS, BOOK, POPULAR]
         .into_iter()
-        .fold(Router::new(), |routes, path| routes.get(path, (), refuse))
+        .fold(Router::new(), |routes, path| {
+            routes.get(path, (), refuse).taking(ANY_QUERY)
+        })
 }
 
 /// How old figures are. An aggregate of the whole bookstore comes every `ANALYTICS_INTERVAL`: where
@@ -151,14 +155,11 @@ async fn book(store: AnalyticsStore, request: Request) -> Result<Response, Probl
 
 /// `since` and `limit` of a request.
 fn span(mut query: Query) -> Result<Span, Problem> {
-    let since = query.get("since", |text| {
-        let time = DateTime::parse_from_rfc3339(text);
-        time.map_err(|_| "must be an RFC 3339 time such as 2026-01-31T00:00:00Z".into())
-    });
+    let since = query.time("since");
     let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT);
     query.finish()?;
     Ok(Span {
-        since: since.map_or(i64::MIN, |time| time.timestamp_millis()),
+        since: since.unwrap_or(i64::MIN),
         limit,
     })
 }

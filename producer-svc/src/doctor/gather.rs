@@ -6,6 +6,7 @@ use proto::headers::CE_ID;
 use proto::topics::DEAD_LETTER_SUFFIX;
 use proto::{UuidText, identity};
 use serde_json::Value;
+use service::config::Secret;
 use service::db::Database;
 use service::http::{ServiceAnswer, ServiceUrl, StatusCode};
 use service::kafka_glue::explained;
@@ -29,6 +30,8 @@ pub(crate) struct Doctor {
     client: Client,
     admin: Admin,
     cart_service: ServiceUrl,
+    /// What opens the carts where users have to say who they are.
+    service_token: Option<Secret>,
     asked: Asked,
 }
 
@@ -40,6 +43,7 @@ impl Doctor {
             client: client.clone(),
             admin: client.admin().with_timeout(PATIENCE),
             cart_service: config.cart_service.clone(),
+            service_token: config.common.auth.service_token.clone(),
             asked: Asked {
                 at: 0,
                 dead_letter_topic: format!("{users_topic}{DEAD_LETTER_SUFFIX}"),
@@ -239,12 +243,18 @@ impl Doctor {
             },
             StatusCode::NOT_FOUND if detail.contains("CARTS=false") => Ok(Cart::NotKept),
             StatusCode::NOT_FOUND => Ok(Cart::Missing),
+            StatusCode::UNAUTHORIZED => Err(
+                "the cart service wants to know who asks: give it and this service the same \
+                 AUTH_SERVICE_TOKEN"
+                    .to_owned(),
+            ),
             status => Err(format!("the cart service answers {status} {detail}")),
         }
     }
 
     async fn ask(&self, path: &str) -> Seen<ServiceAnswer> {
-        match tokio::time::timeout(PATIENCE, self.cart_service.get(path)).await {
+        let asking = self.cart_service.get_as(path, self.service_token.as_ref());
+        match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => told(answer),
             Err(_) => Err(format!(
                 "{} does not answer in {} s",

@@ -44,9 +44,8 @@ async fn register(
     registration: Arc<Registration>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    request.require_type("application/json")?;
     let trace = request.trace();
-    let body = request.body().await?;
+    let body = request.json().await?;
     let asked =
         RegistrationRequest::decode(&body).map_err(|error| refusal(error, "registration"))?;
     let key = request.idempotency_key()?;

@@ -116,8 +116,7 @@ impl OrderState {
             None => events.iter().map(|event| event.status).max()?,
         };
         let reason = outcome.and_then(|outcome| outcome.reason.clone());
-        let content = first(events.iter().filter(|event| event.content.is_some()))
-            .and_then(|order| order.content.clone());
+        let content = content(&events).cloned();
         // For people: as it went, statuses of one instant in the order of their rank.
         events.sort_by_key(|event| {
             (
@@ -136,6 +135,13 @@ impl OrderState {
             events: events.into_iter().map(EventReceipt::from).collect(),
         })
     }
+}
+
+/// What was ordered, as the first record of the order itself says; `None` before it was seen.
+pub(super) fn content(events: &[OrderEvent]) -> Option<&OrderContent> {
+    first(events.iter().filter(|event| event.content.is_some()))?
+        .content
+        .as_ref()
 }
 
 /// The event that precedes all others.

@@ -5,6 +5,7 @@ use super::option::{Opt, group};
 use super::shutdown::{ShutdownConfig, shutdown_options};
 use super::topic_name::TopicName;
 use super::values::Values;
+use crate::auth::{AuthConfig, auth_options};
 use crate::logging::{LogFilter, LogFormat};
 
 /// What every service is configured by; its own options come on top.
@@ -14,6 +15,7 @@ pub struct Common {
     pub service: &'static str,
     pub kafka: KafkaConfig,
     pub http: HttpConfig,
+    pub auth: AuthConfig,
     pub database: DatabaseConfig,
     pub log_format: LogFormat,
     pub log_level: LogFilter,
@@ -33,6 +35,7 @@ pub fn common_options(
     use group::LOGS;
     let mut options = kafka_options(group_id);
     options.extend(http_options(http_addr));
+    options.extend(auth_options());
     options.extend(database_options(database_url));
     options.extend([
         Opt::new(
@@ -72,6 +75,7 @@ impl Common {
             service,
             kafka: KafkaConfig::read(values),
             http: HttpConfig::read(values),
+            auth: AuthConfig::read(values),
             database: DatabaseConfig::read(values),
             log_format: values.get("LOG_FORMAT"),
             log_level: values.get("LOG_LEVEL"),
@@ -203,6 +207,29 @@ mod tests {
             "postgres://h:port/x",
         ] {
             refused("DATABASE_URL", url);
+        }
+        for (url, name) in [
+            ("postgres://u:hunter2@h/x?sslmod=require", "\"sslmod\""),
+            ("postgres://h/x?sslmode=require&SSLMODE=x", "\"SSLMODE\""),
+            (
+                "postgres://h/x?connect_timeout=hunter2",
+                "\"connect_timeout\"",
+            ),
+            ("postgres://h/x?hunter2@=1", "not shown"),
+            ("postgres://h/x?%73slmod=require", "\"sslmod\""),
+        ] {
+            let text = read(&[("DATABASE_URL", url)]).unwrap_err();
+            for part in ["DATABASE_URL has", name, "known are sslmode, "] {
+                assert!(text.contains(part), "{part} of {url}: {text}");
+            }
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        for url in [
+            "postgres://h/x?sslmode=disable&application_name=a&options[search_path]=b",
+            "postgres://h/x?ssl-mode=disable#sslmod=",
+            "postgres://h/x?",
+        ] {
+            read(&[("DATABASE_URL", url)]).unwrap();
         }
         let text = read(&[("DB_HOST", "a b"), ("DB_USER", "u"), ("DB_NAME", "n")]).unwrap_err();
         assert!(text.contains("DB_HOST"), "{text}");

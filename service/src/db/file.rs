@@ -7,6 +7,10 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
+    /// Not a database in memory.
+    is_file: bool,
+    /// Whether one that is missing is made.
+    is_made: bool,
     opened: Arc<OnceLock<Identity>>,
 }
 
@@ -20,8 +24,15 @@ impl DatabaseFile {
     /// The file that a `sqlite:` URL names.
     pub(super) fn of(url: &str) -> Self {
         let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let (path, parameters) = path.split_once('?').unwrap_or((path, ""));
+        let mode = form_urlencoded::parse(parameters.as_bytes())
+            .find_map(|(name, value)| (name == "mode").then_some(value));
+        let mode = mode.as_deref();
         Self {
-            path: PathBuf::from(path.split('?').next().unwrap_or_default()),
+            path: PathBuf::from(path),
+            is_file: ![Some("memory"), Some("ro")].contains(&mode)
+                && !["", ":memory:"].contains(&path),
+            is_made: [None, Some("rwc")].contains(&mode),
             opened: Arc::default(),
         }
     }
@@ -46,7 +57,48 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// Makes the folder.
+    /// Makes the file, where it is to be made and is not there, so that its owner alone reads it (what
+    /// SQLite puts beside it, `-wal` and `-shm`, takes after it); and takes one that others could read from
+    /// them. In a shop's database are e-mail addresses and hashes of passwords.
+    pub(super) fn keep_to_owner(&self) -> Result<(), sqlx::Error> {
+        // One that was opened and is gone is to be put back, not made anew.
+        if !self.is_file || self.opened.get().is_some() {
+            return Ok(());
+        }
+        let cannot = |error: io::Error| {
+            let path = self.path.display();
+            fault(
+                error.kind(),
+                format!("cannot make the file {path}: {error}"),
+            )
+        };
+        if self.is_made {
+            let mut options = std::fs::OpenOptions::new();
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            // An empty file is an empty database.
+            match options.write(true).create_new(true).open(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(cannot(error));
+                }
+                _ => {}
+            }
+        }
+        #[cfg(unix)]
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            if let Err(error) = without_others(Path::new(&path)) {
+                tracing::warn!(
+                    "{} stays readable to others than its owner: {error}; chmod go= it",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the folder, its owner's alone.
     pub(super) fn make_folder(&self) -> Result<(), sqlx::Error> {
         let Some(folder) = self.path.parent() else {
             return Ok(());
@@ -54,7 +106,11 @@ impl DatabaseFile {
         if folder.as_os_str().is_empty() {
             return Ok(());
         }
-        std::fs::create_dir_all(folder).map_err(|error| {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(|error| {
             fault(
                 error.kind(),
                 format!("cannot make the folder {}: {error}", folder.display()),
@@ -91,6 +147,22 @@ impl DatabaseFile {
     }
 }
 
+/// Nothing where there is no such file.
+#[cfg(unix)]
+fn without_others(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => about.permissions().mode(),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7700)),
+    }
+}
+
 #[cfg(unix)]
 fn identity(path: &Path) -> io::Result<Identity> {
     use std::os::unix::fs::MetadataExt;
@@ -109,6 +181,36 @@ fn fault(kind: io::ErrorKind, text: String) -> sqlx::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_its_owners_alone_made_or_found() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/shop.db");
+        let file = DatabaseFile::of(&format!("sqlite:{}", path.display()));
+        file.make_folder().unwrap();
+        file.keep_to_owner().unwrap();
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(mode(&path), 0o600);
+        let wal = folder.path().join("new/shop.db-wal");
+        std::fs::write(&wal, "ann@example.com").unwrap();
+        for path in [&path, &wal] {
+            let open = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(path, open).unwrap();
+        }
+        file.keep_to_owner().unwrap();
+        assert_eq!((mode(&path), mode(&wal)), (0o600, 0o600));
+        // What is not to be made is not.
+        for url in ["x.db?mode=rw", "x.db?mode=ro", "x.db?mode=memory"] {
+            let url = format!("sqlite:{}/{url}", folder.path().display());
+            DatabaseFile::of(&url).keep_to_owner().unwrap();
+        }
+        assert!(!folder.path().join("x.db").exists());
+        DatabaseFile::of("sqlite::memory:").keep_to_owner().unwrap();
+        assert!(!Path::new(":memory:").exists());
+    }
 
     #[test]
     fn a_file_that_was_moved_or_replaced_is_noticed() {

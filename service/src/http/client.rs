@@ -3,12 +3,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, StatusCode, Uri, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::config::Value;
+use crate::config::{Secret, Value};
 use crate::healthcheck::reachable;
 
 /// Longest answer that is read: many times what a service of this shop says about one thing.
@@ -56,6 +56,18 @@ impl ServiceUrl {
     /// # Errors
     /// No answer, or one that cannot be read; a status is none.
     pub async fn get(&self, path: &str) -> Result<ServiceAnswer, CallError> {
+        self.get_as(path, None).await
+    }
+
+    /// The same with a bearer token, such as `AUTH_SERVICE_TOKEN`.
+    ///
+    /// # Errors
+    /// Those of [`ServiceUrl::get`].
+    pub async fn get_as(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+    ) -> Result<ServiceAnswer, CallError> {
         let url = || self.clone();
         let broken = |error| CallError::Broken { url: url(), error };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
@@ -63,9 +75,17 @@ impl ServiceUrl {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-        let request = Request::get(format!("{}{path}", self.prefix))
+        let mut request = Request::get(format!("{}{path}", self.prefix))
             .header(HOST, self.authority())
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, "application/json");
+        let token = token.and_then(|token| {
+            let bearer = format!("Bearer {}", token.expose());
+            HeaderValue::try_from(bearer).ok()
+        });
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request
             .body(Empty::<Bytes>::new())
             .expect("a path of this program and a host that was read as one");
         let asking = async {

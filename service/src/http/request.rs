@@ -6,20 +6,24 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::poll_fn;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 use proto::Traceparent;
 
 use super::problem::{FieldProblem, Problem};
-use super::query::Query;
+use super::query::{self, Query};
+use super::router::RouteParameters;
 use super::watchdog::Watched;
 
 /// A request whose head has been read and whose body has not.
 pub struct Request {
     pub(crate) parts: Parts,
     pub(crate) body: Incoming,
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) parameters: RouteParameters,
     pub(crate) peer: SocketAddr,
     pub(crate) limits: BodyLimits,
     pub(crate) watched: Arc<Watched>,
@@ -111,6 +115,7 @@ impl Request {
     /// A `{name}` of the route's path, percent-decoded; empty where the route has none.
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters
+            .path
             .iter()
             .find(|(n, _)| n == name)
             .map_or("", |(_, value)| value.as_str())
@@ -134,6 +139,17 @@ impl Request {
         form_urlencoded::parse(query.as_bytes())
             .find(|(n, _)| n == name)
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// Whether the route takes all query parameters that are given.
+    ///
+    /// # Errors
+    /// 422 that names those it does not know, and those it does.
+    pub(crate) fn check_query_names(&self) -> Result<(), Problem> {
+        match self.parts.uri.query() {
+            None | Some("") => Ok(()),
+            Some(text) => query::check_names(text, self.parameters.queries),
+        }
     }
 
     /// The query parameters, to be checked as they are taken.
@@ -168,32 +184,73 @@ impl Request {
         }
     }
 
-    /// Refuses what is not declared as `media_type`; parameters such as `charset=utf-8` are
-    /// welcome.
+    /// A JSON body, declared as such; see [`Request::body`].
     ///
     /// # Errors
-    /// 415, also for a missing `Content-Type`.
-    pub fn require_type(&self, media_type: &'static str) -> Result<(), Problem> {
-        let given = self.parts.headers.get(CONTENT_TYPE);
-        let essence = given
-            .and_then(|v| v.to_str().ok())
-            .map(|v| v.split(';').next().unwrap_or_default().trim());
-        if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(media_type)) {
-            return Ok(());
+    /// 415 where the `Content-Type` is missing or another, names a charset other than UTF-8, or the
+    /// body is UTF-16 or UTF-32 all the same; and those of [`Request::body`].
+    pub async fn json(&mut self) -> Result<Bytes, Problem> {
+        self.require_json()?;
+        let body = self.body().await?;
+        require_utf8(&body)?;
+        Ok(body)
+    }
+
+    /// [`Request::json`], or nothing at all, which needs no `Content-Type`.
+    ///
+    /// # Errors
+    /// Those of [`Request::json`].
+    pub async fn json_or_nothing(&mut self) -> Result<Bytes, Problem> {
+        let declared = self.parts.headers.contains_key(CONTENT_TYPE);
+        if declared {
+            self.require_json()?;
         }
-        Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("the body must be declared as Content-Type: {media_type}"),
-        ))
+        let body = self.body().await?;
+        if !declared && !body.is_empty() {
+            self.require_json()?;
+        }
+        require_utf8(&body)?;
+        Ok(body)
+    }
+
+    fn require_json(&self) -> Result<(), Problem> {
+        let given = self.parts.headers.get(CONTENT_TYPE);
+        let given = given.and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let mut parts = given.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(unsupported(
+                "the body must be declared as Content-Type: application/json",
+            ));
+        }
+        let charset = parts.find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("charset").then_some(value)
+        });
+        // ASCII is UTF-8, too.
+        match charset {
+            None => Ok(()),
+            Some(charset)
+                if ["utf-8", "utf8", "us-ascii", "ascii"]
+                    .iter()
+                    .any(|known| charset.eq_ignore_ascii_case(known)) =>
+            {
+                Ok(())
+            }
+            Some(_) => Err(not_utf8()),
+        }
     }
 
     /// The whole body, at most `MAX_BODY_BYTES`, within the read timeout.
     ///
     /// # Errors
     /// 413 for a longer one (before reading it, where `Content-Length` tells), 408 for one that
-    /// does not arrive in time, 400 for one cut short or malformed, 503 while too many others are
-    /// arriving.
+    /// does not arrive in time, 400 for one cut short or malformed, 415 for one with a
+    /// `Content-Encoding`, 501 for a transfer coding other than chunked, 503 while too many others
+    /// are arriving.
     pub async fn body(&mut self) -> Result<Bytes, Problem> {
+        self.require_plain()?;
         let limits = &self.limits;
         if let Some(length) = self.parts.headers.get(CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|l| l.parse::<u64>().ok());
@@ -213,6 +270,57 @@ impl Request {
             ))),
         }
     }
+}
+
+impl Request {
+    /// Compressed, a small body may become a huge one; nobody needs to compress 64 KiB.
+    fn require_plain(&self) -> Result<(), Problem> {
+        let headers = &self.parts.headers;
+        if all_but(headers, &TRANSFER_ENCODING, "chunked") {
+            // hyper has seen that chunked is the last one.
+            return Err(last(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "of transfer codings, the service knows only chunked; send the body as it is",
+            )));
+        }
+        if all_but(headers, &CONTENT_ENCODING, "identity") {
+            let problem = unsupported(
+                "the body has a Content-Encoding; the service takes none, send it uncompressed",
+            );
+            // RFC 7694, 3: which ones would be taken.
+            return Err(last(
+                problem.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a header lists anything but `known`.
+fn all_but(headers: &HeaderMap, name: &HeaderName, known: &str) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        let listed = value.to_str().unwrap_or("?").split(',').map(str::trim);
+        listed
+            .filter(|coding| !coding.is_empty())
+            .any(|coding| !coding.eq_ignore_ascii_case(known))
+    })
+}
+
+/// JSON begins with an ASCII character, so that UTF-16 and UTF-32 show by a zero byte or by their
+/// byte order mark (RFC 4627, 3).
+fn require_utf8(body: &[u8]) -> Result<(), Problem> {
+    match body {
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, _, ..] | [_, 0, ..] => Err(not_utf8()),
+        _ => Ok(()),
+    }
+}
+
+fn not_utf8() -> Problem {
+    unsupported("the body must be in UTF-8: JSON is exchanged in no other charset (RFC 8259, 8.1)")
+}
+
+fn unsupported(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
 }
 
 async fn collect(body: &mut Incoming, limits: &BodyLimits) -> Result<Bytes, Problem> {

@@ -23,10 +23,25 @@ impl Next {
     }
 }
 
+/// The query parameters of a route that refuses whatever it is asked: none of them is unknown.
+pub const ANY_QUERY: &[&str] = &["*"];
+
 /// Methods and paths to handlers. Paths are matchit's: `/api/orders/{orderId}`, `{*rest}`.
+///
+/// A route takes no query parameter but those named by [`Router::taking`]: any other is refused with
+/// 422, since one that is passed over (`user_id` for `userId`) gives an answer to another question.
 #[derive(Default)]
 pub struct Router {
-    routes: Vec<(&'static str, Vec<(Method, Handler)>)>,
+    routes: Vec<(&'static str, Vec<Route>)>,
+    /// Path and method of the route that was added last.
+    last: Option<(&'static str, Method)>,
+}
+
+struct Route {
+    method: Method,
+    handler: Handler,
+    /// The query parameters that it takes.
+    queries: &'static [&'static str],
 }
 
 impl Router {
@@ -48,12 +63,38 @@ impl Router {
         F: Fn(S, Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
-        let handler: Handler =
-            Arc::new(move |request| Box::pin(handler(state.clone(), request)) as Answer);
+        // Within whatever stands around: who may not come in is not told what the route takes.
+        let handler: Handler = Arc::new(move |request| match request.check_query_names() {
+            Ok(()) => Box::pin(handler(state.clone(), request)) as Answer,
+            Err(problem) => Box::pin(std::future::ready(Err(problem))),
+        });
+        self.last = Some((path, method.clone()));
+        let route = Route {
+            method,
+            handler,
+            queries: &[],
+        };
         match self.routes.iter_mut().find(|(p, _)| *p == path) {
-            Some((_, methods)) => methods.push((method, handler)),
-            None => self.routes.push((path, vec![(method, handler)])),
+            Some((_, methods)) => methods.push(route),
+            None => self.routes.push((path, vec![route])),
         }
+        self
+    }
+
+    /// The query parameters of the route that was added last; [`ANY_QUERY`] for all.
+    ///
+    /// # Panics
+    /// If no route was added: an error of the program, seen by any test that serves.
+    #[must_use]
+    pub fn taking(mut self, queries: &'static [&'static str]) -> Self {
+        let last = self.last.as_ref();
+        let route = self.routes.iter_mut().find_map(|(path, methods)| {
+            let last = last.filter(|(last, _)| last == path);
+            methods
+                .iter_mut()
+                .find(|route| last.is_some_and(|(_, method)| *method == route.method))
+        });
+        route.expect("a route before its query parameters").queries = queries;
         self
     }
 
@@ -85,7 +126,7 @@ impl Router {
         Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
         for (_, methods) in &mut self.routes {
-            for (_, handler) in methods {
+            for Route { handler, .. } in methods {
                 let (inner, state, around) = (handler.clone(), state.clone(), around.clone());
                 *handler = Arc::new(move |request| {
                     Box::pin(around(state.clone(), request, Next(inner.clone()))) as Answer
@@ -113,7 +154,7 @@ impl Router {
     pub(crate) fn build(self, metrics: &super::HttpMetrics) -> RouteTable {
         let mut tree = matchit::Router::new();
         for (path, methods) in self.routes {
-            let mut allow: Vec<&str> = methods.iter().map(|(m, _)| m.as_str()).collect();
+            let mut allow: Vec<&str> = methods.iter().map(|r| r.method.as_str()).collect();
             if allow.contains(&"GET") {
                 allow.push("HEAD");
             }
@@ -121,9 +162,9 @@ impl Router {
                 allow: HeaderValue::from_str(&allow.join(", ")).expect("methods are tokens"),
                 methods: methods
                     .into_iter()
-                    .map(|(method, handler)| {
-                        let metrics = metrics.route(method.as_str(), path);
-                        (method, handler, metrics)
+                    .map(|route| {
+                        let metrics = metrics.route(route.method.as_str(), path);
+                        (route, metrics)
                     })
                     .collect(),
                 other: metrics.route("_OTHER", path),
@@ -144,15 +185,22 @@ pub(crate) struct RouteTable {
 }
 
 struct Entry {
-    methods: Vec<(Method, Handler, Arc<RouteMetrics>)>,
+    methods: Vec<(Route, Arc<RouteMetrics>)>,
     allow: HeaderValue,
     other: Arc<RouteMetrics>,
 }
 
 /// The outcome of a lookup; the metrics say which route it counts for.
 pub(crate) enum Found<'a> {
-    Handler(&'a Handler, Vec<(String, String)>, &'a Arc<RouteMetrics>),
+    Handler(&'a Handler, RouteParameters, &'a Arc<RouteMetrics>),
     Refused(Problem, &'a Arc<RouteMetrics>),
+}
+
+/// What a request has of its route's path, and may have in its query.
+#[derive(Debug)]
+pub(crate) struct RouteParameters {
+    pub(crate) path: Vec<(String, String)>,
+    pub(crate) queries: &'static [&'static str],
 }
 
 impl RouteTable {
@@ -167,7 +215,7 @@ impl RouteTable {
         };
         let entry = found.value;
         let wanted = |m: &Method| m == method || (*method == Method::HEAD && *m == Method::GET);
-        let Some((_, handler, metrics)) = entry.methods.iter().find(|(m, _, _)| wanted(m)) else {
+        let Some((route, metrics)) = entry.methods.iter().find(|(r, _)| wanted(&r.method)) else {
             let problem = Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 format!(
@@ -187,7 +235,11 @@ impl RouteTable {
                 }
             }
         }
-        Found::Handler(handler, parameters, metrics)
+        let parameters = RouteParameters {
+            path: parameters,
+            queries: route.queries,
+        };
+        Found::Handler(&route.handler, parameters, metrics)
     }
 }
 

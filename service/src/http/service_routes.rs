@@ -21,6 +21,7 @@ pub fn service_routes(health: &Health, metrics: &Metrics, openapi: &'static str)
             ))
         })
         .get("/readyz", health.clone(), readyz)
+        .taking(&["strict"])
         .get("/metrics", metrics.clone(), scrape)
         .get(
             "/openapi.json",

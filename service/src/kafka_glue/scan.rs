@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kafka::{
     Admin, Client, ConfigError, ConsumerRecord, Error, OffsetAt, Reader, ReaderEvent, Start,
-    TopicPartition,
+    TopicPartition, Unreadable,
 };
 use tokio::time::Instant;
 
@@ -35,6 +35,8 @@ pub struct Scan {
     /// None: there is nothing to read.
     reader: Option<Reader>,
     ends: BTreeMap<TopicPartition, i64>,
+    /// Partitions that are held at what cannot be read have ended.
+    leaves_held: bool,
 }
 
 impl Scan {
@@ -51,7 +53,11 @@ impl Scan {
         let mut ends = admin.offsets(&partitions, OffsetAt::Latest).await?;
         ends.retain(|of, end| from.get(of).is_some_and(|first| first < end));
         if ends.is_empty() {
-            return Ok(Self { reader: None, ends });
+            return Ok(Self {
+                reader: None,
+                ends,
+                leaves_held: false,
+            });
         }
         let mut topics: Vec<&str> = ends.keys().map(|of| &*of.topic).collect();
         topics.dedup();
@@ -76,6 +82,7 @@ impl Scan {
         Ok(Self {
             reader: Some(reader),
             ends,
+            leaves_held: false,
         })
     }
 
@@ -102,6 +109,21 @@ impl Scan {
         Ok((Self::new(client, admin, from).await?, older))
     }
 
+    /// Ends where a partition is held at a batch that cannot be read, instead of waiting for it: for whoever
+    /// looks, and may be shown less than everything.
+    #[must_use]
+    pub fn leaving_what_is_held(mut self) -> Self {
+        self.leaves_held = true;
+        self
+    }
+
+    /// What could not be read so far.
+    pub fn unreadable(&self) -> Vec<Unreadable> {
+        self.reader
+            .as_ref()
+            .map_or_else(Vec::new, Reader::unreadable)
+    }
+
     /// Where it ends, of the partitions that had something to read.
     pub fn ends(&self) -> &BTreeMap<TopicPartition, i64> {
         &self.ends
@@ -122,10 +144,15 @@ impl Scan {
         let mut before = None;
         loop {
             let positions = reader.positions();
+            let held = match self.leaves_held {
+                true => reader.unreadable(),
+                false => Vec::new(),
+            };
             let left = self.ends.iter().find(|(of, end)| {
-                !positions
-                    .iter()
-                    .any(|(at, position)| at == *of && position >= *end)
+                let through =
+                    |(at, position): &(TopicPartition, i64)| at == *of && position >= *end;
+                let is_held = |it: &Unreadable| it.holds && it.partition == **of;
+                !positions.iter().any(through) && !held.iter().any(is_held)
             });
             let Some((left, end)) = left else {
                 return Ok(None);

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::UNIX_EPOCH;
 
 use kafka::{ConsumerStatsHandle, Producer};
 use parking_lot::Mutex;
@@ -126,6 +127,25 @@ impl Collector for KafkaStats {
                         ];
                         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
                     }
+                }
+            }
+        }
+        {
+            let help = "When the last dead letter of this instance was acknowledged, in seconds since 1970";
+            let mut family = encoder.encode_descriptor(
+                "kafka_consumer_last_dead_letter_timestamp_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?;
+            for stats in &consumers {
+                for topic in &stats.topics {
+                    // 1970 where there was none.
+                    let at = topic.outcomes.last_dead_letter;
+                    let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+                    let since = since.unwrap_or_default();
+                    let labels = [("group", &*stats.group), ("topic", &*topic.topic)];
+                    ConstGauge::new(since.as_secs_f64()).encode(family.encode_family(&labels)?)?;
                 }
             }
         }

@@ -2,13 +2,17 @@
 // asked for when the stream says that something has changed.
 
 import { recordsIn, showGroups, showTopics } from "./cluster.js";
-import { byId, element, keep, number, say } from "./elements.js";
+import { byId, clock, element, keep, number, say } from "./elements.js";
 import { refreshFigures, revenue } from "./figures.js";
 import { letterCount, refreshLetters } from "./letters.js";
 import { followOrders } from "./orders.js";
 import { follow } from "./server.js";
 
 const shown = { overview: null, cluster: null, letters: null };
+
+/** Of the stream of the cluster: "connecting", "live", "lost", "refused". And when it was last live. */
+let connection = "connecting";
+let heard = null;
 
 const dash = (value, text = number) => (value === null || value === undefined ? "–" : text(value));
 
@@ -19,7 +23,7 @@ function tiles() {
   const lag = groups?.reduce((sum, group) => sum + group.lag, 0) ?? null;
   const records = topics?.reduce((sum, topic) => sum + recordsIn(topic), 0);
   return [
-    healthTile(cluster?.health),
+    ...serviceTiles(cluster?.services),
     { name: "Lag", value: dash(lag), note: groups ? `of ${groups.length} groups` : "", tone: lag > 0 ? "warn" : "" },
     { name: "Dead letters", value: letterCount(letters), note: "not replayed", tone: letters > 0 ? "bad" : "" },
     { name: "Records", value: dash(records), note: topics ? `in ${topics.length} topics` : "" },
@@ -32,12 +36,22 @@ function tiles() {
 
 const ratingNote = (overview) => (overview.averageRating === null ? "none yet" : `of ${number(overview.ratings)} ratings`);
 
-function healthTile(health) {
-  if (!health) return { name: "Service", value: "–", note: "" };
-  const wrong = [...health.missing, ...health.degraded];
-  const tone = !health.ready ? "bad" : wrong.length > 0 ? "warn" : "good";
-  const value = !health.ready ? "not ready" : wrong.length > 0 ? "degraded" : "ready";
-  return { name: "Service", value, note: wrong.map((part) => part.name).join(", ") || "all parts", tone, title: wrong.map((part) => `${part.name}: ${part.problem}`).join("\n") };
+const STATES = { ready: "good", degraded: "warn", "not-ready": "bad", away: "bad" };
+
+/** Of a service that is silent, nothing that was known is good any more. */
+function serviceTiles(services) {
+  if (connection !== "live") {
+    const note = connection === "refused" ? "the login is not valid any more" : "no connection";
+    return [{ name: "Services", value: "unknown", note, tone: "bad" }];
+  }
+  if (!services) return [{ name: "Services", value: "–", note: "" }];
+  return services.map(({ name, state, parts, problem }) => ({
+    name,
+    value: state.replace("-", " "),
+    note: problem ? "does not answer" : parts.map((part) => part.name).join(", ") || "all parts",
+    tone: STATES[state],
+    title: problem ?? parts.map((part) => `${part.name}: ${part.problem}`).join("\n"),
+  }));
 }
 
 function drawTiles() {
@@ -59,9 +73,8 @@ function drawTiles() {
 
 function onCluster(cluster) {
   shown.cluster = cluster.problem ? { ...cluster, groups: null, topics: null } : cluster;
-  const problem = byId("problem");
-  problem.hidden = !cluster.problem;
-  say(problem, cluster.problem ?? "");
+  heard = Date.now();
+  drawProblem();
   if (!cluster.problem) {
     showGroups(cluster.groups);
     showTopics(cluster.topics);
@@ -106,12 +119,32 @@ async function changed() {
   }
 }
 
+/** What is wrong with all that is shown: that it is old, or that Kafka does not answer. */
+function drawProblem() {
+  const old = connection !== "live" && heard !== null;
+  const text = old ? `What is shown is as of ${clock(heard)}: ${TOLD[connection]}.` : (shown.cluster?.problem ?? "");
+  const problem = byId("problem");
+  problem.hidden = !text;
+  say(problem, text);
+  document.querySelector("main").classList.toggle("old", old);
+}
+
+const TOLD = {
+  connecting: "connecting",
+  live: "live",
+  lost: "connection lost, trying again",
+  refused: "the login is not valid any more, reload this page",
+};
+
 drawTiles();
 changed();
 document.addEventListener("visibilitychange", changed);
 followOrders();
 follow("/api/admin/events", { cluster: onCluster }, (state) => {
-  const connection = byId("connection");
-  say(connection, state === "live" ? "live" : "connection lost, trying again");
-  connection.className = `connection ${state}`;
+  connection = state;
+  const node = byId("connection");
+  say(node, TOLD[state]);
+  node.className = `connection ${state}`;
+  drawProblem();
+  drawTiles();
 });

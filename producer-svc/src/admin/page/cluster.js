@@ -155,16 +155,32 @@ async function look() {
   say(status, "reading …");
   again.disabled = true;
   try {
-    const { messages, complete } = await ask(`/api/admin/topics/${encodeURIComponent(topic)}/messages`);
+    const { messages, unreadable, complete } = await ask(`/api/admin/topics/${encodeURIComponent(topic)}/messages`);
     if (topic !== lookedAt) return;
     say(status, `the newest ${number(messages.length)}${complete ? "" : "; the time was up before all was read"}`);
-    const list = element("ul", { class: "rows" }, messages.map(message));
-    byId("messages-list").replaceChildren(messages.length > 0 ? list : empty("Nothing lies here."));
+    const list = element("ul", { class: "rows" }, unreadable.map(unread), messages.map(message));
+    const nothing = complete ? "Nothing lies here." : "Nothing could be read in time.";
+    byId("messages-list").replaceChildren(list.childElementCount > 0 ? list : empty(nothing));
   } catch (error) {
     if (topic === lookedAt) say(status, error.message);
   } finally {
     again.disabled = false;
   }
+}
+
+function unread({ partition, offset, problem, batch }) {
+  const what = batch ? "A batch that cannot be read; what lies behind it in its partition is not shown" : "A record that cannot be read";
+  return element(
+    "li",
+    {},
+    element(
+      "div",
+      { class: "row" },
+      element("span", { class: "quiet grow" }, `partition ${partition}, offset ${number(offset)}`),
+      element("span", { class: "chip bad" }, "unreadable"),
+    ),
+    element("p", {}, `${what}: ${problem}`),
+  );
 }
 
 function message({ partition, offset, time, key, value, headers }) {

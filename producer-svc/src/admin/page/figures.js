@@ -1,7 +1,7 @@
 // The bookstore: top books, and the history of one.
 
 import { SERIES, legend, lineChart, scoreBar } from "./charts.js";
-import { byId, clock, element, empty, keep, listOrEmpty, money, number, say } from "./elements.js";
+import { byId, element, empty, keep, listOrEmpty, moment, money, number, say } from "./elements.js";
 import { ask } from "./server.js";
 
 const VIEW = `curl -X POST ${location.origin}/api/books/1/views -H 'content-type: application/json' -d '{}'`;
@@ -22,23 +22,49 @@ let book = null;
 /** Asks for the figures; gives the overview, or null where there is none. */
 export async function refreshFigures() {
   const [overview] = await Promise.all([
-    ask("/api/admin/analytics/overview?limit=1").catch(() => null),
+    ask("/api/admin/analytics/overview?limit=3").catch(() => null),
     refreshPopular(),
     book === null ? null : showBook(book),
   ]);
+  age = overview && { known: Date.now(), seconds: overview.ageSeconds, interval: intervalOf(overview.history) };
+  drawAge();
   return overview;
 }
 
+/** How old the figures were when they were asked for, and how often they come. */
+let age = null;
+
+/** Seconds between the newest rounds, the shorter pause of two: a longer one was somebody's absence. */
+function intervalOf(history) {
+  const times = history.map((one) => Date.parse(one.generatedAt) / 1000);
+  const pauses = times.slice(1).map((time, at) => Math.abs(times[at] - time));
+  return Math.min(...pauses, Infinity);
+}
+
+/** Figures that came in no time in which two rounds should have are old, and nobody makes new ones. */
+const OLD = 180;
+
+function drawAge() {
+  const place = byId("books-age");
+  if (!age) return say(place, "");
+  const seconds = age.seconds + (Date.now() - age.known) / 1000;
+  const usual = Number.isFinite(age.interval) ? 3 * age.interval : 0;
+  const old = seconds > Math.max(OLD, usual);
+  const at = moment(Date.now() - seconds * 1000);
+  say(place, old ? `old: nobody has computed figures since ${at}` : `as of ${at.slice(-8)}`);
+  place.classList.toggle("old-figures", old);
+}
+
+setInterval(drawAge, 5000);
+
 async function refreshPopular() {
   try {
-    const { books, generatedAt } = await ask("/api/admin/analytics/popular");
-    say(byId("books-age"), `as of ${clock(generatedAt)}`);
+    const { books } = await ask("/api/admin/analytics/popular");
     const most = Math.max(0, ...books.map((one) => one.score));
     keep(bars, books, (one) => one.bookId, createBar, (row, one) => updateBar(row, one, most));
     listOrEmpty(popular, chart, nothing, books.length === 0);
     if (book === null && books.length > 0) await showBook(books[0].bookId);
   } catch (error) {
-    say(byId("books-age"), "");
     if (error.status !== 404) say(nothingText, `The figures are not to be had: ${error.message}`);
     listOrEmpty(popular, chart, nothing, true);
     if (book === null) listOrEmpty(history, chart, empty("Pick a book to see its figures over time."), true);
@@ -109,10 +135,15 @@ function drawBook(figures) {
 
 const fact = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));
 
-export const revenue = (sums, notation) =>
-  Object.entries(sums)
-    .map(([currency, minor]) => money(currency, minor, notation))
-    .join(" · ") || "–";
+/** Currencies that are shown; how many more there are is said. */
+const CURRENCIES = 6;
+
+export function revenue(sums, notation) {
+  const all = Object.entries(sums);
+  const shown = all.slice(0, CURRENCIES).map(([currency, minor]) => money(currency, minor, notation));
+  if (all.length > CURRENCIES) shown.push(`and ${number(all.length - CURRENCIES)} more currencies`);
+  return shown.join(" · ") || "–";
+}
 
 const rating = ({ ratings, averageRating }) =>
   averageRating === null ? "–" : `${averageRating.toFixed(2)} (${number(ratings)})`;
