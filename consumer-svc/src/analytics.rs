@@ -43,7 +43,7 @@ mod tests;
 mod totals;
 
 pub use config::AnalyticsConfig;
-pub(crate) use config::{TOPICS, TYPE_IDS, options};
+pub(crate) use config::{STRATEGY, TOPICS, TYPE_IDS, options};
 pub(crate) use schema::{LEADER_EPOCHS, TABLES};
 pub(crate) use start::{Analytics, Parts};
 pub(crate) use store::DEDUP_RETENTION;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proto::{EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, TopicName, Values, common_options, group,
+    strategy_option,
 };
 use service::healthcheck;
 
@@ -38,6 +39,9 @@ pub struct Config {
     /// Orders in processing at a time.
     pub max_in_flight: usize,
 }
+
+/// The strategies of the group that creates carts.
+const CART_STRATEGY: &str = "CART_ASSIGNMENT_STRATEGY";
 
 /// The topics whose names can be set, with what they are for.
 const TOPICS: [(Topic, &str); 12] = [
@@ -142,6 +146,7 @@ pub fn program() -> Program {
             group::KAFKA,
             "The consumer group that creates carts.",
         ),
+        strategy_option(CART_STRATEGY),
         Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
             "4096",
@@ -212,7 +217,7 @@ impl Config {
     pub fn take(values: &mut Values) -> Self {
         let max_quantity = values.checked("ORDER_MAX_QUANTITY", "must be at least 1", |n| *n > 0);
         let unavailable: Option<Vec<String>> = values.find("ORDER_UNAVAILABLE_ITEMS");
-        let config = Self {
+        let mut config = Self {
             common: Common::read(NAME, values),
             order_topic: values.get(topics::ORDER_TOPIC.variable),
             orders_topic: values.get(topics::ORDERS.variable),
@@ -238,6 +243,9 @@ impl Config {
             max_in_flight: values.checked("KAFKA_MAX_IN_FLIGHT", "must be at least 1", |n| *n > 0),
         };
         config.check_topics(values);
+        let kafka = &mut config.common.kafka;
+        kafka.read_strategy(values, CART_STRATEGY, &config.cart_group);
+        kafka.read_strategy(values, analytics::STRATEGY, &config.analytics.group);
         if config.cart_group == config.common.kafka.group_id {
             values.mistake("CART_GROUP_ID", "must differ from KAFKA_GROUP_ID");
         }

@@ -7,6 +7,7 @@ use proto::identity::{Step, derived};
 use proto::{FinalStatus, Notification, OrderStatusEvent, Status, dead_letter};
 use shop::{PATIENCE, Shop, text};
 use testkit::{ApiKey, Kafka, ResponseError, eventually, metrics};
+use tokio::task::JoinHandle;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -508,6 +509,68 @@ async fn the_service_says_how_it_fares() {
         assert!(openapi["paths"][path]["get"].is_object(), "{path}");
     }
     assert_eq!(service.get("/nothing").await.0, 404);
+    service.stop().await;
+}
+
+/// Another system's cart service, which knows one strategy.
+async fn foreign_member(shop: &Shop) -> (tokio::sync::oneshot::Sender<()>, JoinHandle<()>) {
+    struct Nothing;
+    impl kafka::Handler for Nothing {
+        async fn handle(&self, _: &kafka::ConsumerRecord) -> kafka::Outcome {
+            kafka::Outcome::Done
+        }
+    }
+    let consumer = shop
+        .client
+        .consumer(&shop.cart_group)
+        .topics([&shop.users])
+        .assignors([kafka::Assignor::Range])
+        .heartbeat_interval(std::time::Duration::from_millis(200))
+        .discard_rejected()
+        .build(Nothing)
+        .unwrap();
+    let stats = consumer.stats();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = tokio::spawn(async move {
+        let ending = async {
+            let _ = stopped.await;
+        };
+        consumer.run(ending).await.unwrap();
+    });
+    testkit::eventually(shop::PATIENCE, || async {
+        (!stats.snapshot().partitions.is_empty()).then_some(())
+    })
+    .await;
+    (stop, running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_member_without_a_common_strategy_costs_its_group_alone() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    kafka.create_topic(&shop.users, 3).await;
+    let (stop, foreign) = foreign_member(&shop).await;
+
+    let service = shop.launch(&shop.flags(&[])).await;
+    let degraded = async || {
+        let (status, body) = service.get("/readyz").await;
+        let said = body.contains("share no assignment strategy") && body.contains(&shop.cart_group);
+        (status == 200 && said).then_some(())
+    };
+    testkit::eventually(shop::PATIENCE, degraded).await;
+    let order = br#"{"orderId":"o-1","product":"Laptop","quantity":1}"#;
+    shop.send_when_there(&shop.orders, Some("o-1"), order).await;
+    let mut notifications = shop.follow(&shop.notifications);
+    assert_eq!(notifications.first(1).await.len(), 1, "orders go on");
+    // With a strategy that the other member has, that group alone is eager.
+    let strategy = shop.flags(&["--cart-assignment-strategy", "range"]);
+    let second = shop.launch(&strategy).await;
+    second.ready().await;
+    second.stop().await;
+
+    stop.send(()).unwrap();
+    foreign.await.unwrap();
+    service.ready().await;
     service.stop().await;
 }
 

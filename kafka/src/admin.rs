@@ -7,6 +7,7 @@
 
 mod configs;
 pub(crate) mod groups;
+mod look;
 mod offsets;
 mod once;
 mod record;
@@ -31,7 +32,10 @@ use crate::{
 
 pub use self::{
     configs::ConfigEntry,
-    groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember, PartitionLag},
+    groups::{
+        CommittedOffset, GroupDescription, GroupKind, GroupListing, GroupMember, PartitionLag,
+    },
+    look::{Ends, OpenTransaction, SilentLeader, TopicsLook},
     offsets::OffsetAt,
     topics::{CreatedTopic, NewTopic, PartitionDescription, TopicDescription},
 };

@@ -34,8 +34,9 @@ struct Readme;
 
 pub use self::{
     admin::{
-        Admin, CommittedOffset, ConfigEntry, CreatedTopic, GroupDescription, GroupListing,
-        GroupMember, NewTopic, OffsetAt, PartitionDescription, PartitionLag, TopicDescription,
+        Admin, CommittedOffset, ConfigEntry, CreatedTopic, Ends, GroupDescription, GroupKind,
+        GroupListing, GroupMember, NewTopic, OffsetAt, OpenTransaction, PartitionDescription,
+        PartitionLag, SilentLeader, TopicDescription, TopicsLook,
     },
     client::{Client, ClientConfig},
     consumer::{

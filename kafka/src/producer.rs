@@ -310,19 +310,25 @@ impl Producer {
     /// meanwhile. Dropping the future is harmless.
     ///
     /// # Errors
-    /// The first failure among those records. Each has its own in its [`Delivery`].
+    /// The first failure among those records, and among those before whose [`Delivery`] was dropped before it told its
+    /// own failure: that is said once. Each record has its own in its `Delivery`.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let core = &self.handle.core;
         let _flushing = Flushing::start(core);
         let (batches, waiting) = core.unfinished();
-        let mut result = Ok(());
+        // What failed before this call.
+        let mut result = core.untold.take().map_or(Ok(()), Err);
         for delivery in waiting {
             result = result.and(delivery.await.map(|_| ()));
         }
         for batch in batches {
             result = result.and(batch.wait().await);
         }
-        result
+        // What failed meanwhile is in the result.
+        match core.untold.take() {
+            Some(error) => result.and(Err(error)),
+            None => result,
+        }
     }
 
     /// Refuses new records, and waits up to `timeout` for those under way. Every handle is closed with

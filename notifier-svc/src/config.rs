@@ -1,10 +1,15 @@
 use std::time::Duration;
 
 use proto::{groups, topics};
-use service::config::{Common, Mistakes, Opt, Program, TopicName, Values, common_options, group};
+use service::config::{
+    Common, Mistakes, Opt, Program, TopicName, Values, common_options, group, strategy_option,
+};
 use service::healthcheck;
 
 use crate::NAME;
+
+/// The strategies of the group that collects log records.
+const LOG_STRATEGY: &str = "LOG_ASSIGNMENT_STRATEGY";
 
 /// All that notifier-svc can be told.
 #[derive(Debug, Clone)]
@@ -47,6 +52,7 @@ pub fn program() -> Program {
             group::KAFKA,
             "The group that collects log records.",
         ),
+        strategy_option(LOG_STRATEGY),
         Opt::new(
             "KAFKA_MAX_IN_FLIGHT",
             "2048",
@@ -78,7 +84,7 @@ impl Config {
 
     /// Takes the service's options out of `values`; mistakes are noted there.
     pub fn take(values: &mut Values) -> Self {
-        let config = Self {
+        let mut config = Self {
             common: Common::read(NAME, values),
             notifications_topic: values.get(topics::NOTIFICATIONS.variable),
             retention: values.checked(
@@ -90,6 +96,8 @@ impl Config {
             log_group_id: values.get("LOG_GROUP_ID"),
             log_retention: values.positive("LOG_RETENTION"),
         };
+        let kafka = &mut config.common.kafka;
+        kafka.read_strategy(values, LOG_STRATEGY, &config.log_group_id);
         if config.common.log_topic.as_ref() == Some(&config.notifications_topic) {
             values.mistake("LOG_TOPIC", "must differ from NOTIFICATIONS_TOPIC");
         }

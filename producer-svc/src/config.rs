@@ -3,6 +3,7 @@ use std::time::Duration;
 use proto::{BookEventKind, EventType, Topic, TypeIds, groups, topics};
 use service::config::{
     Command, Common, Mistakes, Opt, Program, Secret, TopicName, Values, common_options, group,
+    strategy_option,
 };
 use service::healthcheck;
 use service::http::ServiceUrl;
@@ -47,6 +48,9 @@ pub struct Config {
     pub cart_group: String,
     pub type_ids: TypeIds,
 }
+
+/// The strategies of the group that stores the figures.
+const AGGREGATES_STRATEGY: &str = "AGGREGATES_ASSIGNMENT_STRATEGY";
 
 /// The topics whose names can be set, with what they are for.
 const TOPICS: [(Topic, &str); 10] = [
@@ -161,6 +165,7 @@ pub fn program() -> Program {
             group::KAFKA,
             "The consumer group that stores the bookstore's figures.",
         ),
+        strategy_option(AGGREGATES_STRATEGY),
         Opt::new(
             "ADMIN_USER",
             "admin",
@@ -226,7 +231,7 @@ impl Config {
 
     /// Takes the service's options out of `values`; mistakes are noted there.
     pub fn take(values: &mut Values) -> Self {
-        let config = Self {
+        let mut config = Self {
             common: Common::read(NAME, values),
             order_topic: values.get(topics::ORDER_TOPIC.variable),
             orders_topic: values.get(topics::ORDERS.variable),
@@ -267,6 +272,8 @@ impl Config {
             }),
         };
         config.check_topics(values);
+        let kafka = &mut config.common.kafka;
+        kafka.read_strategy(values, AGGREGATES_STRATEGY, &config.analytics_group);
         if config.analytics_group == config.common.kafka.group_id {
             values.mistake("AGGREGATES_GROUP_ID", "must differ from KAFKA_GROUP_ID");
         }

@@ -20,7 +20,7 @@ mod topic_name;
 mod value;
 mod values;
 
-pub use self::kafka::KafkaConfig;
+pub use self::kafka::{KafkaConfig, strategy_option};
 pub use common::{Common, common_options};
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;

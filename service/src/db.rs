@@ -5,6 +5,7 @@
 //! it answers, and [`Database::is_ready`] says so. Nothing waits for it without a limit.
 //! [`GroupWriter`] turns many small writes into few transactions, [`Retention`] deletes what is old.
 
+mod address;
 mod database;
 mod failure;
 mod file;

@@ -11,6 +11,7 @@ mod stats;
 mod topics;
 mod watch;
 mod watch_consumer;
+mod watch_topics;
 
 pub use consume::{ConsumeError, consume, consume_after};
 pub use explained::explained;

@@ -26,7 +26,7 @@ pub mod raw;
 pub mod tokens;
 mod wait;
 
-pub use broker::{ApiKey, ResponseError};
+pub use broker::{Advertised, ApiKey, ResponseError};
 pub use kafka::Kafka;
 pub use polled::{dropped_at_every_await, polled};
 pub use wait::eventually;

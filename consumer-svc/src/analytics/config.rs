@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use proto::{BookEventKind, EventType, Topic, groups, topics};
-use service::config::{Opt, TopicName, Values, group};
+use service::config::{Opt, TopicName, Values, group, strategy_option};
 
 /// How the statistics are kept.
 #[derive(Debug, Clone)]
@@ -50,6 +50,9 @@ pub(crate) const TYPE_IDS: [(EventType, &str); 3] = [
     ),
 ];
 
+/// The strategies of the group that keeps the statistics.
+pub(crate) const STRATEGY: &str = "ANALYTICS_ASSIGNMENT_STRATEGY";
+
 /// Most books in POPULAR_BOOKS: its record must stay far below Kafka's 1 MiB.
 const MAX_TOP: i64 = 1_000;
 
@@ -85,6 +88,7 @@ pub(crate) fn options() -> Vec<Opt> {
             group::KAFKA,
             "The consumer group that keeps the statistics.",
         ),
+        strategy_option(STRATEGY),
     ]
 }
 

@@ -6,8 +6,8 @@ use futures::future::{FutureExt as _, try_join_all};
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest,
-        OffsetFetchRequest,
+        ApiKey, ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId,
+        ListGroupsRequest, OffsetFetchRequest, consumer_group_describe_response,
         describe_groups_response::{DescribedGroup, DescribedGroupMember},
         offset_fetch_request::{
             OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -32,12 +32,28 @@ pub struct GroupListing {
     pub state: String,
 }
 
+/// The state of a group that does not exist.
+const DEAD: &str = "Dead";
+
+/// How a group coordinates its members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GroupKind {
+    /// The classic protocol: its leader, a member, assigns.
+    #[default]
+    Classic,
+    /// The protocol of KIP-848: the broker assigns.
+    Consumer,
+}
+
 /// A group and its members.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupDescription {
     /// The group's id.
     pub group: String,
-    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead` (there is no such group).
+    /// How it coordinates its members.
+    pub kind: GroupKind,
+    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead` (there is no such group); of the new
+    /// protocol also `Assigning` and `Reconciling`.
     pub state: String,
     /// The assignment strategy the members agreed on; empty without members.
     pub assignor: String,
@@ -166,17 +182,18 @@ impl Admin {
             .call(request, self.timeout)
             .await?;
         let described = response.groups.into_iter().next().unwrap_or_default();
-        // KIP-1043: from version 6 on a missing group is an error rather than a dead one.
-        if ResponseError::try_from_code(described.error_code)
-            == Some(ResponseError::GroupIdNotFound)
-        {
-            return Ok(GroupDescription {
+        // KIP-1043: from version 6 on a missing group is an error rather than a dead one. A group of the new protocol
+        // is missing as well, or dead before.
+        let not_found = ResponseError::try_from_code(described.error_code)
+            == Some(ResponseError::GroupIdNotFound);
+        if not_found || described.group_state.as_str() == DEAD {
+            let consumer_group = self.describe_consumer_group(group, coordinator).await?;
+            return Ok(consumer_group.unwrap_or_else(|| GroupDescription {
                 group: group.to_owned(),
-                state: "Dead".to_owned(),
-                assignor: String::new(),
+                state: DEAD.to_owned(),
                 coordinator,
-                members: Vec::new(),
-            });
+                ..GroupDescription::default()
+            }));
         }
         Error::check(
             ApiKey::DescribeGroups,
@@ -185,6 +202,36 @@ impl Admin {
             || format!("group {group}"),
         )?;
         describe_members(group, coordinator, described)
+    }
+
+    /// A group of the protocol of KIP-848; `None`: there is none of this name, or the broker is older than Kafka 3.7.
+    async fn describe_consumer_group(
+        &self,
+        group: &str,
+        coordinator: i32,
+    ) -> Result<Option<GroupDescription>, Error> {
+        let connection = self.to(coordinator).await?;
+        if connection
+            .version::<ConsumerGroupDescribeRequest>()
+            .is_none()
+        {
+            return Ok(None);
+        }
+        let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(group)]);
+        let response = connection.call(request, self.timeout).await?;
+        let described = response.groups.into_iter().next().unwrap_or_default();
+        match ResponseError::try_from_code(described.error_code) {
+            Some(ResponseError::GroupIdNotFound | ResponseError::UnsupportedVersion) => Ok(None),
+            _ => {
+                Error::check(
+                    ApiKey::ConsumerGroupDescribe,
+                    described.error_code,
+                    described.error_message.as_deref(),
+                    || format!("group {group}"),
+                )?;
+                Ok(Some(consumer_group(group, coordinator, described)))
+            }
+        }
     }
 
     /// What a group has committed; partitions without a commit are absent.
@@ -344,6 +391,36 @@ fn group_id(group: &str) -> GroupId {
     GroupId(text(group))
 }
 
+fn consumer_group(
+    group: &str,
+    coordinator: i32,
+    described: consumer_group_describe_response::DescribedGroup,
+) -> GroupDescription {
+    let member = |member: consumer_group_describe_response::Member| {
+        let topics = member.assignment.topic_partitions.into_iter();
+        let partitions = topics.flat_map(|topic| {
+            let name = topic.topic_name.as_str().to_owned();
+            let of_topic = move |number| TopicPartition::new(name.as_str(), number);
+            topic.partitions.into_iter().map(of_topic)
+        });
+        GroupMember {
+            member_id: member.member_id.as_str().to_owned(),
+            group_instance_id: member.instance_id.map(|id| id.as_str().to_owned()),
+            client_id: member.client_id.as_str().to_owned(),
+            client_host: member.client_host.as_str().to_owned(),
+            assignment: partitions.collect(),
+        }
+    };
+    GroupDescription {
+        group: group.to_owned(),
+        kind: GroupKind::Consumer,
+        state: described.group_state.as_str().to_owned(),
+        assignor: described.assignor_name.as_str().to_owned(),
+        coordinator,
+        members: described.members.into_iter().map(member).collect(),
+    }
+}
+
 pub(crate) fn describe_members(
     group: &str,
     coordinator: i32,
@@ -375,6 +452,7 @@ pub(crate) fn describe_members(
     };
     Ok(GroupDescription {
         group: group.to_owned(),
+        kind: GroupKind::Classic,
         state: described.group_state.as_str().to_owned(),
         assignor: described.protocol_data.as_str().to_owned(),
         coordinator,

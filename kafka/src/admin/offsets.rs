@@ -22,8 +22,8 @@ pub enum OffsetAt {
     Earliest,
     /// Where the next record will go.
     Latest,
-    /// The first record with this timestamp or a later one, in milliseconds since 1970; -1 if there is
-    /// none.
+    /// The first record with this timestamp or a later one, in milliseconds since 1970; where there is none, where the
+    /// next record will go. (Brokers answer -1 then; as a start that would mean the whole log.)
     Timestamp(i64),
 }
 
@@ -45,6 +45,30 @@ impl Admin {
     /// [`Error::UnknownTopic`] or [`Error::UnknownPartition`]; otherwise what kept a partition's leader
     /// from answering in time.
     pub async fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+    ) -> Result<BTreeMap<TopicPartition, i64>, Error> {
+        let mut found = self.ask_offsets(partitions, at).await?;
+        let none = |found: &BTreeMap<TopicPartition, i64>| -> Vec<_> {
+            let none = found.iter().filter(|(_, offset)| **offset < 0);
+            none.map(|(partition, _)| partition.clone()).collect()
+        };
+        let beyond = none(&found);
+        if !beyond.is_empty() {
+            // The end first, then the time once more: a record that comes in between is found one way or the other.
+            let ends = self.ask_offsets(&beyond, OffsetAt::Latest).await?;
+            found.extend(self.ask_offsets(&beyond, at).await?);
+            for partition in none(&found) {
+                let end = ends.get(&partition).copied().unwrap_or(0);
+                found.insert(partition, end);
+            }
+        }
+        Ok(found)
+    }
+
+    /// As brokers answer: -1 where no record has the time asked for, or a later one.
+    async fn ask_offsets(
         &self,
         partitions: &[TopicPartition],
         at: OffsetAt,

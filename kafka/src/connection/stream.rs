@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -29,14 +31,37 @@ pub(crate) enum Stream {
 /// Notices a peer that vanished while nothing is in flight; calls in flight have their own timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Connects to `host:port`, trying each address that the name resolves to.
+/// How long an address of a name has before the next one is tried beside it (RFC 8305, "Connection Attempt Delay").
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Connects to `host:port`, to whichever address of the name answers first. The caller bounds the time.
 pub(super) async fn connect(address: &str) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address).await?;
+    let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
+    let socket = connect_any(addresses).await?;
     // Requests are written whole; waiting for more to send would only delay them.
     socket.set_nodelay(true)?;
     socket2::SockRef::from(&socket)
         .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEP_ALIVE))?;
     Ok(socket)
+}
+
+/// Tries the addresses in their order: the next one when an attempt has failed, or when it takes longer than its head
+/// start. One that swallows packets so costs a moment, not all of the caller's patience.
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    attempts.extend(addresses.next().map(TcpStream::connect));
+    while !attempts.is_empty() {
+        let next = tokio::time::timeout(HEAD_START, attempts.next());
+        match next.await {
+            Ok(Some(Ok(socket))) => return Ok(socket),
+            Ok(Some(Err(error))) => failure = error,
+            Ok(None) | Err(_) => {}
+        }
+        attempts.extend(addresses.next().map(TcpStream::connect));
+    }
+    Err(failure)
 }
 
 /// The TLS handshake with `host`, whose certificate must be for it.
@@ -133,7 +158,69 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
-    use super::host;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A port of this machine that swallows packets: its queue of connections is full.
+    struct Swallowing {
+        address: SocketAddr,
+        _listener: socket2::Socket,
+        _queued: Vec<TcpStream>,
+    }
+
+    impl Swallowing {
+        async fn start() -> Self {
+            let kind = socket2::Type::STREAM;
+            let listener = socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap();
+            let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+            listener.bind(&any.into()).unwrap();
+            listener.listen(0).unwrap();
+            let address = listener.local_addr().unwrap().as_socket().unwrap();
+            let mut queued = Vec::new();
+            // Until one is not answered any more.
+            while let Ok(connected) =
+                tokio::time::timeout(HEAD_START, TcpStream::connect(address)).await
+            {
+                queued.push(connected.unwrap());
+            }
+            Self {
+                address,
+                _listener: listener,
+                _queued: queued,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_does_not_hold_up_the_next() {
+        let swallowing = Swallowing::start().await;
+        let sound = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sound = sound.local_addr().map(|address| (address, sound)).unwrap();
+        let begun = Instant::now();
+        let addresses = vec![swallowing.address, swallowing.address, sound.0];
+        let socket = connect_any(addresses).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), sound.0);
+        assert!(begun.elapsed() >= 2 * HEAD_START, "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_passed_at_once_and_the_last_failure_told() {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = closed.local_addr().unwrap();
+        let sound = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = sound.local_addr().unwrap();
+        assert!(connect_any(vec![closed, open]).await.is_ok());
+        let error = connect_any(vec![closed, closed]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = connect_any(Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn the_host_of_an_address() {

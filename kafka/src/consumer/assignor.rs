@@ -21,6 +21,8 @@ pub enum Assignor {
     Range,
     /// `roundrobin`: all partitions dealt out in turn (Java `RoundRobinAssignor`). Eager.
     RoundRobin,
+    /// `RoundRobinAssigner`: the same under the name that kafkajs gives it, to share a group with it. Eager.
+    RoundRobinAssigner,
     /// `cooperative-sticky`: balanced, moving as little as possible, and only what moves is interrupted
     /// (Java `CooperativeStickyAssignor`, KIP-429). The default.
     CooperativeSticky,
@@ -32,15 +34,21 @@ impl Assignor {
         match self {
             Self::Range => "range",
             Self::RoundRobin => "roundrobin",
+            Self::RoundRobinAssigner => "RoundRobinAssigner",
             Self::CooperativeSticky => "cooperative-sticky",
         }
     }
 
     /// The strategy of this name, as `KAFKA_ASSIGNMENT_STRATEGY` spells it.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Range, Self::RoundRobin, Self::CooperativeSticky]
-            .into_iter()
-            .find(|assignor| assignor.name() == name)
+        [
+            Self::Range,
+            Self::RoundRobin,
+            Self::RoundRobinAssigner,
+            Self::CooperativeSticky,
+        ]
+        .into_iter()
+        .find(|assignor| assignor.name() == name)
     }
 
     /// Whether members keep what they own while a rebalance goes on (KIP-429).
@@ -65,7 +73,7 @@ impl Assignor {
         members.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         let given = match self {
             Self::Range => range::assign(&members, topics),
-            Self::RoundRobin => round_robin::assign(&members, topics),
+            Self::RoundRobin | Self::RoundRobinAssigner => round_robin::assign(&members, topics),
             Self::CooperativeSticky => cooperative_sticky::assign(&members, topics),
         };
         members
@@ -110,7 +118,9 @@ impl fmt::Display for Assignor {
 
 /// A strategy's name that nothing here answers to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown assignment strategy {0:?}: use range, roundrobin or cooperative-sticky")]
+#[error(
+    "unknown assignment strategy {0:?}: use range, roundrobin, RoundRobinAssigner (kafkajs) or cooperative-sticky"
+)]
 pub struct UnknownAssignor(pub String);
 
 impl FromStr for Assignor {

@@ -114,6 +114,7 @@ impl ConsumerBuilder {
                 session_timeout: Duration::from_secs(45),
                 heartbeat_interval: Duration::from_secs(3),
                 rebalance_timeout: Duration::from_secs(300),
+                refused_pause: None,
             },
             reset: AutoOffsetReset::default(),
             fetch: FetchConfig::default(),
@@ -184,6 +185,16 @@ impl ConsumerBuilder {
     /// Java's `max.poll.interval.ms` is both.
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
         self.rebalance_timeout = Some(timeout);
+        self
+    }
+
+    /// Tries to join again so long after the group has refused this member (no strategy in common with the others, a
+    /// missing right, an assignment that cannot be read), six times as long where it was taken in first. The reason
+    /// is an error in the log and [`ConsumerStats::group_problem`](super::ConsumerStats::group_problem). Default: a
+    /// refusal ends the consumer with [`ConsumerError::Group`](super::ConsumerError::Group). Another consumer under
+    /// the same static member id always does.
+    pub fn retry_refused(mut self, pause: Duration) -> Self {
+        self.settings.group.refused_pause = Some(pause);
         self
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct GroupConfig {
     pub(crate) heartbeat_interval: Duration,
     /// How long the others wait for this member in a rebalance, and the bound on answering `GroupEvent::Revoke`.
     pub(crate) rebalance_timeout: Duration,
+    /// How long after the group has refused this member it tries to join again; `None`: that is the end.
+    pub(crate) refused_pause: Option<Duration>,
 }
 
 /// What a commit holds for a partition: the next offset to handle, not the last handled one.
@@ -96,6 +98,8 @@ pub(crate) enum CommitResult {
     Stored { without_metadata: bool },
     /// Not now (a rebalance, a coordinator that cannot be reached): still owned, commit again later.
     NotYet(String),
+    /// The coordinator knows no such partition: its topic was deleted, or was made a moment ago. Still owned.
+    UnknownPartition(String),
     /// No longer ours; the result is dropped.
     Dropped,
     /// Refused for this partition, as the message says; still owned.
@@ -119,6 +123,10 @@ pub(crate) struct GroupState {
     pub(crate) assignment: Vec<TopicPartition>,
     /// Generations joined since the start.
     pub(crate) rebalances: u64,
+    /// Why this is no working member of the group, until it is.
+    pub(crate) problem: Option<String>,
+    /// Which partitions of its topics nobody in the group has, and by whose fault.
+    pub(crate) unowned: Option<String>,
     pub(crate) last_heartbeat: Option<Instant>,
 }
 
@@ -193,6 +201,11 @@ impl GroupHandle {
         if self.leave.send(LeaveRequest { reason, done }).is_ok() {
             let _ = left.await;
         }
+    }
+
+    /// Changes of what [`GroupHandle::state`] says.
+    pub(crate) fn watch(&self) -> tokio::sync::watch::Receiver<Arc<GroupState>> {
+        self.state.clone()
     }
 
     /// What the membership looks like now; no I/O.

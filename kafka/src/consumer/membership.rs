@@ -6,10 +6,11 @@
 //! (KIP-429), member ids (KIP-394), static members (KIP-345, KIP-814).
 //!
 //! `messages` is what goes in and comes out; `answers` takes what comes back, `partitions` keeps what is owned,
-//! `topics` is the leader's view, `requests` builds what is sent. The driver is `coordinator`.
+//! `topics` is the leader's view, `owners` a follower's, `requests` builds what is sent. The driver is `coordinator`.
 
 mod answers;
 mod messages;
+mod owners;
 mod partitions;
 mod requests;
 mod topics;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::messages::{Action, Call, FetchedOffset, Input, Tag, Ticket, TopicCounts};
+use self::owners::Owners;
 use self::partitions::{Pending, Revocation};
 use super::assignor::{Assignor, Member};
 use super::group::{Claim, GroupConfig, GroupState};
@@ -28,6 +30,10 @@ use crate::backoff::{Backoff, Jitter};
 
 /// Between tries of the same call (Java `retry.backoff.ms` and `retry.backoff.max.ms`).
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+/// After how many failures in a row a silent coordinator is more than one that moves. Ours.
+const SILENT: u32 = 3;
+/// How many times `refused_pause` a member waits that was taken into the group and cannot work with it. Ours.
+const PAUSES_OF_A_MEMBER: u32 = 6;
 /// How long the answer to LeaveGroup is awaited at most: the member goes anyway. Ours.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,6 +99,8 @@ pub(crate) struct Membership {
     assigned_in: i32,
     assignor: Option<Assignor>,
     leader: bool,
+    /// Why this is no working member, until it is.
+    problem: Option<String>,
     rebalances: u64,
     heartbeat: Heartbeat,
     owned: BTreeMap<TopicPartition, Owned>,
@@ -103,6 +111,8 @@ pub(crate) struct Membership {
     topics: TopicCounts,
     /// As leader: the group's topics, with the counts that its assignment was made for.
     watched: Option<BTreeMap<Arc<str>, Option<i32>>>,
+    /// As follower: whether the leader has given out all of this member's topics.
+    owners: Owners,
     look_again: Instant,
     next_tag: u64,
     actions: Vec<Action>,
@@ -140,6 +150,7 @@ impl Membership {
             assigned_in: -1,
             assignor: None,
             leader: false,
+            problem: None,
             rebalances: 0,
             heartbeat: Heartbeat {
                 next: now,
@@ -152,6 +163,7 @@ impl Membership {
             revocation: None,
             topics: TopicCounts::new(),
             watched: None,
+            owners: Owners::default(),
             look_again: now,
             next_tag: 1,
             actions: Vec::new(),
@@ -191,6 +203,9 @@ impl Membership {
                 wake.push(self.heartbeat.next);
             }
             wake.extend(self.pending.wake_at());
+            if matches!(self.phase, Phase::Stable) {
+                wake.extend(self.owners.wake_at());
+            }
         }
         wake.extend(self.session_ends());
         wake.extend(
@@ -242,6 +257,8 @@ impl Membership {
             leader: self.leader,
             assignment: self.owned.keys().cloned().collect(),
             rebalances: self.rebalances,
+            problem: self.problem.clone(),
+            unowned: self.owners.unowned(),
             last_heartbeat: (self.generation >= 0).then_some(self.heartbeat.last_accepted),
         }
     }
@@ -281,6 +298,7 @@ impl Membership {
             self.heartbeat.next = now + self.config.heartbeat_interval;
         }
         self.fetch_offsets_if_due(now);
+        self.look_at_owners_if_due(now);
     }
 
     /// Joins once nothing is left to let go of first.
@@ -365,10 +383,20 @@ impl Membership {
             tracing::info!(group = %self.config.group, coordinator = node, why, "looking for the group's coordinator");
         }
         self.find_failures += 1;
+        if self.find_failures >= SILENT {
+            let who = match self.node() {
+                Some(node) => format!(
+                    "its coordinator, broker {node}, does not answer at the address that it advertises"
+                ),
+                None => "its coordinator is not found".to_owned(),
+            };
+            self.problem = Some(format!("group {}: {who}: {why}", self.config.group));
+        }
         let retry_at = now + self.backoff(self.find_failures);
         self.coordinator = Coordinator::Unknown { retry_at };
         self.heartbeat.in_flight = None;
         self.pending.forget_call();
+        self.owners.forget_call();
         if !self.is_out_of_rebalance() {
             self.drop_rebalance();
             self.join_again("the coordinator is gone", now);
@@ -388,15 +416,45 @@ impl Membership {
             group = %self.config.group, member = %self.member_id, generation = self.generation, why,
             "lost the membership"
         );
+        self.step_out();
+        self.join_again(why, now);
+    }
+
+    /// Not a member: nothing is owned, and no heartbeat is sent.
+    fn step_out(&mut self) {
         self.drop_rebalance();
         self.phase = Phase::Outside;
         self.generation = -1;
         self.assigned_in = -1;
         self.leader = false;
         self.watched = None;
+        self.owners = Owners::default();
         self.heartbeat.in_flight = None;
         self.lose_partitions();
-        self.join_again(why, now);
+    }
+
+    /// The group refuses this member. Others may change that, the other members or an operator: it is tried again at a
+    /// modest pace, where the configuration does not say that it is the end.
+    fn stand_back(&mut self, error: GroupError, now: Instant) {
+        let Some(mut pause) = self.config.refused_pause else {
+            return self.fail(error);
+        };
+        if self.generation >= 0 {
+            // It is in: each time it joins the others have to stop as well.
+            pause *= PAUSES_OF_A_MEMBER;
+        }
+        let problem = error.to_string();
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::error!("{problem}; trying again every {} s", pause.as_secs_f32());
+            self.problem = Some(problem);
+        }
+        self.step_out();
+        if let Coordinator::Finding { .. } = self.coordinator {
+            self.coordinator = Coordinator::Unknown {
+                retry_at: now + pause,
+            };
+        }
+        self.join = Some((now + pause, "the group refused this member before"));
     }
 
     fn fail(&mut self, error: GroupError) {
@@ -406,13 +464,13 @@ impl Membership {
         self.actions.push(Action::Fatal(error));
     }
 
-    fn refused(&mut self, doing: &'static str, reason: impl ToString) {
-        let reason = reason.to_string();
-        self.fail(GroupError::Refused {
+    fn refused(&mut self, doing: &'static str, reason: impl ToString, now: Instant) {
+        let error = GroupError::Refused {
             group: self.config.group.clone(),
             doing,
-            reason,
-        });
+            reason: reason.to_string(),
+        };
+        self.stand_back(error, now);
     }
 
     fn leave(&mut self, reason: &str, now: Instant) {

@@ -3,7 +3,8 @@
 //! versions 0 to 3).
 //!
 //! A peer of any make writes these, so the reader allocates nothing on the word of a length, takes any newer version
-//! as the newest known (as Java does), and ignores what follows.
+//! as the newest known (as Java does), and ignores what follows. A subscription that ends early counts for what is
+//! there.
 
 use std::sync::Arc;
 
@@ -52,27 +53,32 @@ impl Subscription {
         buf.freeze()
     }
 
+    /// Reads a member's subscription. Its topics must be whole. What follows them is taken as far as it can be read,
+    /// and the rest as absent: some clients write a version and leave out the fields that it added, and a member
+    /// that is refused for it would be given nothing.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let version = reader.version()?;
         let topics = reader.array(|reader| Ok(Arc::from(reader.string()?)))?;
-        let user_data = reader.bytes()?;
-        let owned = if version >= 1 {
-            reader.partitions()?
-        } else {
-            Vec::new()
-        };
-        let generation = if version >= 2 {
-            Some(reader.i32()?).filter(|generation| *generation >= 0)
-        } else {
-            None
-        };
-        Ok(Self {
+        let mut subscription = Self {
             topics,
-            user_data,
-            owned,
-            generation,
-        })
+            ..Self::default()
+        };
+        if let Err(malformed) = subscription.decode_rest(&mut reader, version) {
+            tracing::debug!(%malformed, version, "a subscription ends early: the rest is taken as absent");
+        }
+        Ok(subscription)
+    }
+
+    fn decode_rest(&mut self, reader: &mut Reader, version: i16) -> Result<(), Malformed> {
+        self.user_data = reader.bytes()?;
+        if version >= 1 {
+            reader.partitions_into(&mut self.owned)?;
+        }
+        if version >= 2 {
+            self.generation = Some(reader.i32()?).filter(|generation| *generation >= 0);
+        }
+        Ok(())
     }
 }
 
@@ -127,21 +133,21 @@ fn put_partitions(buf: &mut BytesMut, partitions: &[TopicPartition]) {
 
 struct Reader {
     rest: Bytes,
-    length: usize,
+    total: usize,
 }
 
 impl Reader {
     fn new(bytes: &Bytes) -> Self {
         Self {
             rest: bytes.clone(),
-            length: bytes.len(),
+            total: bytes.len(),
         }
     }
 
     fn malformed(&self) -> Malformed {
         Malformed {
-            at: self.length - self.rest.len(),
-            length: self.length,
+            at: self.total - self.rest.len(),
+            length: self.total,
         }
     }
 
@@ -190,15 +196,20 @@ impl Reader {
         &mut self,
         item: impl Fn(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
+        let mut items = Vec::new();
+        for _ in 0..self.length()? {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    /// How many elements an array says it has.
+    fn length(&mut self) -> Result<i32, Malformed> {
         let length = self.i32()?;
         if length < 0 {
             return Err(self.malformed());
         }
-        let mut items = Vec::new();
-        for _ in 0..length {
-            items.push(item(self)?);
-        }
-        Ok(items)
+        Ok(length)
     }
 
     fn partition(&mut self) -> Result<i32, Malformed> {
@@ -210,18 +221,20 @@ impl Reader {
     }
 
     fn partitions(&mut self) -> Result<Vec<TopicPartition>, Malformed> {
-        let topics = self.array(|reader| {
-            let topic: Arc<str> = Arc::from(reader.string()?);
-            Ok((topic, reader.array(Self::partition)?))
-        })?;
-        Ok(topics
-            .into_iter()
-            .flat_map(|(topic, partitions)| {
-                partitions
-                    .into_iter()
-                    .map(move |partition| TopicPartition::new(topic.clone(), partition))
-            })
-            .collect())
+        let mut partitions = Vec::new();
+        self.partitions_into(&mut partitions)?;
+        Ok(partitions)
+    }
+
+    /// Adds one partition after another, so that those before an error are known.
+    fn partitions_into(&mut self, partitions: &mut Vec<TopicPartition>) -> Result<(), Malformed> {
+        for _ in 0..self.length()? {
+            let topic: Arc<str> = Arc::from(self.string()?);
+            for _ in 0..self.length()? {
+                partitions.push(TopicPartition::new(topic.clone(), self.partition()?));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) async fn run<H: Handler>(
 ) -> Result<Report, ConsumerError> {
     let (fetcher, mut fetched) = Fetcher::new(cluster.clone(), settings.fetch.clone());
     let Group { mut events, handle } = group;
+    let mut membership = handle.watch();
     let now = Instant::now();
     let core = Core {
         lanes: Lanes::new(settings.max_in_flight),
@@ -155,6 +156,8 @@ pub(super) async fn run<H: Handler>(
                     runner.core.on_fetched(batch);
                 }
             }
+            // What the membership goes through without an event, such as a refusal, shows in the statistics.
+            Ok(()) = membership.changed() => {}
             () = &mut timer => {}
             () = tokio::task::yield_now(), if more => {}
         }

@@ -25,6 +25,12 @@ pub struct ConsumerStats {
     pub assignor: Option<String>,
     /// Generations joined since the start.
     pub rebalances: u64,
+    /// Why this consumer is no working member of its group, while it is none: the group refuses it (with
+    /// [`retry_refused`](super::ConsumerBuilder::retry_refused)), or its coordinator does not answer.
+    pub group_problem: Option<String>,
+    /// Which partitions of the subscribed topics no member of the group has, because a leader of another make gave
+    /// them to nobody; looked at after each rebalance.
+    pub unowned: Option<String>,
     /// The assigned partitions, in order.
     pub partitions: Vec<PartitionStats>,
     /// Counters by topic, in order; topics stay after their partitions went.

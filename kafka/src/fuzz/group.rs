@@ -8,13 +8,14 @@ use std::{
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        ApiKey, HeartbeatRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest,
-        SyncGroupRequest,
+        ApiKey, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, MetadataRequest,
+        OffsetFetchRequest, SyncGroupRequest,
     },
 };
 
 use super::{answers::decode, input::Input as Bytes};
 use crate::{
+    admin::groups::describe_members,
     backoff::Jitter,
     cluster::ClusterView,
     connection::frame::encode,
@@ -84,6 +85,7 @@ impl Script {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             rebalance_timeout: Duration::from_secs(60),
+            refused_pause: None,
         };
         let now = Instant::now();
         let mut script = Self {
@@ -166,6 +168,15 @@ impl Script {
                 Input::Offsets(tag, answer.and_then(|answer| fetched("g", answer)))
             }
             Call::Leave { .. } => Input::LeaveAnswered(tag),
+            Call::DescribeGroup => {
+                let described = decode::<DescribeGroupsRequest>(frame, version)
+                    .ok_or_else(failed)
+                    .and_then(|answer| {
+                        let group = answer.groups.into_iter().next().unwrap_or_default();
+                        describe_members("g", 1, group)
+                    });
+                Input::GroupDescribed(tag, described)
+            }
             Call::DescribeTopics(_) => {
                 let view = decode::<MetadataRequest>(frame, version)
                     .ok_or_else(failed)
@@ -194,7 +205,10 @@ fn check_encodes(call: &Call) {
         Call::Sync { request, .. } => encode(request, ApiKey::SyncGroup, 5, 1, &client_id),
         Call::Heartbeat { request, .. } => encode(request, ApiKey::Heartbeat, 4, 1, &client_id),
         Call::Leave { request, .. } => encode(request, ApiKey::LeaveGroup, 5, 1, &client_id),
-        Call::FindCoordinator | Call::FetchOffsets(_) | Call::DescribeTopics(_) => return,
+        Call::FindCoordinator
+        | Call::FetchOffsets(_)
+        | Call::DescribeTopics(_)
+        | Call::DescribeGroup => return,
     };
     assert!(encoded.is_ok(), "{:?}", encoded.err());
 }

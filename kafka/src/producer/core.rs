@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::{
     ProduceError,
     batch::Outcome,
-    delivery::{BatchState, Delivery},
+    delivery::{BatchState, Delivery, Untold},
     identity::Identity,
     inbox::Inbox,
     pool::BufferPool,
@@ -46,6 +46,7 @@ pub(super) struct Core {
     pub(super) rules: Rules,
     pub(super) identity: Identity,
     pub(super) counters: Counters,
+    pub(super) untold: Arc<Untold>,
     pub(super) topics: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
     pub(super) memory: Semaphore,
     pub(super) pool: BufferPool,
@@ -79,6 +80,7 @@ impl Core {
             cluster,
             identity: Identity::default(),
             counters: Counters::default(),
+            untold: Arc::default(),
             topics: RwLock::default(),
             memory: Semaphore::new(settings.buffer_memory),
             pool: BufferPool::new(settings.buffer_memory / 2),
@@ -265,7 +267,7 @@ impl Core {
                     .waiting
                     .lock()
                     .iter()
-                    .map(|record| Delivery::waiting(record.slot.clone())),
+                    .map(|record| Delivery::observing(record.slot.clone())),
             );
             for partition in topic.partitions.read().iter() {
                 partition.queue.lock().unfinished(&mut batches);

@@ -3,7 +3,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -25,10 +28,29 @@ pub struct RecordMetadata {
 }
 
 /// Resolves when the record is acknowledged or has failed. Dropping it changes nothing: the record is
-/// delivered all the same.
+/// delivered all the same, and if it fails, the next [`flush`](super::Producer::flush) or
+/// [`close`](super::Producer::close) says so.
 #[must_use = "a delivery tells whether the record was written"]
 pub struct Delivery {
     target: Target,
+    /// Somebody knows what became of the record, or does not want to.
+    told: bool,
+}
+
+/// The first failure of a record whose [`Delivery`] was dropped: told by the next flush.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    first: Mutex<Option<ProduceError>>,
+}
+
+impl Untold {
+    fn note(&self, error: &ProduceError) {
+        self.first.lock().get_or_insert_with(|| error.clone());
+    }
+
+    pub(super) fn take(&self) -> Option<ProduceError> {
+        self.first.lock().take()
+    }
 }
 
 enum Target {
@@ -52,12 +74,34 @@ impl Delivery {
                 timestamp,
                 waker: None,
             },
+            told: false,
         }
     }
 
     pub(super) fn waiting(slot: Arc<WaitingSlot>) -> Self {
         Self {
             target: Target::Waiting(slot),
+            told: false,
+        }
+    }
+
+    /// One more for the same record, for who looks on.
+    pub(super) fn observing(slot: Arc<WaitingSlot>) -> Self {
+        Self {
+            target: Target::Waiting(slot),
+            told: true,
+        }
+    }
+}
+
+impl Drop for Delivery {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.told {
+            match &self.target {
+                Target::Batch { batch, index, .. } => batch.abandon(*index),
+                Target::Waiting(slot) => slot.abandon(),
+            }
         }
     }
 }
@@ -73,11 +117,18 @@ impl Future for Delivery {
                     index,
                     timestamp,
                     waker,
-                } => return batch.poll(*index, *timestamp, waker, cx),
+                } => {
+                    let result = batch.poll(*index, *timestamp, waker, cx);
+                    self.told |= result.is_ready();
+                    return result;
+                }
                 Target::Waiting(slot) => {
                     let placed = match slot.poll(cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Err(error)) => {
+                            self.told = true;
+                            return Poll::Ready(Err(error));
+                        }
                         Poll::Ready(Ok(placed)) => placed,
                     };
                     self.target = Target::Batch {
@@ -115,6 +166,9 @@ pub(super) struct BatchState {
     partition: i32,
     parts: OnceLock<Vec<Part>>,
     open: Mutex<Open>,
+    /// The [`Delivery`] of one of its records was dropped before the end.
+    abandoned: AtomicBool,
+    untold: Arc<Untold>,
 }
 
 #[derive(Debug)]
@@ -125,10 +179,12 @@ struct Open {
 }
 
 impl BatchState {
-    pub(super) fn new(topic: Arc<str>, partition: i32) -> Arc<Self> {
+    pub(super) fn new(topic: Arc<str>, partition: i32, untold: Arc<Untold>) -> Arc<Self> {
         Arc::new(Self {
             topic,
             partition,
+            abandoned: AtomicBool::new(false),
+            untold,
             parts: OnceLock::new(),
             open: Mutex::new(Open {
                 wakers: Vec::new(),
@@ -175,10 +231,32 @@ impl BatchState {
             self.parts.set(parts).expect("only the last part gets here");
             std::mem::take(&mut open.wakers)
         };
+        // Whoever drops a delivery sets the flag first and then looks for the result.
+        if self.abandoned.load(Ordering::SeqCst)
+            && let Some(error) = self.first_failure()
+        {
+            self.untold.note(error);
+        }
         for waker in wakers {
             waker.wake();
         }
         true
+    }
+
+    fn first_failure(&self) -> Option<&ProduceError> {
+        let parts = self.parts.get()?;
+        parts.iter().find_map(|part| part.result.as_ref().err())
+    }
+
+    /// Nobody will ask what became of this record.
+    fn abandon(&self, index: u32) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        if let Some(parts) = self.parts.get() {
+            let at = parts.partition_point(|part| part.first <= index) - 1;
+            if let Err(error) = &parts[at].result {
+                self.untold.note(error);
+            }
+        }
     }
 
     /// Whether the part that begins at record `first` has its result.
@@ -268,27 +346,55 @@ pub(super) struct Placed {
 }
 
 /// A record that waits for its topic's partitions.
-#[derive(Default)]
 pub(super) struct WaitingSlot {
     inner: Mutex<Waiting>,
+    untold: Arc<Untold>,
 }
 
 #[derive(Default)]
 struct Waiting {
+    /// Its [`Delivery`] was dropped.
+    abandoned: bool,
     placed: Option<Result<Placed, ProduceError>>,
     /// The record's own, and those of flushes.
     wakers: Vec<Waker>,
 }
 
 impl WaitingSlot {
+    pub(super) fn new(untold: Arc<Untold>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::default(),
+            untold,
+        })
+    }
+
     pub(super) fn resolve(&self, result: Result<Placed, ProduceError>) {
         let wakers = {
             let mut inner = self.inner.lock();
+            if inner.abandoned {
+                self.forsake(&result);
+            }
             inner.placed = Some(result);
             std::mem::take(&mut inner.wakers)
         };
         for waker in wakers {
             waker.wake();
+        }
+    }
+
+    /// Nobody will ask what became of this record.
+    fn abandon(&self) {
+        let mut inner = self.inner.lock();
+        inner.abandoned = true;
+        if let Some(result) = &inner.placed {
+            self.forsake(result);
+        }
+    }
+
+    fn forsake(&self, result: &Result<Placed, ProduceError>) {
+        match result {
+            Ok(placed) => placed.batch.abandon(placed.index),
+            Err(error) => self.untold.note(error),
         }
     }
 
@@ -306,7 +412,7 @@ impl WaitingSlot {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use futures::{FutureExt as _, executor::block_on};
 
@@ -334,7 +440,7 @@ mod tests {
 
     #[test]
     fn every_record_gets_its_own_offset() {
-        let batch = BatchState::new("t".into(), 2);
+        let batch = BatchState::new("t".into(), 2, Arc::default());
         let mut first = Delivery::new(batch.clone(), 0, 10);
         let second = Delivery::new(batch.clone(), 1, 20);
         assert!((&mut first).now_or_never().is_none());
@@ -353,7 +459,7 @@ mod tests {
 
     #[test]
     fn an_offset_that_cannot_be_overflows_nothing() {
-        let batch = BatchState::new("t".into(), 2);
+        let batch = BatchState::new("t".into(), 2, Arc::default());
         let second = Delivery::new(batch.clone(), 1, 20);
         batch.finish(0, acked(i64::MAX), || {});
         assert_eq!(block_on(second).unwrap().offset, i64::MAX);
@@ -361,7 +467,7 @@ mod tests {
 
     #[test]
     fn append_time_replaces_the_records_time() {
-        let batch = BatchState::new("t".into(), 0);
+        let batch = BatchState::new("t".into(), 0, Arc::default());
         let delivery = Delivery::new(batch.clone(), 3, 10);
         batch.finish(
             0,
@@ -377,7 +483,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_split_batch_have_their_own_fates() {
-        let batch = BatchState::new("t".into(), 0);
+        let batch = BatchState::new("t".into(), 0, Arc::default());
         let mut deliveries: Vec<_> = (0..4)
             .map(|index| Delivery::new(batch.clone(), index, 0))
             .collect();
@@ -395,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_record_that_waited_for_its_topic_follows_its_batch() {
-        let slot = Arc::new(WaitingSlot::default());
+        let slot = WaitingSlot::new(Arc::default());
         let mut delivery = Delivery::waiting(slot.clone());
         assert!((&mut delivery).now_or_never().is_none());
         // A flush waits for the same record, and wakes as well.
@@ -413,7 +519,7 @@ mod tests {
                 .poll_unpin(&mut Context::from_waker(&other))
                 .is_pending()
         );
-        let batch = BatchState::new("t".into(), 0);
+        let batch = BatchState::new("t".into(), 0, Arc::default());
         slot.resolve(Ok(Placed {
             batch: batch.clone(),
             index: 1,
@@ -423,5 +529,60 @@ mod tests {
         assert!((&mut delivery).now_or_never().is_none());
         batch.finish(0, acked(7), || {});
         assert_eq!(block_on(delivery).unwrap().offset, 8);
+    }
+
+    fn refused() -> ProduceError {
+        ProduceError::Closed { topic: "t".into() }
+    }
+
+    #[test]
+    fn the_failure_of_a_record_that_nobody_waits_for_is_noted_once() {
+        let untold = Arc::<Untold>::default();
+        let batch = || BatchState::new("t".into(), 0, untold.clone());
+        // Dropped before the failure, and after it.
+        let early = batch();
+        drop(Delivery::new(early.clone(), 0, 0));
+        assert!(untold.take().is_none());
+        early.finish(0, Err(refused()), || {});
+        assert!(untold.take().is_some() && untold.take().is_none());
+        let late = batch();
+        let delivery = Delivery::new(late.clone(), 0, 0);
+        late.finish(0, Err(refused()), || {});
+        assert!(untold.take().is_none());
+        drop(delivery);
+        assert!(untold.take().is_some());
+        // Whoever was told needs no second word; nor does a record that was written.
+        let told = batch();
+        let delivery = Delivery::new(told.clone(), 0, 0);
+        told.finish(0, Err(refused()), || {});
+        assert!(block_on(delivery).is_err());
+        let written = batch();
+        drop(Delivery::new(written.clone(), 0, 0));
+        written.finish(0, acked(3), || {});
+        assert!(untold.take().is_none());
+    }
+
+    #[test]
+    fn a_record_that_waits_for_its_topic_is_noted_as_well() {
+        let untold = Arc::<Untold>::default();
+        let slot = WaitingSlot::new(untold.clone());
+        drop(Delivery::observing(slot.clone()));
+        drop(Delivery::waiting(slot.clone()));
+        slot.resolve(Err(refused()));
+        assert!(untold.take().is_some());
+        let slot = WaitingSlot::new(untold.clone());
+        drop(Delivery::waiting(slot.clone()));
+        let batch = BatchState::new("t".into(), 0, untold.clone());
+        slot.resolve(Ok(Placed {
+            batch: batch.clone(),
+            index: 0,
+            timestamp: 0,
+        }));
+        batch.finish(0, Err(refused()), || {});
+        assert!(untold.take().is_some());
+        let slot = WaitingSlot::new(untold.clone());
+        drop(Delivery::observing(slot.clone()));
+        slot.resolve(Err(refused()));
+        assert!(untold.take().is_none(), "a flush that was given up");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn answered(response: ProduceResponse) {
         topic: "orders".into(),
         wire_topic: TopicName(StrBytes::from_static_str("orders")),
         index: 0,
-        queue: Mutex::new(Queue::new("orders".into(), 0, &rules)),
+        queue: Mutex::new(Queue::new("orders".into(), 0, &rules, Arc::default())),
     };
     let mut queue = partition.queue.lock();
     let mut now = Instant::now();

@@ -212,7 +212,7 @@ impl Core {
             Ok(placed) => Delivery::new(placed.batch, placed.index, placed.timestamp),
             Err(error) => {
                 self.not_placed(record);
-                let slot = Arc::new(WaitingSlot::default());
+                let slot = WaitingSlot::new(self.untold.clone());
                 slot.resolve(Err(error));
                 Delivery::waiting(slot)
             }
@@ -257,7 +257,7 @@ impl Core {
         if !partitions.is_empty() {
             return self.delivery(self.append(topic, &partitions, record, None), record);
         }
-        let slot = Arc::new(WaitingSlot::default());
+        let slot = WaitingSlot::new(self.untold.clone());
         waiting.push(WaitingRecord {
             partition: record.partition,
             key: record.parts.key.map(<[u8]>::to_vec),
@@ -382,7 +382,12 @@ impl Core {
                 topic: topic.name.clone(),
                 wire_topic: wire_topic.clone(),
                 index: index as i32,
-                queue: Mutex::new(Queue::new(topic.name.clone(), index as i32, &self.rules)),
+                queue: Mutex::new(Queue::new(
+                    topic.name.clone(),
+                    index as i32,
+                    &self.rules,
+                    self.untold.clone(),
+                )),
             }));
         }
         // Those who wait go first: nobody else sees the partitions yet.

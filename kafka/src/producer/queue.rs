@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use super::{
     ProduceError,
     batch::{Filling, Finished, Outcome, Part, Shipment},
-    delivery::{Acked, BatchState},
+    delivery::{Acked, BatchState, Untold},
     sequence::{ProducerId, Sequence},
     verdict::Verdict,
 };
@@ -58,6 +58,7 @@ pub(super) struct Queue {
     not_before: Option<Instant>,
     batch_limit: usize,
     problem: Option<Arc<Error>>,
+    untold: Arc<Untold>,
 }
 
 /// Where a record went.
@@ -88,7 +89,7 @@ pub(super) struct Answer {
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, partition: i32, rules: &Rules) -> Self {
+    pub(super) fn new(topic: Arc<str>, partition: i32, rules: &Rules, untold: Arc<Untold>) -> Self {
         Self {
             topic,
             partition,
@@ -101,6 +102,7 @@ impl Queue {
             not_before: None,
             batch_limit: rules.max_batch_bytes,
             problem: None,
+            untold,
         }
     }
 
@@ -126,7 +128,7 @@ impl Queue {
         let open = self.open.get_or_insert_with(|| Filling {
             builder: BatchBuilder::new(buffer()),
             part: Part {
-                state: BatchState::new(self.topic.clone(), self.partition),
+                state: BatchState::new(self.topic.clone(), self.partition, self.untold.clone()),
                 first: 0,
             },
             since: since.unwrap_or_else(Instant::now),

@@ -62,7 +62,6 @@ fn group(state: &str, partitions: &[i32]) -> GroupDescription {
     GroupDescription {
         group: "cart-service".into(),
         state: state.into(),
-        assignor: String::new(),
         coordinator: 1,
         members: vec![GroupMember {
             member_id: "m".into(),
@@ -71,6 +70,7 @@ fn group(state: &str, partitions: &[i32]) -> GroupDescription {
             client_host: "/10.0.0.7".into(),
             assignment: assigned.collect(),
         }],
+        ..GroupDescription::default()
     }
 }
 

@@ -22,6 +22,8 @@ pub struct KafkaConfig {
     pub auto_offset_reset: AutoOffsetReset,
     /// How a group divides partitions, most wanted first.
     pub assignment_strategy: Vec<Assignor>,
+    /// Groups that have strategies of their own.
+    group_strategies: Vec<(String, Vec<Assignor>)>,
     pub group_instance_id: Option<String>,
     /// Without a heartbeat for this long, an instance's partitions go to others.
     pub session_timeout: Duration,
@@ -67,8 +69,9 @@ pub(super) fn kafka_options(group_id: &'static str) -> Vec<Opt> {
             "KAFKA_ASSIGNMENT_STRATEGY",
             "cooperative-sticky",
             KAFKA,
-            "How a group divides partitions, most wanted first: cooperative-sticky, range, \
-             roundrobin. To share a group with others, list one that they have too.",
+            "How groups divide partitions, most wanted first: cooperative-sticky, range, roundrobin, \
+             RoundRobinAssigner (kafkajs). To share a group with others, list one that they have too; \
+             a list that mixes cooperative-sticky with others stops all of a group in each rebalance.",
         ),
         Opt::unset(
             "KAFKA_GROUP_INSTANCE_ID",
@@ -140,7 +143,38 @@ pub(super) fn kafka_options(group_id: &'static str) -> Vec<Opt> {
 /// What the producer's builder takes: an empty record with its batch, to what the protocol can say.
 const BUFFER_MEMORY: RangeInclusive<usize> = 256..=i32::MAX as usize;
 
+/// What is wrong with a list of strategies.
+const NO_STRATEGY: &str = "must name at least one strategy";
+
+/// The option for the strategies of one group of a service.
+pub fn strategy_option(variable: &'static str) -> Opt {
+    Opt::unset(
+        variable,
+        KAFKA,
+        "How that group divides partitions; default: as KAFKA_ASSIGNMENT_STRATEGY says.",
+    )
+}
+
 impl KafkaConfig {
+    /// Takes the strategies of `group` out of `values`; not set, it has those of all groups.
+    pub fn read_strategy(&mut self, values: &mut Values, variable: &str, group: &str) {
+        let Some(strategies) = values.find::<Vec<Assignor>>(variable) else {
+            return;
+        };
+        if strategies.is_empty() {
+            values.mistake(variable, NO_STRATEGY);
+        }
+        self.group_strategies.push((group.to_owned(), strategies));
+    }
+
+    /// How `group` divides partitions, most wanted first.
+    pub fn strategies(&self, group: &str) -> &[Assignor] {
+        self.group_strategies
+            .iter()
+            .find(|(of, _)| of == group)
+            .map_or(&self.assignment_strategy, |(_, strategies)| strategies)
+    }
+
     pub(super) fn read(values: &mut Values) -> Self {
         let bootstrap_servers: String = values.get("KAFKA_BOOTSTRAP_SERVERS");
         if let Err(wrong) = kafka::ClientConfig::new(&bootstrap_servers) {
@@ -153,9 +187,10 @@ impl KafkaConfig {
             auto_offset_reset: values.get("KAFKA_AUTO_OFFSET_RESET"),
             assignment_strategy: values.checked(
                 "KAFKA_ASSIGNMENT_STRATEGY",
-                "must name at least one strategy",
+                NO_STRATEGY,
                 |list: &Vec<_>| !list.is_empty(),
             ),
+            group_strategies: Vec::new(),
             group_instance_id: values.find("KAFKA_GROUP_INSTANCE_ID"),
             session_timeout: values.checked(
                 "KAFKA_SESSION_TIMEOUT",

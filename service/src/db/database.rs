@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::address::HostName;
 use super::failure::{is_conflict, is_unavailable};
 use super::file::DatabaseFile;
 use super::migration::{MigrateError, Migration, NewerSteps, migrate};
@@ -62,6 +63,8 @@ pub struct Database {
     leaves_at: Arc<watch::Sender<Option<Instant>>>,
     /// SQLite's.
     file: Option<DatabaseFile>,
+    /// PostgreSQL's, where it is given by name.
+    host: Option<HostName>,
 }
 
 /// Longest wait for one answer of the server, as to a ping: a slow one takes seconds. One that hangs
@@ -135,6 +138,10 @@ impl Database {
                 });
             }
         }
+        let host = match kind {
+            DatabaseKind::Postgres => HostName::of(&url),
+            DatabaseKind::Sqlite => None,
+        };
         let options = AnyConnectOptions::from_str(&url).map_err(|_| {
             sqlx::Error::Configuration("DATABASE_URL cannot be read as a URL".into())
         })?;
@@ -180,6 +187,7 @@ impl Database {
             trouble: Arc::new(watch::Sender::new(None)),
             leaves_at: Arc::new(watch::Sender::new(None)),
             file,
+            host,
         })
     }
 
@@ -350,6 +358,7 @@ impl Database {
     }
 
     async fn bring_up(&self, newer: NewerSteps) -> Result<(), MigrateError> {
+        self.choose_address().await;
         if let Some(file) = &self.file {
             file.make_folder()?;
             file.check_format()?;
@@ -457,6 +466,16 @@ impl Database {
         }
         let schema = sqlx::query("SELECT COUNT(*) FROM schema_migrations").execute(&self.pool);
         within(LOOK_LIMIT, schema).await.map(drop)
+    }
+
+    /// From now on connections go to the address of the host's name that answers first.
+    async fn choose_address(&self) {
+        let Some(host) = &self.host else { return };
+        if let Some(url) = host.answering().await
+            && let Ok(options) = AnyConnectOptions::from_str(&url)
+        {
+            self.pool.set_connect_options(options);
+        }
     }
 
     /// Brings the schema up, and writes: a full disk or a standby lets everything else pass.

@@ -11,6 +11,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Java's default of `heartbeat.interval.ms`.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Before a group that refused this instance is joined again: the service's other groups go on.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Java's default of `max.poll.interval.ms`. Kept apart from the processing time: handlers do not hold
 /// up a rebalance.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -44,8 +47,9 @@ impl KafkaConfig {
         client
             .consumer(group)
             .auto_offset_reset(self.auto_offset_reset)
-            .assignors(self.assignment_strategy.iter().copied())
+            .assignors(self.strategies(group).iter().copied())
             .group_instance_id(self.group_instance_id.as_deref())
+            .retry_refused(REFUSED_PAUSE)
             .session_timeout(self.session_timeout)
             .max_processing_time(self.max_processing_time)
             .rebalance_timeout(REBALANCE_TIMEOUT)

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka::{Admin, Client, DeadLetters, NewTopic, ResponseError};
 use tokio_util::sync::CancellationToken;
 
 use super::explained;
 use super::letter_retention::{self, SETTINGS};
+use super::watch_topics::watch_topics;
 use crate::config::{KafkaConfig, Retention};
 use crate::health::HealthPart;
 
@@ -78,6 +79,11 @@ impl TopicPlan {
         })
     }
 
+    /// Every topic of the plan.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(|(name, _)| name.as_str())
+    }
+
     /// What is not among `existing` (with their partitions), and the partitions it gets.
     fn missing(&self, existing: &HashMap<&str, i32>) -> Vec<(String, i32)> {
         let planned = |name: &str| {
@@ -106,8 +112,9 @@ impl TopicPlan {
 }
 
 /// Creates the topics of `plan` that do not exist, as soon as Kafka answers; with
-/// `KAFKA_CREATE_TOPICS=false` only looks whether they are there. Tries until it is so, or `stop`. Then says
-/// which topics of dead letters may delete them before their records go.
+/// `KAFKA_CREATE_TOPICS=false` only looks whether they are there. Tries until it is so; then watches over them and
+/// their leaders, and says which topics of dead letters may delete them before their records go, until `stop`. One that
+/// is deleted later is not made again: whoever deleted it may be about to.
 pub async fn make_topics(
     client: Client,
     config: KafkaConfig,
@@ -133,11 +140,11 @@ pub async fn make_topics(
             pause = (pause * 2).min(RETRY.1);
         }
         health.up();
-        watch_letters(&client.admin(), &plan, &health).await;
+        watch_topics(client, plan, health).await;
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = making => stop.cancelled().await,
+        () = making => {}
     }
 }
 
@@ -148,27 +155,36 @@ fn report(health: &HealthPart, problem: &str, first: bool) {
     health.down(problem);
 }
 
-/// Looks once, and as long as something is to be said.
-async fn watch_letters(admin: &Admin, plan: &TopicPlan, health: &HealthPart) {
-    loop {
-        let topics: Vec<&str> = plan.dead_letters().flat_map(<[&str; 2]>::from).collect();
-        let surprises = match admin.topic_settings(&topics, &SETTINGS).await {
-            Ok(settings) => letter_retention::surprises(plan.dead_letters(), &settings),
-            Err(error) => {
-                // It may be a right that this service can do without.
-                tracing::debug!("the retention of dead letters is not known: {error}");
-                Vec::new()
-            }
-        };
-        if surprises.is_empty() {
-            health.up();
-            return;
+/// Which topics of dead letters may delete them before their records go: looked at once, and again as long as there is
+/// something to say.
+#[derive(Debug)]
+pub(super) struct LetterTopics {
+    due: Option<Instant>,
+    surprises: Vec<String>,
+}
+
+impl LetterTopics {
+    pub(super) fn new() -> Self {
+        Self {
+            due: Some(Instant::now()),
+            surprises: Vec::new(),
         }
-        let problem = surprises.join("; ");
-        if health.down(&problem) {
-            tracing::warn!("topics: {problem}");
+    }
+
+    pub(super) async fn surprises(&mut self, admin: &Admin, plan: &TopicPlan) -> &[String] {
+        if self.due.is_some_and(|due| Instant::now() >= due) {
+            let topics: Vec<&str> = plan.dead_letters().flat_map(<[&str; 2]>::from).collect();
+            self.surprises = match admin.topic_settings(&topics, &SETTINGS).await {
+                Ok(settings) => letter_retention::surprises(plan.dead_letters(), &settings),
+                Err(error) => {
+                    // It may be a right that this service can do without.
+                    tracing::debug!("the retention of dead letters is not known: {error}");
+                    Vec::new()
+                }
+            };
+            self.due = (!self.surprises.is_empty()).then(|| Instant::now() + LOOK);
         }
-        tokio::time::sleep(LOOK).await;
+        &self.surprises
     }
 }
 

@@ -49,6 +49,9 @@ fn report(part: &HealthPart, problem: Option<String>) {
 /// Why nothing is consumed at all.
 fn standstill(stats: &ConsumerStats) -> Option<String> {
     let group = &stats.group;
+    if let Some(problem) = &stats.group_problem {
+        return Some(problem.clone());
+    }
     match &stats.state {
         ConsumerState::Running => {}
         state => return Some(format!("group {group} is {state}")),
@@ -71,7 +74,13 @@ fn hindrance(stats: &ConsumerStats) -> Option<String> {
             stats.group, stats.stuck
         )
     });
-    let problems: Vec<_> = stuck.into_iter().chain(held(stats)).collect();
+    let unowned = stats.unowned.as_ref();
+    let unowned = unowned.map(|problem| format!("group {}: {problem}", stats.group));
+    let problems: Vec<_> = stuck
+        .into_iter()
+        .chain(unowned)
+        .chain(held(stats))
+        .collect();
     (!problems.is_empty()).then(|| problems.join("; "))
 }
 
@@ -144,6 +153,24 @@ mod tests {
         let said = hindrance(&stuck).unwrap();
         assert!(said.contains("1 records are stuck"), "{said}");
         assert!(said.contains("t-1: letters wait"), "{said}");
+    }
+
+    #[test]
+    fn a_group_that_refuses_its_member_says_why() {
+        let refused = ConsumerStats {
+            state: ConsumerState::Starting,
+            member_id: String::new(),
+            group_problem: Some("group g: its members share no assignment strategy".to_owned()),
+            ..running(&[])
+        };
+        let said = standstill(&refused).unwrap();
+        assert_eq!(said, "group g: its members share no assignment strategy");
+        let unowned = ConsumerStats {
+            unowned: Some("no member reads u-0".to_owned()),
+            ..running(&[None])
+        };
+        assert_eq!(standstill(&unowned), None);
+        assert_eq!(hindrance(&unowned).unwrap(), "group g: no member reads u-0");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Round {
     pub(super) last: String,
     /// The next try needs no pause.
     pub(super) at_once: bool,
+    /// The last answer stored a part: what it did not store has trouble of its own.
+    pub(super) partly: bool,
 }
 
 impl Round {
@@ -75,6 +77,7 @@ impl Round {
         group: &str,
     ) -> Vec<(ResponseError, Told)> {
         let mut told: Vec<(ResponseError, Told)> = Vec::new();
+        self.partly = false;
         for topic in &response.topics {
             for answer in &topic.partitions {
                 let partition = TopicPartition::new(topic.name.as_str(), answer.partition_index);
@@ -83,6 +86,7 @@ impl Round {
                 }
                 let Some(code) = ResponseError::try_from_code(answer.error_code) else {
                     commits.remove(&partition);
+                    self.partly = true;
                     let without_metadata = self.without_metadata.contains(&partition);
                     self.results
                         .insert(partition, CommitResult::Stored { without_metadata });
@@ -120,6 +124,11 @@ impl Round {
                         }
                         self.last = why;
                         None
+                    }
+                    // Its topic was deleted. To wait for it here would hold up the commits of all others; whether it
+                    // may come back, the consumer tells from the cluster's metadata.
+                    ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId => {
+                        Some(CommitResult::UnknownPartition(why))
                     }
                     code if code.is_retriable() || code == ResponseError::UnknownServerError => {
                         self.last = why;

@@ -134,6 +134,23 @@ fn each_partition_has_its_own_answer() {
             Some(&CommitResult::NotYet("time is up".to_owned()))
         );
     }
+    // A topic that was deleted, or is too new: nobody waits for it here.
+    for error in [E::UnknownTopicOrPartition, E::UnknownTopicId] {
+        let (mut round, mut left) = (Round::default(), commits(&[commit(0, 5, 1)]));
+        round.take(&mut left, &answer(&[(0, Some(error))]), "g");
+        assert!(left.is_empty(), "{error:?}");
+        assert!(
+            matches!(result(&round, 0), Some(CommitResult::UnknownPartition(why)) if why.contains("t-0"))
+        );
+    }
+    // Where a part was stored, what is left has trouble of its own.
+    let (mut round, mut left) = (
+        Round::default(),
+        commits(&[commit(0, 5, 1), commit(1, 6, 1)]),
+    );
+    let half = answer(&[(0, Some(E::RequestTimedOut)), (1, None)]);
+    round.take(&mut left, &half, "g");
+    assert!(round.partly && left.len() == 1);
     let (mut round, mut left) = (Round::default(), commits(&[commit(0, 5, 1)]));
     round.take(
         &mut left,

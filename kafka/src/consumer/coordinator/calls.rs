@@ -10,12 +10,14 @@ use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::{
-    ApiKey, GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+    ApiKey, DescribeGroupsRequest, GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use parking_lot::Mutex;
 
 use super::counts;
+use crate::admin::GroupDescription;
+use crate::admin::groups::describe_members;
 use crate::cluster::{Cluster, Purpose};
 use crate::connection::Connection;
 use crate::consumer::group::{Committed, GroupConfig};
@@ -74,6 +76,7 @@ impl Calls {
                     }
                     Input::LeaveAnswered(tag)
                 }
+                Call::DescribeGroup => Input::GroupDescribed(tag, calls.describe_group(node).await),
                 Call::DescribeTopics(topics) => {
                     let view = calls.cluster.ensure_topics(&topics).await;
                     Input::Described(tag, view.map(|view| counts(&view)))
@@ -144,6 +147,22 @@ impl Calls {
                 last: None,
             }),
         }
+    }
+
+    async fn describe_group(&self, node: i32) -> Result<GroupDescription, Error> {
+        let group = GroupId(StrBytes::from_string(self.group.to_string()));
+        let request = DescribeGroupsRequest::default().with_groups(vec![group]);
+        let patience = self.cluster.config().request_timeout;
+        let response = self.ask(node, Purpose::Admin, request, patience).await?;
+        let described = response.groups.into_iter().next().unwrap_or_default();
+        let message = described.error_message.as_deref();
+        Error::check(
+            ApiKey::DescribeGroups,
+            described.error_code,
+            message,
+            || format!("group {}", self.group),
+        )?;
+        describe_members(&self.group, node, described)
     }
 
     async fn fetch_offsets(

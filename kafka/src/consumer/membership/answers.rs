@@ -7,6 +7,7 @@ use std::time::Instant;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, HeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
 
+use super::owners::Owners;
 use super::{Coordinator, Input, Membership, Phase, Tag};
 use crate::consumer::assignor::{Assignor, Member, Plan};
 use crate::consumer::group_error::GroupError;
@@ -28,7 +29,8 @@ impl Membership {
                 }
             }
             Input::Described(tag, answer) => self.described(tag, answer, now),
-            Input::TopicsChanged(topics) => self.topics = topics,
+            Input::GroupDescribed(tag, answer) => self.group_described(tag, answer, now),
+            Input::TopicsChanged(topics) => self.topics_changed(topics, now),
             Input::Revoked(ticket) => self.revoked(ticket, now),
             Input::CommitRefused {
                 code,
@@ -60,7 +62,7 @@ impl Membership {
                 tracing::debug!(group = %self.config.group, coordinator = node, "found the group's coordinator");
                 self.coordinator = Coordinator::Known { node };
             }
-            Err(error) if is_final(&error) => self.refused("finding its coordinator", error),
+            Err(error) if is_final(&error) => self.refused("finding its coordinator", error, now),
             Err(error) => self.coordinator_gone(&error.to_string(), now),
         }
     }
@@ -71,7 +73,7 @@ impl Membership {
         }
         let response = match answer {
             Ok(response) => response,
-            Err(error) if is_final(&error) => return self.refused("joining", error),
+            Err(error) if is_final(&error) => return self.refused("joining", error, now),
             Err(error) => return self.coordinator_gone(&error.to_string(), now),
         };
         match ResponseError::try_from_code(response.error_code) {
@@ -95,12 +97,13 @@ impl Membership {
             .as_deref()
             .is_none_or(|name| name == PROTOCOL_TYPE);
         let (Some(assignor), true) = (chosen, of_consumers) else {
-            return self.no_common_assignor();
+            return self.no_common_assignor(now);
         };
         self.member_id = response.member_id.to_string();
         self.generation = response.generation_id;
         self.assignor = Some(assignor);
         self.leader = response.leader == response.member_id;
+        self.owners = Owners::of_leader(response.leader.as_str());
         self.watched = None;
         self.rebalances += 1;
         self.heartbeat.last_accepted = now;
@@ -157,7 +160,9 @@ impl Membership {
         }
         let response = match answer {
             Ok(response) => response,
-            Err(error) if is_final(&error) => return self.refused("taking its assignment", error),
+            Err(error) if is_final(&error) => {
+                return self.refused("taking its assignment", error, now);
+            }
             Err(error) => return self.coordinator_gone(&error.to_string(), now),
         };
         if let Some(code) = ResponseError::try_from_code(response.error_code) {
@@ -167,15 +172,19 @@ impl Membership {
             Err(error) => self.refused(
                 "reading its assignment, as the group's leader wrote it,",
                 error,
+                now,
             ),
-            Ok(assignment) => {
+            Ok(mut assignment) => {
+                self.leave_out_foreign_topics(&mut assignment);
                 self.phase = Phase::Stable;
                 self.join_failures = 0;
                 self.find_failures = 0;
+                self.problem = None;
                 self.assigned_in = self.generation;
                 self.heartbeat.last_accepted = now;
                 self.heartbeat.next = now + self.config.heartbeat_interval;
                 self.follow(assignment, now);
+                self.plan_look_at_owners(now);
             }
         }
     }
@@ -212,7 +221,9 @@ impl Membership {
         self.heartbeat.in_flight = None;
         let code = match answer {
             Ok(response) => ResponseError::try_from_code(response.error_code),
-            Err(error) if is_final(&error) => return self.refused("sending a heartbeat", error),
+            Err(error) if is_final(&error) => {
+                return self.refused("sending a heartbeat", error, now);
+            }
             Err(error) => return self.coordinator_gone(&error.to_string(), now),
         };
         if let Some(
@@ -232,6 +243,7 @@ impl Membership {
             None => {
                 self.heartbeat.last_accepted = now;
                 self.find_failures = 0;
+                self.problem = None;
             }
             Some(ResponseError::RebalanceInProgress) => {
                 self.heartbeat.last_accepted = now;
@@ -257,12 +269,15 @@ impl Membership {
                 group: self.config.group.clone(),
                 instance: self.config.group_instance_id.clone().unwrap_or_default(),
             }),
-            ResponseError::InconsistentGroupProtocol => self.no_common_assignor(),
-            ResponseError::InvalidSessionTimeout => self.fail(GroupError::InvalidSessionTimeout {
-                group: self.config.group.clone(),
-                session_timeout_ms: i32::try_from(self.config.session_timeout.as_millis())
-                    .unwrap_or(i32::MAX),
-            }),
+            ResponseError::InconsistentGroupProtocol => self.no_common_assignor(again),
+            ResponseError::InvalidSessionTimeout => {
+                let error = GroupError::InvalidSessionTimeout {
+                    group: self.config.group.clone(),
+                    session_timeout_ms: i32::try_from(self.config.session_timeout.as_millis())
+                        .unwrap_or(i32::MAX),
+                };
+                self.stand_back(error, again);
+            }
             code if code.is_retriable() || code == ResponseError::UnknownServerError => {
                 tracing::warn!(group = %self.config.group, ?code, doing, "trying again");
             }
@@ -274,22 +289,23 @@ impl Membership {
                     "committing offsets" => ApiKey::OffsetCommit,
                     _ => ApiKey::Heartbeat,
                 };
-                self.refused(doing, Error::response(api, code, what));
+                self.refused(doing, Error::response(api, code, what), again);
             }
         }
     }
 
-    fn no_common_assignor(&mut self) {
+    fn no_common_assignor(&mut self, now: Instant) {
         let offered: Vec<_> = self
             .config
             .assignors
             .iter()
             .map(|assignor| assignor.name())
             .collect();
-        self.fail(GroupError::NoCommonAssignor {
+        let error = GroupError::NoCommonAssignor {
             group: self.config.group.clone(),
             offered: offered.join(","),
-        });
+        };
+        self.stand_back(error, now);
     }
 }
 

@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
     SyncGroupRequest, SyncGroupResponse,
 };
 
+use crate::admin::GroupDescription;
 use crate::consumer::group::{AssignedPartition, Committed};
 use crate::consumer::group_error::GroupError;
 use crate::consumer::topic_partition::TopicPartition;
@@ -39,6 +40,8 @@ pub(crate) enum Input {
     LeaveAnswered(Tag),
     /// What [`Call::DescribeTopics`] asked for.
     Described(Tag, Result<TopicCounts, Error>),
+    /// What [`Call::DescribeGroup`] asked for.
+    GroupDescribed(Tag, Result<GroupDescription, Error>),
     /// The cluster's topics, as far as they are known, have changed.
     TopicsChanged(TopicCounts),
     /// The consumer has let go of what it was told to.
@@ -90,6 +93,8 @@ pub(crate) enum Call {
     },
     /// The partition counts of these topics; a topic that does not exist is left out.
     DescribeTopics(Vec<Arc<str>>),
+    /// The group's members and what each has.
+    DescribeGroup,
 }
 
 #[derive(Debug)]

@@ -214,21 +214,34 @@ impl Membership {
                 return;
             }
         };
-        let of_ours =
-            |fetched: &&FetchedOffset| self.pending.partitions.contains(&fetched.partition);
-        if let Some((partition, code)) = fetched
+        // One that has no answer (a transaction is open on it, its topic is not known everywhere) holds up its topic
+        // at most: whether the group has other commits on the topic decides where one without a commit starts.
+        let mut failed = None;
+        let refused = |partition: &TopicPartition| {
+            let of_topic = fetched
+                .iter()
+                .filter(|fetched| fetched.partition.topic == partition.topic);
+            let own = of_topic
+                .clone()
+                .find(|fetched| fetched.partition == *partition);
+            if own.is_some_and(|own| own.error.is_none() && own.committed.is_some()) {
+                return None;
+            }
+            let ours = |fetched: &&FetchedOffset| self.owned.contains_key(&fetched.partition);
+            of_topic.filter(ours).find_map(|fetched| fetched.error)
+        };
+        let pending = std::mem::take(&mut self.pending.partitions);
+        let refused: BTreeMap<_, _> = pending
             .iter()
-            .filter(of_ours)
-            .find_map(|fetched| Some((fetched.partition.clone(), fetched.error?)))
-        {
-            let what = format!("group {}, {partition}", self.config.group);
-            let error = Error::response(kafka_protocol::messages::ApiKey::OffsetFetch, code, what);
-            self.offsets_failed(&error, now);
-            return;
-        }
-        self.pending.failures = 0;
+            .filter_map(|partition| Some((partition.clone(), refused(partition)?)))
+            .collect();
         let mut given = Vec::new();
-        for partition in std::mem::take(&mut self.pending.partitions) {
+        for partition in pending {
+            if let Some(code) = refused.get(&partition) {
+                failed = Some((partition.clone(), *code));
+                self.pending.partitions.insert(partition);
+                continue;
+            }
             let start = self.start_of(&partition, &fetched);
             let generation = self.assigned_in;
             if let Some(owned) = self.owned.get_mut(&partition) {
@@ -246,6 +259,14 @@ impl Membership {
                 generation: self.assigned_in,
                 partitions: given,
             });
+        }
+        match failed {
+            None => self.pending.failures = 0,
+            Some((partition, code)) => {
+                let what = format!("group {}, {partition}", self.config.group);
+                let api = kafka_protocol::messages::ApiKey::OffsetFetch;
+                self.offsets_failed(&Error::response(api, code, what), now);
+            }
         }
     }
 
@@ -265,7 +286,7 @@ impl Membership {
             None if error.is_retriable() || error.is_connection() => {
                 self.coordinator_gone(&error.to_string(), now)
             }
-            _ => self.refused("asking for committed offsets", error),
+            _ => self.refused("asking for committed offsets", error, now),
         }
     }
 

@@ -34,6 +34,7 @@ fn config(assignors: &[Assignor]) -> GroupConfig {
         session_timeout: SESSION,
         heartbeat_interval: HEARTBEAT,
         rebalance_timeout: REBALANCE,
+        refused_pause: None,
     }
 }
 

@@ -113,9 +113,12 @@ proptest! {
             owned: vec![TopicPartition::new("orders", 1)],
             generation: Some(7),
         }.encode();
-        // The rack, two bytes, is not read.
+        // Version, one topic: what is cut off behind them is absent.
         let read = Subscription::decode(&whole.slice(..cut.min(whole.len())));
-        prop_assert_eq!(read.is_ok(), cut >= whole.len() - 2);
+        prop_assert_eq!(read.is_ok(), cut >= 2 + 4 + 2 + "orders".len());
+        // The rack, two bytes, is not read.
+        let generation = read.ok().and_then(|read| read.generation);
+        prop_assert_eq!(generation, (cut >= whole.len() - 2).then_some(7));
     }
 }
 
@@ -154,9 +157,48 @@ fn a_member_left_out_has_nothing() {
 fn a_negative_partition_is_malformed() {
     let assignment = encode_assignment(&[TopicPartition::new("t", -1)]);
     assert!(decode_assignment(&assignment).is_err());
+    // Behind a subscription's topics it ends what is read.
     let subscription = Subscription {
+        topics: vec!["t".into()],
         owned: vec![TopicPartition::new("t", i32::MIN)],
+        generation: Some(4),
         ..Subscription::default()
     };
-    assert!(Subscription::decode(&subscription.encode()).is_err());
+    let read = Subscription::decode(&subscription.encode()).unwrap();
+    assert_eq!((read.owned.len(), read.generation), (0, None));
+}
+
+#[test]
+fn a_subscription_that_ends_early_counts_for_what_is_there() {
+    // As sent by a foreign client: version 1 without owned partitions.
+    let version_1 = b"\0\x01\0\0\0\x01\0\x0border_topic\xff\xff\xff\xff";
+    let read = |bytes: &[u8]| Subscription::decode(&Bytes::copy_from_slice(bytes));
+    let topics = Subscription {
+        topics: vec!["order_topic".into()],
+        ..Subscription::default()
+    };
+    for version in 0..=3 {
+        let mut bytes = version_1.to_vec();
+        bytes[1] = version;
+        assert_eq!(read(&bytes), Ok(topics.clone()), "version {version}");
+        // Without user data, and cut inside of its length.
+        for cut in 1..=4 {
+            let cut = &bytes[..bytes.len() - cut];
+            assert_eq!(read(cut), Ok(topics.clone()), "version {version}: {cut:?}");
+        }
+        assert!(
+            read(&bytes[..bytes.len() - 5]).is_err(),
+            "a topic is cut off"
+        );
+    }
+    let whole = Subscription {
+        owned: vec![TopicPartition::new("order_topic", 1)],
+        generation: Some(7),
+        ..topics.clone()
+    };
+    let mut bytes = whole.encode().to_vec();
+    bytes[1] = 2;
+    let without_generation = &bytes[..bytes.len() - 6];
+    assert_eq!(read(without_generation).unwrap().owned, whole.owned);
+    assert_eq!(read(without_generation).unwrap().generation, None);
 }

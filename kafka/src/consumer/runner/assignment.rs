@@ -59,7 +59,7 @@ impl Core {
                     drain_until: (deadline - reserve)
                         .min(self.now + self.settings.revocation_drain),
                     deadline,
-                    committing: false,
+                    committing: None,
                     done: Some(done),
                 };
                 for name in &partitions {
@@ -256,8 +256,9 @@ impl Core {
                 _ => 0,
             };
             let left: usize = revocation.slots.iter().map(running).sum();
-            if !revocation.committing && (left == 0 || self.now >= revocation.drain_until) {
-                revocation.committing = true;
+            if revocation.committing.is_none() && (left == 0 || self.now >= revocation.drain_until)
+            {
+                revocation.committing = Some(self.now);
                 due.push((
                     revocation.id,
                     revocation.slots.clone(),

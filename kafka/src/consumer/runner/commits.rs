@@ -13,6 +13,18 @@ use super::core::{Core, Done, Sent};
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the last commit before leaving may take.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long a commit of a revocation is made again for a partition that the coordinator does not know although the
+/// cluster's metadata lists it: longer than brokers take to hear of a new topic.
+const UNKNOWN: Duration = Duration::from_secs(5);
+
+/// What is left of a commit after its answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// Something may be stored by trying again.
+    again: bool,
+    /// So may a partition that the coordinator does not know, if its topic is a new one.
+    unknown: bool,
+}
 
 impl Core {
     /// Commits what is due, if it is time and none is in flight.
@@ -87,12 +99,18 @@ impl Core {
         if revocation.is_none() {
             self.commit.in_flight = false;
         }
-        let again = self.note_committed(sent, results);
+        let left = self.note_committed(sent, results);
         let Some(id) = revocation else { return };
-        let in_time = |revocation: &&super::core::Revocation| {
-            revocation.id == id && self.now + AGAIN < revocation.deadline
+        let next = self.now + AGAIN;
+        let in_time = |revocation: &super::core::Revocation| {
+            let patient = revocation
+                .committing
+                .is_some_and(|since| next < since + UNKNOWN);
+            revocation.id == id
+                && next < revocation.deadline
+                && (left.again || left.unknown && patient)
         };
-        if !again || self.revocations.iter().find(in_time).is_none() {
+        if !self.revocations.iter().any(in_time) {
             self.finish_revocation(id);
             return;
         }
@@ -122,13 +140,13 @@ impl Core {
         );
     }
 
-    /// Books the results. True: some may be had by trying again.
+    /// Books the results.
     fn note_committed(
         &mut self,
         sent: Vec<Sent>,
         results: Vec<(TopicPartition, CommitResult)>,
-    ) -> bool {
-        let mut again = false;
+    ) -> Left {
+        let mut left = Left::default();
         let (mut stored, mut failed) = (false, false);
         let group = self.settings.group.group.clone();
         let mut results: HashMap<_, _> = results.into_iter().collect();
@@ -150,8 +168,18 @@ impl Core {
                     }
                 }
                 CommitResult::NotYet(reason) => {
-                    (again, failed) = (true, true);
+                    (left.again, failed) = (true, true);
                     tracing::debug!(%group, partition = %name, reason, "offset not committed yet");
+                }
+                CommitResult::UnknownPartition(reason) => {
+                    failed = true;
+                    if self.is_gone(&name) {
+                        tracing::debug!(%group, partition = %name, reason, "offset not committed: the partition was deleted");
+                    } else {
+                        left.unknown = true;
+                        tracing::debug!(%group, partition = %name, reason, "offset not committed yet");
+                        self.cluster.request_refresh();
+                    }
                 }
                 CommitResult::Dropped => {
                     tracing::debug!(%group, partition = %name, "offset not committed: no longer ours");
@@ -164,7 +192,13 @@ impl Core {
         }
         self.commit.stored += u64::from(stored);
         self.commit.failures += u64::from(failed);
-        again
+        left
+    }
+
+    /// Whether the cluster's metadata no longer has the partition.
+    fn is_gone(&self, partition: &TopicPartition) -> bool {
+        let count = self.cluster.view().partition_count(&partition.topic);
+        count.is_none_or(|count| partition.partition >= count)
     }
 
     /// The last commit before leaving. Returns the partitions whose offsets could not be stored.
@@ -188,10 +222,13 @@ impl Core {
             match tokio::time::timeout_at(deadline, self.group.commit(commits)).await {
                 Err(_) => return names,
                 Ok(results) => {
-                    if !self.note_committed(sent, results) {
-                        // What was refused or is no longer ours is not to be had by waiting.
-                        let left = self.collect(&slots).1;
-                        return left.into_iter().map(|commit| commit.partition).collect();
+                    let left = self.note_committed(sent, results);
+                    if !left.again && !left.unknown {
+                        // What was refused or is no longer ours is not to be had by waiting. A partition that was
+                        // deleted leaves nothing to be delivered again.
+                        let commits = self.collect(&slots).1.into_iter();
+                        let names = commits.map(|commit| commit.partition);
+                        return names.filter(|name| !self.is_gone(name)).collect();
                     }
                 }
             }

@@ -117,7 +117,8 @@ pub(super) struct Revocation {
     pub(super) drain_until: Instant,
     /// After it the partitions count as lost.
     pub(super) deadline: Instant,
-    pub(super) committing: bool,
+    /// Since when its offsets are being committed.
+    pub(super) committing: Option<Instant>,
     pub(super) done: Option<oneshot::Sender<()>>,
 }
 

@@ -121,6 +121,8 @@ impl Core {
             generation: group.generation,
             assignor: group.assignor.clone(),
             rebalances: group.rebalances,
+            group_problem: group.problem.clone(),
+            unowned: group.unowned.clone(),
             partitions,
             topics,
             in_flight: self.lanes.in_flight(),

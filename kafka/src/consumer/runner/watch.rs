@@ -60,7 +60,7 @@ where
             wake = wake.min(self.stats_due);
         }
         for revocation in &core.revocations {
-            if !revocation.committing {
+            if revocation.committing.is_none() {
                 wake = wake.min(revocation.drain_until);
             }
         }

@@ -28,7 +28,7 @@ fn rules() -> Rules {
 }
 
 fn queue() -> Queue {
-    Queue::new("t".into(), 0, &rules())
+    Queue::new("t".into(), 0, &rules(), Arc::default())
 }
 
 const ID: ProducerId = ProducerId { id: 1, epoch: 0 };

@@ -74,6 +74,9 @@ impl Coordinator {
                     Input::Described(tag, Ok(counts(&[("t", PARTITIONS)]))),
                 ));
             }
+            Call::DescribeGroup => {
+                replies.push((from, tag, Input::GroupDescribed(tag, Err(closed()))));
+            }
             Call::FetchOffsets(_) => replies.push((from, tag, Input::Offsets(tag, Ok(Vec::new())))),
             Call::Join { request, .. } => self.join(from, tag, &request, now, &mut replies),
             Call::Sync { request, .. } => self.sync(from, tag, &request, now, &mut replies),
@@ -502,6 +505,7 @@ fn broken(tag: Tag, call: &Call) -> Input {
         Call::FetchOffsets(_) => Input::Offsets(tag, Err(closed())),
         Call::Leave { .. } => Input::LeaveAnswered(tag),
         Call::DescribeTopics(_) => Input::Described(tag, Err(closed())),
+        Call::DescribeGroup => Input::GroupDescribed(tag, Err(closed())),
     }
 }
 
@@ -513,6 +517,7 @@ fn broken_reply(tag: Tag, reply: &Input) -> Input {
         Input::Heartbeat(..) => Input::Heartbeat(tag, Err(closed())),
         Input::Offsets(..) => Input::Offsets(tag, Err(closed())),
         Input::Described(..) => Input::Described(tag, Err(closed())),
+        Input::GroupDescribed(..) => Input::GroupDescribed(tag, Err(closed())),
         _ => Input::LeaveAnswered(tag),
     }
 }

@@ -112,6 +112,202 @@ fn no_common_strategy_says_what_to_set() {
     assert!(script.told()[0].contains("KAFKA_ASSIGNMENT_STRATEGY"));
 }
 
+/// A member that tries again after a refusal.
+fn patient() -> Script {
+    Script::new(GroupConfig {
+        refused_pause: Some(Duration::from_secs(5)),
+        ..config(&[Assignor::CooperativeSticky])
+    })
+}
+
+#[test]
+fn a_member_that_is_refused_tries_again_where_it_is_told_to() {
+    for error in [
+        ResponseError::InconsistentGroupProtocol,
+        ResponseError::GroupAuthorizationFailed,
+        ResponseError::InvalidSessionTimeout,
+        ResponseError::GroupMaxSizeReached,
+    ] {
+        let mut script = patient();
+        script.find();
+        for _ in 0..3 {
+            script.refuse_join(error);
+            assert!(script.told().is_empty() && !script.is_over(), "{error:?}");
+            let problem = script.member.state().problem.unwrap();
+            assert!(problem.starts_with("group g"), "{problem}");
+            script.pass(Duration::from_secs(4));
+            assert!(!script.joins(), "not yet");
+            script.pass(Duration::from_secs(1));
+        }
+        // The others have gone, or an operator has put it right.
+        script.refuse_join(ResponseError::MemberIdRequired);
+        script.join_as_follower(1);
+        assert!(
+            script.member.state().problem.is_some(),
+            "not before it is in"
+        );
+        script.sync(&["t-0"]);
+        assert_eq!(script.member.state().problem, None);
+        script.offsets(&[("t-0", 3, "")]);
+        assert_eq!(script.told(), ["assigned in 1: t-0@3"]);
+    }
+}
+
+#[test]
+fn a_member_that_is_refused_when_it_joins_again_has_lost_what_it_had() {
+    let mut script = patient().stable(&["t-0"]);
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.refuse_join(ResponseError::InconsistentGroupProtocol);
+    assert_eq!(script.told(), ["lost: t-0"]);
+    assert!(script.owned().is_empty());
+    script.pass(Duration::from_secs(29));
+    assert!(!script.joins() && !script.has(|call| matches!(call, Call::Heartbeat { .. })));
+    script.pass(Duration::from_secs(1));
+    assert!(script.joins());
+}
+
+#[test]
+fn an_assignment_that_cannot_be_read_is_no_end_either() {
+    let mut script = patient();
+    script.find();
+    script.join_as_follower(1);
+    let (tag, _) = script.sync_request();
+    let response = SyncGroupResponse::default().with_assignment(Bytes::from_static(b"?"));
+    script.input(Input::Synced(tag, Ok(response)));
+    assert!(script.told().is_empty() && !script.is_over());
+    let problem = script.member.state().problem.unwrap();
+    assert!(
+        problem.contains("as the group's leader wrote it"),
+        "{problem}"
+    );
+    // Each time it joins the others stop.
+    script.pass(Duration::from_secs(29));
+    assert!(!script.joins());
+    script.pass(Duration::from_secs(1));
+    assert!(script.joins());
+}
+
+#[test]
+fn a_coordinator_that_must_not_be_asked_for_is_asked_for_again() {
+    let mut script = patient();
+    let (tag, ()) = script.call(|call| matches!(call, Call::FindCoordinator).then_some(()));
+    let api = kafka_protocol::messages::ApiKey::FindCoordinator;
+    let error = Error::response(api, ResponseError::GroupAuthorizationFailed, "group g");
+    script.input(Input::Coordinator(tag, Err(error)));
+    assert!(!script.finds() && !script.is_over());
+    script.pass(Duration::from_secs(5));
+    script.find();
+    assert!(script.joins());
+}
+
+#[test]
+fn a_coordinator_that_does_not_answer_is_named() {
+    let mut script = Script::cooperative();
+    for round in 0..3 {
+        assert_eq!(
+            script.member.state().problem,
+            None,
+            "{round}: it may be moving"
+        );
+        script.find();
+        let (tag, _) = script.join_request();
+        script.input(Input::Joined(tag, Err(closed())));
+        script.pass(Duration::from_millis(1200));
+    }
+    let problem = script.member.state().problem.unwrap();
+    for part in ["group g", "broker 7", "advertises", "broker:9092"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    script.find();
+    script.join_as_follower(1);
+    script.sync(&[]);
+    assert_eq!(script.member.state().problem, None);
+}
+
+/// A follower of a member of another make, in a group whose topics have these counts.
+fn follower(topics: &[&str], sizes: &[(&str, i32)], assignment: &[&str]) -> Script {
+    let mut script = Script::new(GroupConfig {
+        topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
+        ..config(&[Assignor::RoundRobinAssigner])
+    });
+    script.input(Input::TopicsChanged(counts(sizes)));
+    script.find();
+    script.join_as_follower(1);
+    script.sync(assignment);
+    script
+}
+
+fn described(state: &str, members: &[(&str, &[&str])]) -> crate::admin::GroupDescription {
+    let member = |(id, assignment): &(&str, &[&str])| crate::admin::GroupMember {
+        member_id: (*id).to_owned(),
+        group_instance_id: None,
+        client_id: format!("client of {id}"),
+        client_host: "/10.0.0.1".to_owned(),
+        assignment: partitions(assignment),
+    };
+    crate::admin::GroupDescription {
+        group: "g".to_owned(),
+        state: state.to_owned(),
+        assignor: "RoundRobinAssigner".to_owned(),
+        coordinator: NODE,
+        members: members.iter().map(member).collect(),
+        ..Default::default()
+    }
+}
+
+fn describe(script: &mut Script, answer: crate::admin::GroupDescription) {
+    let (tag, ()) = script.call(|call| matches!(call, Call::DescribeGroup).then_some(()));
+    script.input(Input::GroupDescribed(tag, Ok(answer)));
+}
+
+#[test]
+fn a_topic_that_a_foreign_leader_gives_to_nobody_is_named() {
+    let mut script = follower(&["t", "u"], &[("t", 2), ("u", 5)], &["t-0"]);
+    assert!(
+        !script.has(|call| matches!(call, Call::DescribeGroup)),
+        "a rebalance may go on"
+    );
+    script.pass(Duration::from_secs(5));
+    describe(&mut script, described("PreparingRebalance", &[]));
+    assert_eq!(script.member.state().unowned, None);
+    script.pass(Duration::from_secs(5));
+    let members: [(&str, &[&str]); 2] = [("m", &["t-0"]), ("other", &["t-1", "u-4"])];
+    describe(&mut script, described("Stable", &members));
+    let unowned = script.member.state().unowned.unwrap();
+    for part in [
+        "u-0, u-1, u-2 and 1 more",
+        "other (client client of other at /10.0.0.1)",
+    ] {
+        assert!(unowned.contains(part), "{unowned}");
+    }
+    assert_eq!(script.member.owners.wake_at(), None, "once a generation");
+
+    let mut script = follower(&["t", "u"], &[("t", 2), ("u", 1)], &["t-0"]);
+    script.pass(Duration::from_secs(5));
+    let members: [(&str, &[&str]); 2] = [("m", &["t-0"]), ("other", &["t-1", "u-0"])];
+    describe(&mut script, described("Stable", &members));
+    assert_eq!(script.member.state().unowned, None);
+}
+
+#[test]
+fn who_has_everything_asks_nobody() {
+    let mut script = follower(&["t"], &[("t", 2), ("x", 7)], &["t-0", "t-1"]);
+    script.pass(Duration::from_secs(5));
+    assert!(!script.has(|call| matches!(call, Call::DescribeGroup)));
+    // Partitions that are added the leader may notice by itself.
+    script.input(Input::TopicsChanged(counts(&[("t", 3)])));
+    let noticed = script.now + Duration::from_secs(600);
+    assert_eq!(script.member.owners.wake_at(), Some(noticed));
+}
+
+#[test]
+fn topics_that_a_member_did_not_ask_for_are_left_out() {
+    let mut script = follower(&["t"], &[("t", 1)], &["t-0", "foreign-0"]);
+    assert_eq!(script.owned(), ["t-0"]);
+    script.offsets(&[("t-0", 3, "")]);
+    assert_eq!(script.told(), ["assigned in 1: t-0@3"]);
+}
+
 #[test]
 fn refusals_that_no_retry_changes_are_the_end() {
     for error in [
@@ -310,6 +506,37 @@ fn unstable_offsets_are_asked_for_again() {
     script.pass(Duration::from_millis(150));
     script.offsets(&[("t-0", 12, "")]);
     assert_eq!(script.told(), ["assigned in 1: t-0@12"]);
+}
+
+#[test]
+fn an_offset_that_is_not_known_yet_holds_up_its_topic_at_most() {
+    let mut script = follower(
+        &["t", "u"],
+        &[("t", 3), ("u", 1)],
+        &["t-0", "t-1", "t-2", "u-0"],
+    );
+    let (tag, _) = script.call(|call| matches!(call, Call::FetchOffsets(_)).then_some(()));
+    let of = |name: &str, offset: Option<i64>, error| FetchedOffset {
+        partition: partition(name),
+        committed: offset.map(|offset| Committed {
+            offset,
+            leader_epoch: -1,
+            metadata: String::new(),
+        }),
+        error,
+    };
+    let answer = vec![
+        of("t-0", None, Some(ResponseError::UnstableOffsetCommit)),
+        of("t-1", Some(4), None),
+        // Whether it is new to the group, the first one's answer says.
+        of("t-2", None, None),
+        of("u-0", None, None),
+    ];
+    script.input(Input::Offsets(tag, Ok(answer)));
+    assert_eq!(script.told(), ["assigned in 1: t-1@4 u-0@policy"]);
+    script.pass(Duration::from_millis(150));
+    script.offsets(&[("t-0", 12, ""), ("t-1", 4, "")]);
+    assert_eq!(script.told(), ["assigned in 1: t-0@12 t-2@first"]);
 }
 
 #[test]
