@@ -44,7 +44,7 @@ pub(crate) fn answered(response: ProduceResponse) {
         topic: "orders".into(),
         wire_topic: TopicName(StrBytes::from_static_str("orders")),
         index: 0,
-        queue: Mutex::new(Queue::new("orders".into(), 0, &rules, Arc::default())),
+        queue: Mutex::new(Queue::new("orders".into(), 0, &rules, Default::default())),
     };
     let mut queue = partition.queue.lock();
     let mut now = Instant::now();
