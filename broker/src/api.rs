@@ -347,8 +347,9 @@ fn encode<R: Encodable + HeaderVersion>(
     Ok(())
 }
 
-/// The answer to whoever wants transactions. The one error after which every client gives up at once:
-/// librdkafka tries again for ever after UNSUPPORTED_VERSION and INVALID_REQUEST.
+/// InitProducerId's answer to whoever wants transactions: the one error after which every client gives
+/// up at once. librdkafka tries again until its time is up after UNSUPPORTED_VERSION and
+/// INVALID_REQUEST.
 const NO_TRANSACTIONS: ResponseError = ResponseError::TransactionalIdAuthorizationFailed;
 
 /// A range of versions; shorter than the struct's own literal.

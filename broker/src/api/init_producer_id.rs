@@ -15,7 +15,14 @@ impl Api for InitProducerIdRequest {
     async fn handle(self, call: &Call) -> Reply<InitProducerIdResponse> {
         let given = match call.refusal_of_all() {
             Some(error) => Err(error),
-            None if self.transactional_id.is_some() => Err(NO_TRANSACTIONS),
+            None if self.transactional_id.is_some() => {
+                // The answer has no place for words.
+                tracing::warn!(
+                    client = %call.client_id,
+                    "a producer with a transactional id was refused: this broker has no transactions"
+                );
+                Err(NO_TRANSACTIONS)
+            }
             // Without transactions a producer that asks to bump its epoch gets a new id as well,
             // as Kafka does it.
             None => call.state.topics.next_producer_id().map_err(|error| {

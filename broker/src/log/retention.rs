@@ -26,7 +26,9 @@ impl Log {
             .options
             .retention_ms
             .map_or(segment_ms, |keep| keep.min(segment_ms));
-        if self.active().size() > 0 && now - self.active().created() > age {
+        // A closed segment serves retention alone: a table that keeps all would become a heap of files.
+        let deletes = self.options.retention_ms.is_some() || self.options.retention_bytes.is_some();
+        if deletes && self.active().size() > 0 && now - self.active().created() > age {
             self.mend()?;
             self.roll(now)?;
         }

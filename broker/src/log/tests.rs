@@ -373,6 +373,23 @@ fn retention_by_age_deletes_the_active_segment_too() {
 }
 
 #[test]
+fn age_closes_segments_only_where_something_may_be_deleted() {
+    for (retention_bytes, segments) in [(None, 1), (Some(1 << 20), 10)] {
+        let place = place();
+        let mut log = place.open(LogOptions {
+            segment_ms: 5,
+            retention_bytes,
+            ..OPTIONS
+        });
+        for n in 0..9 {
+            append_at(&mut log, plain(1), n * 10).unwrap();
+            assert_eq!(log.enforce_retention(n * 10 + 9).unwrap(), 0);
+        }
+        assert_eq!(log.segments.len(), segments);
+    }
+}
+
+#[test]
 fn records_of_the_farthest_future_are_kept() {
     let place = place();
     let mut log = place.open(LogOptions {
