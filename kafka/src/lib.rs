@@ -25,6 +25,7 @@ mod producer;
 mod reader;
 mod records;
 mod security;
+mod topic_id;
 mod versions;
 
 /// The README's example compiles.
@@ -57,4 +58,5 @@ pub use self::{
         OutgoingHeaders, UnknownCompression, walker::IsolationLevel,
     },
     security::{Refusal, Sasl, SaslMechanism, Security, Tls, TlsBuilder, UnknownSaslMechanism},
+    topic_id::{InvalidTopicId, TopicId},
 };

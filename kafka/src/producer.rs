@@ -44,6 +44,7 @@ use crate::{
     client::Client,
     error::ConfigError,
     records::{Compression, EncodedHeaders, OutgoingHeaders},
+    topic_id::TopicId,
 };
 
 /// A record to send, its headers name by name. Names need not be unique; values may be null.
@@ -246,6 +247,12 @@ impl Drop for Handle {
 }
 
 impl Producer {
+    /// The id of a topic as the cluster last told it: of the topic that acknowledged records lie in, unless it
+    /// was deleted and created again since. `None`: not known, or a broker before Kafka 2.8.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.handle.core.cluster.view().topic_id(topic)
+    }
+
     /// Encodes a record into the open batch of its partition. Does not wait and needs no runtime.
     ///
     /// If the topic's partitions are not known yet, the record is kept in its order until they are.

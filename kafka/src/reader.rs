@@ -6,7 +6,7 @@
 
 mod builder;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::consumer::positions::{End, positions};
 use crate::consumer::{ConsumerRecord, TopicPartition};
 use crate::error::Error;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker};
+use crate::topic_id::TopicId;
 
 pub use self::builder::{ReaderBuilder, Start};
 
@@ -71,6 +72,8 @@ pub struct Reader {
     isolation: IsolationLevel,
     topics: Vec<(Arc<str>, Sight)>,
     start: Start,
+    /// Topics whose [`Start::Offsets`] are of an earlier topic of the same name.
+    recreated: HashSet<Arc<str>>,
     fetcher: Fetcher,
     fetched: mpsc::UnboundedReceiver<Vec<Fetched>>,
     /// The index is the fetcher's slot.
@@ -110,6 +113,8 @@ enum Sight {
 
 struct Followed {
     name: TopicPartition,
+    /// Of the topic that the position is of; `None` = not known.
+    topic_id: Option<TopicId>,
     /// The next offset to be returned; `None` until it is known.
     position: Option<i64>,
     ticket: Option<Ticket>,
@@ -207,6 +212,13 @@ impl Reader {
         positions
     }
 
+    /// The id of the topic that the positions are of; `None`: not known. Another one than before means that
+    /// the topic was deleted and created again, which [`ReaderEvent::Reset`] has told of each partition.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        let of = self.partitions.iter().find(|of| *of.name.topic == *topic)?;
+        of.topic_id
+    }
+
     /// Whether everything has been returned that was in the topics when they were last heard of.
     pub fn is_caught_up(&self) -> bool {
         self.topics.iter().all(|(_, sight)| *sight == Sight::Seen)
@@ -256,6 +268,7 @@ impl Reader {
             let Some(count) = view.partition_count(topic) else {
                 continue;
             };
+            let id = view.topic_id(topic);
             let first_sight = std::mem::replace(sight, Sight::Seen) == Sight::Unknown;
             for partition in 0..count {
                 let name = TopicPartition::new(topic.clone(), partition);
@@ -265,6 +278,7 @@ impl Reader {
                 let slot = self.partitions.len();
                 let mut followed = Followed {
                     name,
+                    topic_id: id,
                     position: None,
                     ticket: None,
                     lineage: Lineage::default(),
@@ -277,9 +291,18 @@ impl Reader {
                         if first_sight && offsets.contains_key(&followed.name) =>
                     {
                         let position = offsets[&followed.name];
-                        followed.position = Some(position);
-                        followed.ticket =
-                            Some(self.fetcher.start(slot, topic, partition, position, -1));
+                        if self.recreated.contains(topic) {
+                            // The offset is of the topic that had this name before.
+                            wanted
+                                .entry(false)
+                                .or_default()
+                                .push((slot, Some(position)));
+                        } else {
+                            followed.position = Some(position);
+                            let ticket =
+                                self.fetcher.start(slot, topic, id, partition, position, -1);
+                            followed.ticket = Some(ticket);
+                        }
                     }
                     start => wanted
                         .entry(first_sight && *start == Start::Latest)
@@ -383,6 +406,7 @@ impl Reader {
             let ticket = self.fetcher.start(
                 slot,
                 &followed.name.topic,
+                followed.topic_id,
                 followed.name.partition,
                 position,
                 followed.lineage.before(position),
@@ -400,6 +424,7 @@ impl Reader {
             match what {
                 What::Records(chunk) => {
                     followed.high_watermark = Some(chunk.high_watermark);
+                    followed.topic_id = followed.topic_id.or(chunk.topic_id);
                     self.chunks.push_back((slot, chunk));
                 }
                 What::Empty { high_watermark } => followed.high_watermark = Some(high_watermark),
@@ -409,6 +434,7 @@ impl Reader {
                     self.locate(vec![(slot, Some(position))], End::Earliest, 0);
                 }
                 What::Diverged(divergence) => self.diverged(slot, divergence),
+                What::Recreated { topic_id, .. } => self.recreated(slot, topic_id),
                 What::Failed { error, times } => {
                     if times.is_power_of_two() {
                         tracing::warn!(partition = %followed.name, times, %error, "fetching failed, trying again");
@@ -416,6 +442,31 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The topic was deleted and created again: each of its partitions is read from its first record. All of
+    /// them at once, so that the positions are never partly of the one and partly of the other.
+    fn recreated(&mut self, slot: usize, topic_id: Option<TopicId>) {
+        let topic = self.partitions[slot].name.topic.clone();
+        tracing::warn!(
+            %topic, was = ?self.partitions[slot].topic_id, is = ?topic_id,
+            "the topic was deleted and created again, reading goes on at its first records"
+        );
+        let mut again = Vec::new();
+        for (slot, followed) in self.partitions.iter_mut().enumerate() {
+            if followed.name.topic != topic || followed.topic_id == topic_id {
+                continue;
+            }
+            self.fetcher.stop(slot);
+            followed.ticket = None;
+            followed.topic_id = topic_id;
+            followed.high_watermark = None;
+            followed.lineage = Lineage::default();
+            self.chunks.retain(|(of, _)| *of != slot);
+            self.reading.take_if(|reading| reading.slot == slot);
+            again.push((slot, followed.position.take()));
+        }
+        self.locate(again, End::Earliest, 0);
     }
 
     /// The log was cut back and written anew: reading goes on where it is known to differ (KIP-320).
@@ -473,7 +524,7 @@ impl Reader {
             // What came before it could not be read, or the log was cut back.
             return Vec::new();
         }
-        let name = followed.name.clone();
+        let (name, topic_id) = (followed.name.clone(), followed.topic_id);
         let mut records = Vec::from_iter(reading.ahead.take());
         let mut problem = None;
         while reading.ahead.is_none()
@@ -481,7 +532,8 @@ impl Reader {
         {
             match walked {
                 Ok(Walked::Record(record)) => {
-                    let record = ConsumerRecord::new(name.topic.clone(), name.partition, record);
+                    let record =
+                        ConsumerRecord::new(name.topic.clone(), topic_id, name.partition, record);
                     if records.len() < MAX_RECORDS {
                         records.push(record);
                     } else {

@@ -4,9 +4,13 @@
 mod support;
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka::{Admin, NewTopic, OutgoingRecord, ProduceError};
+use kafka::{
+    Admin, AutoOffsetReset, NewPartition, NewTopic, Outcome, OutgoingRecord, PartitionListener,
+    ProduceError, ReaderEvent, Start, StartAt, TopicId, TopicPartition,
+};
 use support::{PATIENCE, Running, Scripted, World};
 
 const BEFORE: i32 = 6;
@@ -114,4 +118,121 @@ async fn a_consumer_reads_the_new_one_from_its_start() {
     tokio::time::timeout(Duration::from_secs(60), running.stop())
         .await
         .expect("it ends");
+}
+
+/// What an application that keeps its own offsets does: it keeps the topic's id with them.
+#[derive(Clone, Default)]
+struct Keeper {
+    kept: Arc<Mutex<Option<(TopicId, i64)>>>,
+    /// What it was told of each time.
+    told: Arc<Mutex<Vec<Option<TopicId>>>>,
+}
+
+impl PartitionListener for Keeper {
+    async fn assigned(&self, new: &NewPartition) -> Result<StartAt, String> {
+        self.told.lock().unwrap().push(new.topic_id);
+        Ok(match *self.kept.lock().unwrap() {
+            Some((id, _)) if TopicId::differ(Some(id), new.topic_id) => StartAt::First,
+            Some((_, offset)) => StartAt::Offset {
+                offset,
+                leader_epoch: None,
+            },
+            None => StartAt::Commit,
+        })
+    }
+}
+
+impl Keeper {
+    fn handler(&self) -> Scripted {
+        let kept = self.kept.clone();
+        Scripted::new(move |record| {
+            let id = record.topic_id.expect("both brokers have ids");
+            *kept.lock().unwrap() = Some((id, record.offset + 1));
+            async { Outcome::Done }
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_application_knows_by_the_id_that_its_offset_is_of_another_topic() {
+    let world = World::new(1).await;
+    let admin = world.client.admin();
+    let keeper = Keeper::default();
+    let handler = keeper.handler();
+    let consumer = || {
+        let consumer = world.consumer().listener(keeper.clone());
+        consumer.auto_offset_reset(AutoOffsetReset::Latest)
+    };
+    let running = Running::start(consumer(), handler.clone());
+    running.until_assigned(1).await;
+    running
+        .until("the start", |stats| {
+            stats.partitions.iter().any(|of| of.committed == Some(0))
+        })
+        .await;
+    for number in 0..2 {
+        world.send(0, &number.to_string(), "before").await;
+    }
+    handler.until_calls(2).await;
+    running.stop().await;
+
+    // More than was read of the old one: its next offset lies in the middle of the new one.
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    for number in 0..5 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    let handler = keeper.handler();
+    let running = Running::start(consumer(), handler.clone());
+    let calls = handler.until_calls(5).await;
+    let offsets: Vec<_> = calls.iter().map(|call| call.offset).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    running.stop().await;
+    let told = keeper.told.lock().unwrap().clone();
+    assert_eq!(told.len(), 2);
+    assert!(TopicId::differ(told[0], told[1]), "{told:?}");
+    let described = admin.describe_topics(&[&world.topic]).await.unwrap();
+    assert_eq!(described[0].id, told[1]);
+}
+
+#[tokio::test]
+async fn a_reader_is_told_that_its_offsets_are_of_another_topic() {
+    let world = World::new(2).await;
+    for partition in 0..2 {
+        for number in 0..3 {
+            let key = number.to_string();
+            world.send(partition, &key, "there").await;
+        }
+    }
+    let topic: Arc<str> = world.topic.as_str().into();
+    let offsets = [(TopicPartition::new(topic.clone(), 0), 2)];
+    let mut reader = world
+        .client
+        .reader()
+        .topics([&topic])
+        .from(Start::Offsets(offsets.into()))
+        .recreated([topic.clone()])
+        .build()
+        .unwrap();
+    let (mut reset, mut records) = (Vec::new(), Vec::new());
+    let reading = async {
+        while records.len() < 6 {
+            match reader.next_batch().await {
+                ReaderEvent::Records(more) => records.extend(more),
+                ReaderEvent::Reset {
+                    partition,
+                    asked,
+                    resumed,
+                } => reset.push((partition.partition, asked, resumed)),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("all");
+    assert_eq!(reset, [(0, 2, 0)]);
+    assert!(reader.topic_id(&topic).is_some());
+    assert!(
+        records
+            .iter()
+            .all(|record| record.topic_id == reader.topic_id(&topic))
+    );
 }

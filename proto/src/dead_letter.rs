@@ -1,6 +1,8 @@
 //! The headers of records on the `<topic>-dlt` topics, and of records replayed from there.
 
 pub const ORIGINAL_TOPIC: &str = "dlt-original-topic";
+/// The id of that topic, as Kafka's tools write it; absent where it is not known.
+pub const ORIGINAL_TOPIC_ID: &str = "dlt-original-topic-id";
 pub const ORIGINAL_PARTITION: &str = "dlt-original-partition";
 pub const ORIGINAL_OFFSET: &str = "dlt-original-offset";
 /// The record's time in milliseconds since 1970, in decimal; -1 if it had none. The letter's own time is that

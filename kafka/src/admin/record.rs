@@ -100,6 +100,7 @@ impl Admin {
             Some(Ok(walked)) if walked.offset() != offset => Ok(None),
             Some(Ok(Walked::Record(record))) => Ok(Some(ConsumerRecord::new(
                 of.topic.clone(),
+                view.topic_id(&of.topic),
                 of.partition,
                 record,
             ))),

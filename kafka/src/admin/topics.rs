@@ -17,7 +17,7 @@ use kafka_protocol::{
 };
 
 use super::{Admin, millis, text, topic_name};
-use crate::{cluster::TopicView, error::Error};
+use crate::{cluster::TopicView, error::Error, topic_id::TopicId};
 
 /// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub struct CreatedTopic {
 pub struct TopicDescription {
     /// The topic.
     pub name: Arc<str>,
+    /// Its id: another one than before means that it was deleted and created again. `None` from a
+    /// broker before Kafka 2.8.
+    pub id: Option<TopicId>,
     /// One of Kafka's own, such as `__consumer_offsets`.
     pub internal: bool,
     /// In order.
@@ -101,6 +104,7 @@ impl TopicDescription {
                 });
         Self {
             name: topic.name.clone(),
+            id: topic.id,
             internal: topic.internal,
             partitions: partitions.collect(),
         }

@@ -11,6 +11,7 @@ use kafka_protocol::{
 };
 
 use crate::error::Error;
+use crate::topic_id::TopicId;
 
 /// The cluster as last seen.
 #[derive(Debug, Clone, Default)]
@@ -33,9 +34,9 @@ pub(crate) struct BrokerView {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicView {
     pub(crate) name: Arc<str>,
-    /// 0 where the broker gives none (before Kafka 2.8); another one means that the topic was deleted
-    /// and created again.
-    pub(crate) id: u128,
+    /// `None` where the broker gives none (before Kafka 2.8); another one means that the topic was
+    /// deleted and created again.
+    pub(crate) id: Option<TopicId>,
     /// One of Kafka's own, such as `__consumer_offsets`.
     pub(crate) internal: bool,
     /// The index is the partition's number.
@@ -69,6 +70,11 @@ impl ClusterView {
             .partitions
             .get(usize::try_from(partition).ok()?)?;
         Some((partition.leader?, partition.leader_epoch))
+    }
+
+    /// The topic's id, as far as it is known.
+    pub(crate) fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.topics.get(topic)?.id
     }
 
     /// How many partitions a topic has.
@@ -135,7 +141,7 @@ impl ClusterView {
             let Some(known) = self.topics.get(name) else {
                 continue;
             };
-            if known.id != topic.id && topic.id != 0 {
+            if known.id != topic.id && topic.id.is_some() {
                 // Deleted and created again: its epochs start anew.
                 continue;
             }
@@ -217,7 +223,7 @@ impl TopicView {
         }
         Self {
             name,
-            id: topic.topic_id.as_u128(),
+            id: TopicId::from_u128(topic.topic_id.as_u128()),
             internal: topic.is_internal,
             partitions,
         }
@@ -264,7 +270,7 @@ mod tests {
             name.clone(),
             Arc::new(TopicView {
                 name,
-                id,
+                id: TopicId::from_u128(id),
                 internal: false,
                 partitions,
             }),

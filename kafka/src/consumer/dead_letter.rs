@@ -12,6 +12,8 @@ use crate::producer::{NO_TIMESTAMP, OutgoingRecord, ProduceError, Producer, Reco
 
 /// Header: the topic the record was read from.
 pub const ORIGINAL_TOPIC: &str = "dlt-original-topic";
+/// Header: the id of that topic, as [`TopicId`](crate::TopicId) is written; absent where it is not known.
+pub const ORIGINAL_TOPIC_ID: &str = "dlt-original-topic-id";
 /// Header: its partition there, in decimal.
 pub const ORIGINAL_PARTITION: &str = "dlt-original-partition";
 /// Header: its offset there, in decimal.
@@ -98,7 +100,7 @@ pub(crate) async fn send(
     // A record that was a dead letter before and was replayed says when it was written first.
     let original = record.headers.get_str(ORIGINAL_TIMESTAMP);
     let original = original.and_then(|time| time.parse().ok());
-    let added = [
+    let mut added = vec![
         (ORIGINAL_TOPIC, record.topic.to_string()),
         (ORIGINAL_PARTITION, record.partition.to_string()),
         (ORIGINAL_OFFSET, record.offset.to_string()),
@@ -114,6 +116,9 @@ pub(crate) async fn send(
             DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true),
         ),
     ];
+    if let Some(id) = record.topic_id {
+        added.push((ORIGINAL_TOPIC_ID, id.to_string()));
+    }
     let (mut body, mut time) = (Body::Whole, Time::OfSending);
     loop {
         let mut headers: Vec<_> = match body {

@@ -33,12 +33,13 @@ use tokio::time::Instant;
 
 pub(crate) use self::budget::{Budget, Reservation};
 pub(crate) use self::targets::Ticket;
-use self::targets::{Place, Taken, Targets};
+use self::targets::{Place, Taken, TakenAll, Targets};
 use super::lineage::Lineage;
 use crate::backoff::{Jitter, Retries};
 use crate::cluster::{Cluster, Pool};
 use crate::error::Error;
 use crate::records::walker::IsolationLevel;
+use crate::topic_id::TopicId;
 
 /// How to fetch.
 #[derive(Clone, Debug)]
@@ -91,6 +92,12 @@ pub(crate) enum What {
     },
     /// The log is not the one that was read up to the position. Fetching stops until `start`.
     Diverged(Divergence),
+    /// The topic was deleted and created again, and has this id now: the position means nothing in
+    /// it. Fetching stops until `start`.
+    Recreated {
+        position: i64,
+        topic_id: Option<TopicId>,
+    },
     /// It is tried again by itself.
     Failed {
         error: Error,
@@ -126,6 +133,8 @@ pub(crate) struct Chunk {
     pub(crate) records: Bytes,
     /// The offset that was asked for.
     pub(crate) from: i64,
+    /// Of the topic that they are of.
+    pub(crate) topic_id: Option<TopicId>,
     /// The epochs of its whole batches.
     pub(crate) lineage: Lineage,
     /// Producer id and first offset of each aborted transaction in it.
@@ -178,17 +187,19 @@ impl Fetcher {
 
     /// Fetches a partition from `position` on, under the caller's number for it; what was fetched
     /// under that number before, and its answers still on their way, are dropped. `epoch` is that of
-    /// what was read before the position (-1 = not known).
+    /// what was read before the position (-1 = not known), `topic_id` that of the topic which the
+    /// position is of (`None`: the one that there is now).
     pub(crate) fn start(
         &self,
         slot: usize,
         topic: &Arc<str>,
+        topic_id: Option<TopicId>,
         partition: i32,
         position: i64,
         epoch: i32,
     ) -> Ticket {
         let place = Place {
-            topic_id: self.shared.topic_id(topic),
+            topic_id: topic_id.or_else(|| self.shared.topic_id(topic)),
             topic: topic.clone(),
             partition,
         };
@@ -224,13 +235,18 @@ impl Shared {
     fn take(&self, node: i32) -> Vec<Taken> {
         let view = self.cluster.view();
         let leader_of = |topic: &str, partition| view.leader(topic, partition);
-        self.targets.lock().take(node, leader_of, Instant::now())
+        let id_of = |topic: &str| view.topic_id(topic);
+        let mut targets = self.targets.lock();
+        let TakenAll { taken, recreated } = targets.take(node, leader_of, id_of, Instant::now());
+        drop(targets);
+        if !recreated.is_empty() {
+            answer::recreated(self, &recreated);
+        }
+        taken
     }
 
-    /// 0 = not known.
-    fn topic_id(&self, topic: &str) -> u128 {
-        let view = self.cluster.view();
-        view.topics.get(topic).map_or(0, |topic| topic.id)
+    fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.cluster.view().topic_id(topic)
     }
 
     fn next_retry(&self) -> Option<Instant> {

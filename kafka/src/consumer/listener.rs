@@ -9,11 +9,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::topic_partition::TopicPartition;
+use crate::topic_id::TopicId;
 
 /// A partition that this consumer has been given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPartition {
     pub partition: TopicPartition,
+    /// The id of its topic, to be kept with the offsets that are kept of it: if the one that is known is another, the
+    /// topic was deleted and created again, and the offset means nothing ([`StartAt::First`]). `None` from a broker
+    /// before Kafka 2.8.
+    pub topic_id: Option<TopicId>,
     /// The group's commit: all below it is handled, and what of it was rejected lies in the dead-letter topic. `None`:
     /// there is none.
     pub committed: Option<i64>,
@@ -25,6 +30,9 @@ pub enum StartAt {
     /// At the group's commit, passing over what was done beyond it; without one by
     /// [`AutoOffsetReset`](super::AutoOffsetReset).
     Commit,
+    /// At its first record, whatever the group has committed and the reset policy says: the topic was deleted and created
+    /// again since the application last read it, so none of its records has been read.
+    First,
     /// At this offset, whatever the group has committed. One that the log does not hold (any more) goes by
     /// [`AutoOffsetReset`](super::AutoOffsetReset). It becomes the group's commit.
     Offset {

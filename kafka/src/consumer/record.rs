@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::records::Headers;
 use crate::records::walker::WalkedRecord;
+use crate::topic_id::TopicId;
 
 /// A fetched record. Key, value and headers are slices of the answer it came in; a clone shares
 /// them. One that is kept keeps the whole answer in memory, unless it is detached.
@@ -13,6 +14,9 @@ use crate::records::walker::WalkedRecord;
 pub struct ConsumerRecord {
     /// The topic it lies in.
     pub topic: Arc<str>,
+    /// The id of that topic: with partition and offset it names this record for ever, whereas the
+    /// topic's name may be another topic's tomorrow. `None` from a broker before Kafka 2.8.
+    pub topic_id: Option<TopicId>,
     /// The partition it lies in.
     pub partition: i32,
     /// Its place in the partition.
@@ -34,9 +38,15 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
-    pub(crate) fn new(topic: Arc<str>, partition: i32, walked: WalkedRecord) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        topic_id: Option<TopicId>,
+        partition: i32,
+        walked: WalkedRecord,
+    ) -> Self {
         Self {
             topic,
+            topic_id,
             partition,
             offset: walked.offset,
             timestamp: walked.timestamp,
@@ -85,6 +95,7 @@ mod tests {
         let answer = Bytes::from_static(b"keyvalueheader");
         let mut record = ConsumerRecord {
             topic: "t".into(),
+            topic_id: None,
             partition: 0,
             offset: 3,
             timestamp: 4,

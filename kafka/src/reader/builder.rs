@@ -1,6 +1,6 @@
 //! What a reader is made with.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures::stream::FuturesUnordered;
@@ -32,6 +32,7 @@ pub struct ReaderBuilder {
     cluster: Arc<Cluster>,
     topics: Vec<Arc<str>>,
     start: Start,
+    recreated: HashSet<Arc<str>>,
     fetch: FetchConfig,
 }
 
@@ -42,6 +43,7 @@ impl Client {
             cluster: self.cluster().clone(),
             topics: Vec::new(),
             start: Start::default(),
+            recreated: HashSet::new(),
             fetch: FetchConfig::default(),
         }
     }
@@ -62,6 +64,15 @@ impl ReaderBuilder {
     /// Where to start. Default earliest.
     pub fn from(mut self, start: Start) -> Self {
         self.start = start;
+        self
+    }
+
+    /// Topics that were deleted and created again since the offsets of [`Start::Offsets`] were kept, as
+    /// their [`TopicId`](crate::TopicId) says: they are read from their first record, and
+    /// [`ReaderEvent::Reset`](super::ReaderEvent::Reset) says so of each partition that an offset was given
+    /// for. Default: none.
+    pub fn recreated(mut self, topics: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.recreated = topics.into_iter().collect();
         self
     }
 
@@ -101,6 +112,7 @@ impl ReaderBuilder {
                 .map(|name| (name, Sight::Unknown))
                 .collect(),
             start: self.start,
+            recreated: self.recreated,
             fetcher,
             fetched,
             partitions: Vec::new(),

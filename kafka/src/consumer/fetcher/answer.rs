@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::headers::read_headers;
 use super::{Chunk, Divergence, Fetched, Shared, Taken, What};
 use crate::error::Error;
+use crate::topic_id::TopicId;
 
 /// Passes on what a broker answered to one request, for each partition that it was asked for.
 pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: FetchResponse) {
@@ -43,6 +44,19 @@ pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: Fet
         shared.cluster.request_refresh();
     }
     send(shared, fetched);
+}
+
+/// The metadata say that these are of topics which were deleted and created again.
+pub(super) fn recreated(shared: &Shared, recreated: &[Taken]) {
+    let fetched = recreated.iter().map(|taken| Fetched {
+        slot: taken.slot,
+        ticket: taken.ticket,
+        what: What::Recreated {
+            position: taken.position,
+            topic_id: shared.topic_id(&taken.topic),
+        },
+    });
+    send(shared, fetched.collect());
 }
 
 /// A request without an answer: every partition of it failed.
@@ -103,6 +117,16 @@ fn partition(
                 What::Diverged(divergence)
             }
         }
+        // The answer names the topic, not its id: it may be of the one that was created since.
+        None if TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic)) => {
+            if !shared.targets.lock().parked(taken) {
+                return None;
+            }
+            What::Recreated {
+                position: taken.position,
+                topic_id: shared.topic_id(&taken.topic),
+            }
+        }
         None => {
             let records = data.records.unwrap_or_default();
             let (ahead, lineage) = read_headers(&records);
@@ -132,6 +156,7 @@ fn partition(
                     reservation: shared.budget.reserve(records.len()),
                     records,
                     from: taken.position,
+                    topic_id: taken.topic_id,
                     lineage,
                     aborted: aborted
                         .iter()
@@ -171,9 +196,7 @@ fn partition(
 fn is_another_log(shared: &Shared, taken: &Taken, divergence: &Divergence) -> bool {
     let same_leader = divergence.leader_epoch == divergence.epoch
         && divergence.leader_epoch == taken.leader_epoch;
-    let ids = [taken.topic_id, shared.topic_id(&taken.topic)];
-    // 0: not known.
-    same_leader || (!ids.contains(&0) && ids[0] != ids[1])
+    same_leader || TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic))
 }
 
 /// Whether newer metadata may name another leader.

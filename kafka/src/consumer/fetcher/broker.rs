@@ -196,10 +196,11 @@ mod tests {
     async fn a_request_dropped_in_the_air_gives_its_partitions_back() {
         let cluster = Cluster::new(ClientConfig::new("127.0.0.1:1").unwrap());
         let (fetcher, _answers) = Fetcher::new(cluster, FetchConfig::default());
-        fetcher.start(0, &"t".into(), 0, 10, -1);
+        fetcher.start(0, &"t".into(), None, 0, 10, -1);
         let take = || {
             let mut targets = fetcher.shared.targets.lock();
-            targets.take(1, |_, _| Some((1, 0)), Instant::now())
+            let all = targets.take(1, |_, _| Some((1, 0)), |_| None, Instant::now());
+            all.taken
         };
         let in_air = InAir {
             shared: fetcher.shared.clone(),

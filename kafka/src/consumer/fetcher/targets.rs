@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::topic_id::TopicId;
 
 /// First and longest wait before a partition that failed is asked for again (Java
 /// `retry.backoff.ms`, `retry.backoff.max.ms`).
@@ -20,8 +21,8 @@ pub(crate) struct Ticket(u64);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Place {
     pub(crate) topic: Arc<str>,
-    /// 0 = not known.
-    pub(crate) topic_id: u128,
+    /// `None` = not known yet: then it is the id that the metadata have when it is first asked for.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
 }
 
@@ -56,14 +57,22 @@ pub(crate) struct Taken {
     pub(crate) slot: usize,
     pub(crate) ticket: Ticket,
     pub(crate) topic: Arc<str>,
-    /// 0 = not known.
-    pub(crate) topic_id: u128,
+    /// `None` = not known.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
     pub(crate) position: i64,
     /// Of what was read before the position; -1 = not known.
     pub(crate) last_epoch: i32,
     /// As the metadata has it; -1 = not known.
     pub(crate) leader_epoch: i32,
+}
+
+/// What [`Targets::take`] found for a broker.
+#[derive(Debug, Default)]
+pub(crate) struct TakenAll {
+    pub(crate) taken: Vec<Taken>,
+    /// The topic has another id than the one they were started for.
+    pub(crate) recreated: Vec<Taken>,
 }
 
 impl Targets {
@@ -92,24 +101,37 @@ impl Targets {
 
     /// Marks as in the air, and returns, all that may be asked of `node` now. What
     /// brought records last comes last: a broker fills its answer from the front.
+    ///
+    /// Partitions of a topic that was deleted and created again meanwhile are not asked for: they wait
+    /// for their owner, who starts them again, and come back as [`TakenAll::recreated`].
     pub(crate) fn take(
         &mut self,
         node: i32,
         leader_of: impl Fn(&str, i32) -> Option<(i32, i32)>,
+        id_of: impl Fn(&str) -> Option<TopicId>,
         now: Instant,
-    ) -> Vec<Taken> {
+    ) -> TakenAll {
         let mut taken = Vec::new();
+        let mut recreated = Vec::new();
         for (&slot, target) in &mut self.by_slot {
             if target.busy || target.not_before.is_some_and(|at| at > now) {
                 continue;
             }
-            let place = &target.place;
+            let place = &mut target.place;
             let Some((leader, leader_epoch)) = leader_of(&place.topic, place.partition) else {
                 continue;
             };
             if leader == node {
                 target.busy = true;
-                taken.push(Taken {
+                let id = id_of(&place.topic);
+                let is_another = TopicId::differ(place.topic_id, id);
+                place.topic_id = place.topic_id.or(id);
+                let list = if is_another {
+                    &mut recreated
+                } else {
+                    &mut taken
+                };
+                list.push(Taken {
                     slot,
                     ticket: target.ticket,
                     topic: place.topic.clone(),
@@ -122,7 +144,7 @@ impl Targets {
             }
         }
         taken.sort_by_key(|taken: &Taken| self.by_slot[&taken.slot].served);
-        taken
+        TakenAll { taken, recreated }
     }
 
     /// The partition was answered and goes on at `next`, behind what is of `epoch`. False: nobody
@@ -224,10 +246,20 @@ mod tests {
         (topic != "lost").then_some((1 + partition % 2, 7))
     }
 
+    fn id_of(_: &str) -> Option<TopicId> {
+        TopicId::from_u128(1)
+    }
+
+    fn take(targets: &mut Targets, node: i32, now: Instant) -> Vec<Taken> {
+        let all = targets.take(node, leader_of, id_of, now);
+        assert!(all.recreated.is_empty());
+        all.taken
+    }
+
     fn place(topic: &str, partition: i32) -> Place {
         Place {
             topic: topic.into(),
-            topic_id: 1,
+            topic_id: TopicId::from_u128(1),
             partition,
         }
     }
@@ -246,18 +278,15 @@ mod tests {
     fn each_broker_is_asked_for_its_own_once_and_in_turn() {
         let (mut targets, now) = (Targets::default(), Instant::now());
         four(&mut targets);
-        let first = targets.take(1, leader_of, now);
+        let first = take(&mut targets, 1, now);
         assert_eq!(first[0].leader_epoch, 7);
-        assert!(
-            targets.take(1, leader_of, now).is_empty(),
-            "they are in the air"
-        );
-        assert_eq!(targets.take(2, leader_of, now).len(), 2);
+        assert!(take(&mut targets, 1, now).is_empty(), "they are in the air");
+        assert_eq!(take(&mut targets, 2, now).len(), 2);
         assert_eq!(partitions(&first), [0, 2]);
         // Only the first fitted into the answer.
         assert!(targets.answered(&first[0], 20, 4, true));
         assert!(targets.answered(&first[1], 10, 4, false));
-        let second = targets.take(1, leader_of, now);
+        let second = take(&mut targets, 1, now);
         assert_eq!(partitions(&second), [2, 0], "who had something comes last");
         assert_eq!((second[0].position, second[1].position), (10, 20));
         assert_eq!((second[0].last_epoch, second[1].last_epoch), (3, 4));
@@ -267,7 +296,7 @@ mod tests {
     fn answers_for_an_old_ticket_are_refused() {
         let (mut targets, now) = (Targets::default(), Instant::now());
         let old = targets.start(0, place("t", 0), 10, 3);
-        let taken = targets.take(1, leader_of, now).remove(0);
+        let taken = take(&mut targets, 1, now).remove(0);
         assert_eq!(taken.ticket, old);
         let new = targets.start(0, place("t", 0), 5, 3);
         assert_ne!(new, old);
@@ -275,7 +304,7 @@ mod tests {
         assert!(targets.failed(&taken, now, 0).is_none());
         assert!(!targets.parked(&taken));
         // The new one does not wait for the old one's answer.
-        assert_eq!(targets.take(1, leader_of, now)[0].position, 5);
+        assert_eq!(take(&mut targets, 1, now)[0].position, 5);
         targets.stop(0);
         assert!(targets.leaders(leader_of).0.is_empty());
     }
@@ -285,16 +314,16 @@ mod tests {
         let (mut targets, mut now) = (Targets::default(), Instant::now());
         targets.start(0, place("t", 0), 10, 3);
         for times in 1..=3 {
-            let taken = targets.take(1, leader_of, now).remove(0);
+            let taken = take(&mut targets, 1, now).remove(0);
             assert_eq!(targets.failed(&taken, now, 1 << 63), Some(times));
-            assert!(targets.take(1, leader_of, now).is_empty());
+            assert!(take(&mut targets, 1, now).is_empty());
             let again = targets.next_retry(now).expect("it waits");
             assert_eq!(again - now, Duration::from_millis(100 << (times - 1)));
             now = again;
         }
-        let taken = targets.take(1, leader_of, now).remove(0);
+        let taken = take(&mut targets, 1, now).remove(0);
         assert!(targets.answered(&taken, 11, 4, true));
-        let taken = targets.take(1, leader_of, now).remove(0);
+        let taken = take(&mut targets, 1, now).remove(0);
         assert_eq!(targets.failed(&taken, now, 1 << 63), Some(1));
     }
 
@@ -302,17 +331,45 @@ mod tests {
     fn what_does_not_get_ahead_is_not_asked_for_again() {
         let (mut targets, now) = (Targets::default(), Instant::now());
         targets.start(0, place("t", 0), 10, 3);
-        let taken = targets.take(1, leader_of, now).remove(0);
+        let taken = take(&mut targets, 1, now).remove(0);
         assert!(targets.answered(&taken, 10, 4, false), "nothing new");
-        let taken = targets.take(1, leader_of, now).remove(0);
+        let taken = take(&mut targets, 1, now).remove(0);
         assert!(
             targets.answered(&taken, 10, 4, true),
             "records that lead nowhere"
         );
-        assert!(targets.take(1, leader_of, now).is_empty());
+        assert!(take(&mut targets, 1, now).is_empty());
         // Until its owner says from where.
         targets.start(0, place("t", 0), 10, 3);
-        assert_eq!(targets.take(1, leader_of, now).len(), 1);
+        assert_eq!(take(&mut targets, 1, now).len(), 1);
+    }
+
+    #[test]
+    fn partitions_of_a_topic_created_again_wait_for_their_owner() {
+        let (mut targets, now) = (Targets::default(), Instant::now());
+        targets.start(0, place("t", 0), 10, 3);
+        let unknown = Place {
+            topic_id: None,
+            ..place("u", 0)
+        };
+        targets.start(1, unknown, 10, 3);
+        let other = TopicId::from_u128(2);
+        let all = targets.take(1, leader_of, |_| other, now);
+        let [taken] = &all.taken[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!((taken.slot, taken.topic_id), (1, other));
+        let [recreated] = &all.recreated[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!((recreated.slot, recreated.position), (0, 10));
+        assert!(targets.parked(recreated));
+        let again = targets.take(1, leader_of, |_| other, now);
+        assert!(again.taken.is_empty() && again.recreated.is_empty());
+        // The id that was first seen is the one that counts.
+        assert!(targets.answered(taken, 11, 3, false));
+        let all = targets.take(1, leader_of, |_| TopicId::from_u128(3), now);
+        assert_eq!(all.recreated.len(), 1);
     }
 
     #[test]

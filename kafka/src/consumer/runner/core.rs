@@ -150,7 +150,8 @@ impl Core {
                 self.topics.len() - 1
             }
         };
-        let slot = Slot::new(name.clone(), claim, self.lives, topic);
+        let mut slot = Slot::new(name.clone(), claim, self.lives, topic);
+        slot.topic_id = self.cluster.view().topic_id(&name.topic);
         let at = match self.slots.iter().position(Option::is_none) {
             Some(free) => free,
             None => {
@@ -194,11 +195,9 @@ impl Core {
         }
         let position = tracker.position();
         let epoch = slot.lineage.before(position);
-        slot.ticket =
-            Some(
-                self.fetcher
-                    .start(at, &slot.name.topic, slot.name.partition, position, epoch),
-            );
+        let (topic, partition) = (&slot.name.topic, slot.name.partition);
+        let ticket = (self.fetcher).start(at, topic, slot.topic_id, partition, position, epoch);
+        slot.ticket = Some(ticket);
     }
 
     /// Takes in what was fetched.
@@ -219,6 +218,7 @@ impl Core {
                 What::Records(chunk) => {
                     slot.fetch_problem = None;
                     slot.high_watermark = Some(chunk.high_watermark);
+                    slot.topic_id = slot.topic_id.or(chunk.topic_id);
                     slot.push(chunk);
                     self.give_turn(at);
                 }
@@ -228,6 +228,7 @@ impl Core {
                 }
                 What::OutOfRange { position } => self.out_of_range(at, position),
                 What::Diverged(divergence) => self.diverged(at, divergence),
+                What::Recreated { position, topic_id } => self.recreated(at, position, topic_id),
                 What::Failed { error, times } => {
                     // Loud when it lasts, not in every turn of a rolling restart.
                     if times.is_power_of_two() {

@@ -98,9 +98,10 @@ where
             }
             let (topic, partition, life) =
                 (slot.name.topic.clone(), slot.name.partition, slot.life);
+            let topic_id = slot.topic_id;
             match walked {
                 Walked::Record(walked) => {
-                    let record = ConsumerRecord::new(topic, partition, walked);
+                    let record = ConsumerRecord::new(topic, topic_id, partition, walked);
                     let lane = task::lane(self.handler, &record);
                     let occupied = self.core.lanes.is_occupied(lane);
                     // What is to be tried again is kept too, and comes from free lanes.
@@ -136,6 +137,7 @@ where
                     self.core.topics[slot.topic].outcomes.rejected += 1;
                     let record = ConsumerRecord {
                         topic,
+                        topic_id,
                         partition,
                         offset,
                         timestamp,

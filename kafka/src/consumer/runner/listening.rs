@@ -14,6 +14,7 @@ use super::super::tracker::OffsetTracker;
 use super::assignment::{LOCATE_RETRY, names};
 use super::core::{Core, Done};
 use super::task;
+use crate::topic_id::TopicId;
 
 /// What has been said to the listener of a partition.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ pub(super) struct Asked {
     pub(super) life: u64,
     start: Start,
     answer: Result<StartAt, String>,
+    /// What the listener was told.
+    topic_id: Option<TopicId>,
     failures: u32,
 }
 
@@ -59,11 +62,13 @@ impl Core {
             return false;
         };
         let wait = (failures > 0).then(|| LOCATE_RETRY.delay(failures, self.jitter.next()));
+        let cluster = self.cluster.clone();
         let Some(slot) = self.slot(at, life) else {
             return true;
         };
-        let new = NewPartition {
+        let mut new = NewPartition {
             partition: slot.name.clone(),
+            topic_id: slot.topic_id,
             committed: match start {
                 Start::Committed(committed) => Some(committed.offset),
                 Start::First | Start::Policy => None,
@@ -74,6 +79,27 @@ impl Core {
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;
             }
+            let topic = &new.partition.topic;
+            let view = match new.topic_id {
+                Some(_) => Ok(cluster.view()),
+                // Not every member has needed the topic's metadata yet.
+                None => cluster.ensure_topics(std::slice::from_ref(topic)).await,
+            };
+            let view = match view {
+                Ok(view) => view,
+                Err(error) => {
+                    return Asked {
+                        slot: at,
+                        life,
+                        start,
+                        answer: Err(format!("the topic's id is not known: {error}")),
+                        topic_id: None,
+                        failures,
+                    };
+                }
+            };
+            new.topic_id = new.topic_id.or(view.topic_id(topic));
+            let topic_id = new.topic_id;
             let asked = AssertUnwindSafe(async { listener.assigned(&new).await }).catch_unwind();
             let answer = asked.await.unwrap_or_else(|panic| {
                 Err(format!("the listener panicked: {}", task::text(&*panic)))
@@ -83,6 +109,7 @@ impl Core {
                 life,
                 start,
                 answer,
+                topic_id,
                 failures,
             }
         };
@@ -100,6 +127,7 @@ impl Core {
             life,
             start,
             answer,
+            topic_id,
             failures,
         } = asked;
         let max_ahead = self.settings.max_ahead;
@@ -111,8 +139,10 @@ impl Core {
             Ok(from) => {
                 slot.told = Told::Assigned;
                 slot.fetch_problem = None;
+                slot.topic_id = topic_id;
                 match from {
                     StartAt::Commit => self.start_as_the_group_says(at, life, start),
+                    StartAt::First => self.start_as_the_group_says(at, life, Start::First),
                     StartAt::Offset {
                         offset,
                         leader_epoch,

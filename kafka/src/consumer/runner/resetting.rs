@@ -5,6 +5,7 @@ use super::super::error::ConsumerError;
 use super::super::fetcher::Divergence;
 use super::super::tracker::OffsetTracker;
 use super::core::Core;
+use crate::topic_id::TopicId;
 
 impl Core {
     /// Same partition, other records under the same offsets: results of the old ones are dropped.
@@ -37,6 +38,40 @@ impl Core {
         slot.fetch_problem = Some(format!("offset {position} is out of range"));
         let life = slot.life;
         match end {
+            Some(end) => self.locate(vec![(at, life, end)], 0),
+            None => self.fail(ConsumerError::OutOfRange {
+                group,
+                partition: name,
+                offset: position,
+            }),
+        }
+    }
+
+    /// The topic was deleted and created again: its offsets mean other records. What was read of the
+    /// old one is dropped; where the new one is read from is for the reset policy to say.
+    pub(super) fn recreated(&mut self, at: usize, position: i64, topic_id: Option<TopicId>) {
+        let group = self.settings.group.group.clone();
+        let policy = self.settings.reset;
+        self.stop_fetching(at);
+        let Some(slot) = &mut self.slots[at] else {
+            return;
+        };
+        let name = slot.name.clone();
+        tracing::warn!(
+            %group, topic = %name.topic, partition = name.partition, offset = position, ?policy,
+            was = ?slot.topic_id, is = ?topic_id,
+            "the topic was deleted and created again: its offsets are other records; the reset policy decides"
+        );
+        slot.topic_id = topic_id;
+        slot.committed = None;
+        self.begin_anew(at, 0);
+        let Some(slot) = &mut self.slots[at] else {
+            return;
+        };
+        // Nothing may be committed before it is known where the new one starts.
+        slot.tracker = None;
+        let life = slot.life;
+        match self.reset_end() {
             Some(end) => self.locate(vec![(at, life, end)], 0),
             None => self.fail(ConsumerError::OutOfRange {
                 group,

@@ -10,6 +10,7 @@ use super::super::tracker::{OffsetTracker, metadata};
 use super::listening::Told;
 use crate::backoff::Retries;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walker};
+use crate::topic_id::TopicId;
 
 /// First and longest wait before a batch that cannot be read is fetched again.
 const HOLD: (std::time::Duration, std::time::Duration) = (
@@ -23,6 +24,8 @@ const MAX_DEAD_LETTERS: usize = 32;
 
 pub(super) struct Slot {
     pub(super) name: TopicPartition,
+    /// Of the topic that its positions are of; `None` = not known.
+    pub(super) topic_id: Option<TopicId>,
     pub(super) claim: Claim,
     /// Tells this use of the slot from earlier and later ones: results for another life are dropped.
     pub(super) life: u64,
@@ -62,6 +65,7 @@ impl Slot {
     pub(super) fn new(name: TopicPartition, claim: Claim, life: u64, topic: usize) -> Self {
         Self {
             name,
+            topic_id: None,
             claim,
             life,
             topic,
