@@ -44,6 +44,6 @@ mod totals;
 
 pub use config::AnalyticsConfig;
 pub(crate) use config::{STRATEGY, TOPICS, TYPE_IDS, options};
-pub(crate) use schema::{LEADER_EPOCHS, TABLES};
+pub(crate) use schema::{LEADER_EPOCHS, TABLES, TOPIC_IDS};
 pub(crate) use start::{Analytics, Parts};
 pub(crate) use store::DEDUP_RETENTION;

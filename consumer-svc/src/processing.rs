@@ -152,6 +152,7 @@ mod tests {
     ) -> ConsumerRecord {
         ConsumerRecord {
             topic: topic.into(),
+            topic_id: None,
             partition: 0,
             offset: 0,
             timestamp: 0,

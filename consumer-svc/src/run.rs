@@ -180,7 +180,13 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn start_database(&self, duties: &mut Duties) -> Result<Database, RunError> {
         let common = &self.config.common;
-        let database = Database::new(&common.database, &MIGRATIONS).map_err(start)?;
+        let database = Database::new(&common.database, &MIGRATIONS)
+            .map_err(start)?
+            .with_clock(common.clock.clone());
+        duties.spawn_quiet(
+            "clock watch",
+            (database.clone()).watch_clock(self.health.optional("clock"), duties.stop()),
+        );
         duties.spawn_quiet(
             "database watch",
             database.clone().watch_over(

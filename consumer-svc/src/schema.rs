@@ -5,7 +5,7 @@ use service::outbox;
 
 use crate::{analytics, carts};
 
-pub(crate) static MIGRATIONS: [Migration; 5] = [
+pub(crate) static MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "carts",
@@ -36,6 +36,18 @@ pub(crate) static MIGRATIONS: [Migration; 5] = [
         sqlite: analytics::LEADER_EPOCHS,
         postgres: analytics::LEADER_EPOCHS,
     },
+    Migration {
+        version: 6,
+        name: "analytics' topic ids",
+        sqlite: analytics::TOPIC_IDS,
+        postgres: analytics::TOPIC_IDS,
+    },
+    Migration {
+        version: 7,
+        name: "outbox's topic ids",
+        sqlite: outbox::TOPIC_IDS,
+        postgres: outbox::TOPIC_IDS,
+    },
 ];
 
 #[cfg(test)]
@@ -60,6 +72,8 @@ mod tests {
                 ["77b7b446", "77b7b446"],
                 ["e278cb66", "e278cb66"],
                 ["85a6022e", "85a6022e"],
+                ["e52b92b3", "e52b92b3"],
+                ["5f2df7b6", "5f2df7b6"],
             ]
         );
     }

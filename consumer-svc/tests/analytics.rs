@@ -145,3 +145,44 @@ async fn a_restart_goes_on_at_the_stored_offset_whatever_the_group_has_committed
     .await;
     service.stop().await;
 }
+
+/// 200 views counted, the topic deleted and created again while nobody is there, 300 views.
+#[tokio::test]
+async fn a_topic_created_again_adds_to_what_is_counted() {
+    let kafka = Kafka::start().await;
+    let store = Bookstore::new(&kafka).await;
+    let views = store.topics[0].clone();
+    let viewed = |id: i64| BookEvent {
+        event_id: Some(format!("view-{id}").into()),
+        book_id: id % 7 + 1,
+        user_id: None,
+        timestamp: None,
+        detail: BookDetail::Viewed,
+    };
+    let mut published = store.published();
+    let flags = store.flags();
+    let service = store.shop.start_with(&flags).await;
+    store.send(&(0..200).map(viewed).collect::<Vec<_>>()).await;
+    published
+        .until("200 views", |told| told.figures().views == 200)
+        .await;
+    service.stop().await;
+
+    let admin = store.shop.client.admin();
+    admin.delete_topics(&[&views]).await.unwrap();
+    eventually(PATIENCE, || async {
+        let described = admin.describe_topics(&[&views]).await;
+        described.is_ok_and(|found| found.is_empty()).then_some(())
+    })
+    .await;
+    kafka.create_topic(&views, 3).await;
+    store
+        .send(&(200..500).map(viewed).collect::<Vec<_>>())
+        .await;
+    let service = store.shop.start_with(&flags).await;
+    published
+        .until("500 views", |told| told.figures().views >= 500)
+        .await;
+    assert_eq!(published.most, 500);
+    service.stop().await;
+}

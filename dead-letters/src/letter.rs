@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use kafka::{ConsumerRecord, Headers};
+use kafka::{ConsumerRecord, Headers, TopicId};
 use proto::dead_letter::{
     ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP,
-    ORIGINAL_TOPIC, Place, REASON, REPLAY_OF, REPLAYED_TO, TIME,
+    ORIGINAL_TOPIC, ORIGINAL_TOPIC_ID, Place, REASON, REPLAY_OF, REPLAYED_TO, TIME,
 };
 use proto::headers::{CE_ID, CE_TYPE};
 use proto::{Rfc3339, identity};
@@ -126,6 +126,7 @@ impl Letter {
         let ours = |name: &[u8]| {
             [
                 ORIGINAL_TOPIC,
+                ORIGINAL_TOPIC_ID,
                 ORIGINAL_PARTITION,
                 ORIGINAL_OFFSET,
                 ORIGINAL_TIMESTAMP,
@@ -168,6 +169,12 @@ impl Letter {
     pub fn original_time(&self) -> Option<String> {
         let time = self.original_timestamp;
         (time >= 0).then(|| Rfc3339::from_millis(time).to_string())
+    }
+
+    /// The id of the topic that the record lay in; `None` where the letter does not say it. Another topic of that
+    /// name has another record at [`Letter::source`].
+    pub fn source_id(&self) -> Option<TopicId> {
+        self.headers.get_str(ORIGINAL_TOPIC_ID)?.parse().ok()
     }
 
     /// What of the record is not in the letter, which would have been too large: it lies at the

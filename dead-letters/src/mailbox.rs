@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka::{
     Admin, Client, ConfigError, Error, NO_TIMESTAMP, OffsetAt, OutgoingRecord, ProduceError,
-    Producer, ResponseError, TopicPartition, partition_for_key,
+    Producer, ResponseError, TopicId, TopicPartition, partition_for_key,
 };
 use proto::dead_letter::{Place, REPLAY_OF};
 use proto::topics::DEAD_LETTER_SUFFIX;
@@ -127,7 +127,7 @@ impl Mailbox {
             Err(Error::UnknownTopic { .. } | Error::UnknownPartition { .. }) => None,
             found => found?,
         };
-        match found {
+        match found.filter(|record| !TopicId::differ(record.topic_id, letter.source_id())) {
             Some(record) => Ok(letter.clone().completed(record)),
             None => Err(DeadLetterError::Gone {
                 letter: letter.place.clone(),

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use proto::now_millis;
 use serde_json::{Map, Value};
 use service::CancellationToken;
 use service::db::Database;
@@ -40,8 +39,6 @@ pub struct Console {
 pub struct Printer<W> {
     receiver: mpsc::Receiver<Arc<StoredNotification>>,
     database: Database,
-    /// What was received before is of an earlier run.
-    started: i64,
     format: LogFormat,
     health: HealthPart,
     /// Locked by the thread that writes: standard output may block for as long as it likes.
@@ -59,7 +56,6 @@ pub fn console<W: Write + Send + 'static>(
     let printer = Printer {
         receiver,
         database,
-        started: now_millis(),
         format,
         health,
         out: Arc::new(Mutex::new(out)),
@@ -102,12 +98,15 @@ impl<W: Write + Send + 'static> Printer<W> {
     /// Rows of before this start alone: newer ones are handed in, here or at another instance. What
     /// is handed in meanwhile is printed between them.
     async fn print_leftovers(&mut self) {
+        self.database.ready().await;
+        // As the rows are stamped.
+        let started = self.database.now();
         let mut printed = 0;
         let mut after = (i64::MIN, String::new());
         loop {
             self.database.ready().await;
             let place = (after.0, &*after.1);
-            match store::unprinted(&self.database, self.started, place, BATCH as u32).await {
+            match store::unprinted(&self.database, started, place, BATCH as u32).await {
                 Ok(rows) => {
                     let Some(last) = rows.last() else { break };
                     after = (last.received_at, last.order_id.clone());
@@ -290,6 +289,7 @@ mod tests {
             user_id: user.map(Into::into),
             reason: reason.map(Into::into),
             topic: "notifications".into(),
+            topic_id: None,
             partition: 0,
             offset: 0,
             received_at: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
-use proto::{DecodeError, Notification, now_millis, order_id};
+use proto::{DecodeError, Notification, order_id};
 use service::db::{Database, GroupWriter, WriteError, storable, storable_key};
 
 use crate::console::Console;
@@ -26,7 +26,7 @@ impl Handler for NotificationHandler {
         if is_for_another_group(&self.group, |name| record.headers.get(name)) {
             return Outcome::Done;
         }
-        let notification = match new_notification(record) {
+        let notification = match new_notification(record, self.database.now()) {
             Ok(notification) => Arc::new(notification),
             Err(error) => {
                 self.metrics.invalid.inc();
@@ -81,7 +81,8 @@ impl Handler for NotificationHandler {
     }
 }
 
-fn new_notification(record: &ConsumerRecord) -> Result<NewNotification, DecodeError> {
+/// `now` is when it is stored, in milliseconds since 1970.
+fn new_notification(record: &ConsumerRecord, now: i64) -> Result<NewNotification, DecodeError> {
     let value = record.value.as_deref().ok_or(DecodeError::Null)?;
     let notification = Notification::decode(value)?;
     Ok(NewNotification {
@@ -90,9 +91,10 @@ fn new_notification(record: &ConsumerRecord) -> Result<NewNotification, DecodeEr
         user_id: notification.user_id.map(storable_key),
         reason: notification.reason.map(storable),
         topic: record.topic.to_string(),
+        topic_id: record.topic_id,
         partition: record.partition,
         offset: record.offset,
-        received_at: now_millis(),
+        received_at: now,
     })
 }
 
@@ -111,6 +113,7 @@ mod tests {
         );
         let record = ConsumerRecord {
             topic: "notifications".into(),
+            topic_id: None,
             partition: 1,
             offset: 7,
             timestamp: 0,
@@ -120,7 +123,7 @@ mod tests {
             headers: Headers::default(),
             attempt: 1,
         };
-        let stored = new_notification(&record).unwrap();
+        let stored = new_notification(&record, 0).unwrap();
         assert_eq!(stored.reason.as_deref(), Some("a\u{fffd}b"));
         // More than PostgreSQL's index would take.
         assert!(stored.user_id.unwrap().len() < 2_704);

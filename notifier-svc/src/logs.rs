@@ -11,4 +11,7 @@ mod store;
 pub use handler::LogHandler;
 pub use record::{Level, LogRecord};
 pub use routes::LogRoutes;
-pub use store::{Cursor, GRAVE_LOGS, LOGS, LogFilter, LogWrite, RETENTION, StoredLog, list};
+pub use store::{
+    Cursor, GRAVE_LOGS, LOGS, LogFilter, LogWrite, RETENTION, STORED_POSTGRES, STORED_SQLITE,
+    StoredLog, list,
+};

@@ -63,7 +63,9 @@ pub async fn run(
         ),
     );
 
-    let database = Database::new(&common.database, MIGRATIONS).map_err(start)?;
+    let database = Database::new(&common.database, MIGRATIONS)
+        .map_err(start)?
+        .with_clock(common.clock.clone());
     duties.spawn_quiet(
         "database watch",
         database.clone().watch_over(
@@ -71,6 +73,10 @@ pub async fn run(
             stop.clone(),
             common.shutdown.writes(),
         ),
+    );
+    duties.spawn_quiet(
+        "clock watch",
+        (database.clone()).watch_clock(health.optional("clock"), stop.clone()),
     );
     duties.spawn_quiet(
         "retention",
@@ -201,7 +207,9 @@ impl Collector<'_> {
             group: group.clone(),
             writer: GroupWriter::spawn(
                 self.database.clone(),
-                LogWrite,
+                LogWrite {
+                    database: self.database.clone(),
+                },
                 GroupWriterConfig::default(),
             ),
             database: self.database.clone(),

@@ -6,6 +6,7 @@
 mod query;
 mod write;
 
+use kafka::TopicId;
 use proto::FinalStatus;
 use service::db::{Migration, Retention};
 
@@ -23,6 +24,8 @@ pub struct StoredNotification {
     pub reason: Option<String>,
     /// The record that it came with.
     pub topic: String,
+    /// Of that topic; `None`: not known.
+    pub topic_id: Option<TopicId>,
     pub partition: i32,
     pub offset: i64,
     /// When it was stored, milliseconds since 1970.
@@ -46,6 +49,11 @@ CREATE INDEX notifications_by_time ON notifications (received_at);
 CREATE INDEX notifications_unprinted ON notifications (received_at) WHERE printed = 0;
 ";
 
+/// With a place goes the id of the topic that it is in; null = not known.
+const TOPIC_IDS: &str = "\
+ALTER TABLE notifications ADD COLUMN topic_id TEXT;
+";
+
 /// The service's schema, step by step.
 pub const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -66,6 +74,18 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: logs::GRAVE_LOGS,
         postgres: logs::GRAVE_LOGS,
     },
+    Migration {
+        version: 4,
+        name: "notifications' topic ids",
+        sqlite: TOPIC_IDS,
+        postgres: TOPIC_IDS,
+    },
+    Migration {
+        version: 5,
+        name: "when logs were stored",
+        sqlite: logs::STORED_SQLITE,
+        postgres: logs::STORED_POSTGRES,
+    },
 ];
 
 /// What has been printed goes when it is old.
@@ -74,6 +94,10 @@ pub const RETENTION: Retention = Retention {
     variable: "NOTIFICATION_RETENTION",
     delete: "DELETE FROM notifications WHERE order_id IN (SELECT order_id FROM notifications \
              WHERE received_at < $1 AND printed = 1 LIMIT $2)",
+    mend: &[
+        "UPDATE notifications SET received_at = $1 WHERE order_id IN (\
+             SELECT order_id FROM notifications WHERE received_at > $2 LIMIT $3)",
+    ],
 };
 
 #[cfg(test)]
@@ -96,6 +120,8 @@ mod tests {
                 ["4d241a1d", "4d241a1d"],
                 ["5fc4eb67", "5fc4eb67"],
                 ["930d6d4c", "930d6d4c"],
+                ["9f730964", "9f730964"],
+                ["f6a7977d", "9d250c11"],
             ]
         );
     }

@@ -92,6 +92,7 @@ mod tests {
     fn record(value: &'static [u8]) -> ConsumerRecord {
         ConsumerRecord {
             topic: "notifications".into(),
+            topic_id: None,
             partition: 1,
             offset: 7,
             timestamp: 1_700_000_000_123,

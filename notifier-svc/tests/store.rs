@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use notifier_svc::console::console;
 use notifier_svc::logs::{self, Cursor, Level, LogFilter, LogRecord, LogWrite, StoredLog};
@@ -12,6 +14,7 @@ use notifier_svc::store::{
 use parking_lot::Mutex;
 use proto::FinalStatus::{self, Confirmed, Rejected};
 use service::CancellationToken;
+use service::clock::Clock;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig};
 use service::health::Health;
@@ -26,6 +29,15 @@ struct Own {
 
 async fn own() -> Own {
     let own = OwnDatabase::new().await;
+    let database = database_of(&own);
+    database.migrate().await.unwrap();
+    Own {
+        database,
+        _own: own,
+    }
+}
+
+fn database_of(own: &OwnDatabase) -> Database {
     let config = DatabaseConfig {
         kind: if own.url.starts_with("sqlite") {
             DatabaseKind::Sqlite
@@ -35,12 +47,7 @@ async fn own() -> Own {
         url: Secret::new(own.url.clone()),
         pool_size: 4,
     };
-    let database = Database::new(&config, MIGRATIONS).unwrap();
-    database.migrate().await.unwrap();
-    Own {
-        database,
-        _own: own,
-    }
+    Database::new(&config, MIGRATIONS).unwrap()
 }
 
 fn notification(order_id: &str, status: FinalStatus, received_at: i64) -> StoredNotification {
@@ -50,6 +57,7 @@ fn notification(order_id: &str, status: FinalStatus, received_at: i64) -> Stored
         user_id: Some("user789".into()),
         reason: (status == Rejected).then(|| "too many".into()),
         topic: "notifications".into(),
+        topic_id: None,
         partition: 2,
         offset: received_at + 1,
         received_at,
@@ -165,6 +173,93 @@ async fn retention_takes_the_old_ones_that_were_printed() {
     assert_eq!(RETENTION.delete_before(&own.database, 4).await.unwrap(), 0);
 }
 
+/// As if each log record had been stored at the time that it says.
+async fn stored_when_logged(database: &Database) {
+    let update = sqlx::query("UPDATE logs SET stored_at = logged_at");
+    update.execute(database.pool()).await.unwrap();
+}
+
+#[tokio::test]
+async fn retention_goes_by_when_a_log_record_was_stored() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let own = own().await;
+    // Of 1970, of now, and of the year 58879.
+    let now = own.database.now();
+    let times = [0, 1_767_225, now, 1_796_000_000_000_000];
+    let logs: Vec<_> = (0..).zip(times).map(|(n, time)| log(0, n, time)).collect();
+    let mut tx = own.database.begin_write().await.unwrap();
+    let write = LogWrite {
+        database: own.database.clone(),
+    };
+    write.write(&mut tx, &logs).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(logs::RETENTION.round(&own.database, DAY).await.unwrap(), 0);
+    let later = now + 2 * 86_400_000;
+    let deleted = logs::RETENTION.delete_before(&own.database, later).await;
+    assert_eq!(deleted.unwrap(), 4, "all of them, when they are old");
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_deletes_no_notifications() {
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+    let own = OwnDatabase::new().await;
+    let ahead = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let ahead = ahead.clone();
+        Clock::new(move || proto::now_millis() + ahead.load(Ordering::SeqCst))
+    };
+    let open = async || {
+        let database = database_of(&own).with_clock(clock.clone());
+        database.migrate().await.unwrap();
+        database
+    };
+    let database = open().await;
+    let rows = async |database: &Database| {
+        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM notifications");
+        count.fetch_one(database.pool()).await.unwrap()
+    };
+    let stored = notification("1", Confirmed, database.now());
+    write(&database, vec![stored]).await;
+    mark_printed(&database, &["1"]).await.unwrap();
+
+    // While it runs, and at a start.
+    ahead.store(31 * 86_400_000, Ordering::SeqCst);
+    for database in [database, open().await] {
+        assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 0);
+        assert_eq!(rows(&database).await, 1);
+        let doubt = database.believed_time().await.unwrap().unwrap_err();
+        assert!(doubt.to_string().contains("the clock"), "{doubt}");
+        // What is stored meanwhile has the time that is believed.
+        assert!(database.now().abs_diff(proto::now_millis()) < 3_600_000);
+    }
+    ahead.store(0, Ordering::SeqCst);
+    let database = open().await;
+    assert!(database.believed_time().await.unwrap().is_ok());
+    assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 0);
+    assert_eq!(rows(&database).await, 1);
+}
+
+#[tokio::test]
+async fn a_row_of_a_wrong_clock_does_not_stay_for_ever() {
+    let own = own().await;
+    let now = own.database.now();
+    let ahead = notification("1", Confirmed, now + 3_650 * 86_400_000);
+    write(&own.database, vec![ahead]).await;
+    RETENTION
+        .round(&own.database, Duration::from_secs(86_400))
+        .await
+        .unwrap();
+    let listed = list(
+        &own.database,
+        &Filter {
+            user_id: None,
+            limit: 9,
+        },
+    );
+    let received = listed.await.unwrap()[0].received_at;
+    assert!(received.abs_diff(now) < 3_600_000, "{received}");
+}
+
 fn log(partition: i32, offset: i64, time: i64) -> StoredLog {
     StoredLog {
         partition,
@@ -192,9 +287,13 @@ async fn retention_takes_the_old_log_records() {
     batch.extend(kept.clone());
     for part in batch.chunks(500) {
         let mut tx = own.database.begin_write().await.unwrap();
-        LogWrite.write(&mut tx, part).await.unwrap();
+        let write = LogWrite {
+            database: own.database.clone(),
+        };
+        write.write(&mut tx, part).await.unwrap();
         tx.commit().await.unwrap();
     }
+    stored_when_logged(&own.database).await;
     let delete = async || {
         let deleting = logs::RETENTION.delete_before(&own.database, 50);
         deleting.await.unwrap()

@@ -16,5 +16,5 @@ mod write;
 
 pub(crate) use handler::AnalyticsHandler;
 pub(crate) use routes::{routes, routes_without_analytics};
-pub(crate) use schema::{BOOK_RETENTION, SYSTEM_RETENTION, TABLES};
+pub(crate) use schema::{BOOK_RETENTION, STORED_POSTGRES, STORED_SQLITE, SYSTEM_RETENTION, TABLES};
 pub(crate) use store::AnalyticsStore;

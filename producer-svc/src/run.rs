@@ -221,7 +221,14 @@ struct Group<'a> {
 impl Parts<'_> {
     fn database(&mut self) -> Result<Database, RunError> {
         let config = &self.config.common.database;
-        let database = Database::new(config, &MIGRATIONS).map_err(start)?;
+        let database = Database::new(config, &MIGRATIONS)
+            .map_err(start)?
+            .with_clock(self.config.common.clock.clone());
+        let clock = self.health.optional("clock");
+        self.duties.spawn_quiet(
+            "clock watch",
+            database.clone().watch_clock(clock, self.duties.stop()),
+        );
         let health = self.health.optional("database");
         let leave = self.config.common.shutdown.writes();
         self.duties.spawn_quiet(

@@ -4,7 +4,7 @@ use service::outbox;
 use crate::{analytics, users, view};
 
 /// The service's tables, step by step; one that has been released is never changed.
-pub(crate) static MIGRATIONS: [Migration; 5] = [
+pub(crate) static MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "order events",
@@ -35,6 +35,24 @@ pub(crate) static MIGRATIONS: [Migration; 5] = [
         sqlite: analytics::TABLES,
         postgres: analytics::TABLES,
     },
+    Migration {
+        version: 6,
+        name: "when order events were stored",
+        sqlite: view::STORED_SQLITE,
+        postgres: view::STORED_POSTGRES,
+    },
+    Migration {
+        version: 7,
+        name: "when figures were stored",
+        sqlite: analytics::STORED_SQLITE,
+        postgres: analytics::STORED_POSTGRES,
+    },
+    Migration {
+        version: 8,
+        name: "outbox's topic ids",
+        sqlite: outbox::TOPIC_IDS,
+        postgres: outbox::TOPIC_IDS,
+    },
 ];
 
 #[cfg(test)]
@@ -59,6 +77,9 @@ mod tests {
                 ["6404832a", "506c93d7"],
                 ["161b32ab", "161b32ab"],
                 ["5d112927", "5d112927"],
+                ["18e2df71", "0c2a85cf"],
+                ["bb9bd619", "efad2a7a"],
+                ["5f2df7b6", "5f2df7b6"],
             ]
         );
     }

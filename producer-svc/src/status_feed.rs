@@ -5,7 +5,7 @@ use kafka::ConsumerRecord;
 use proto::{OrderStatusEvent, Rfc3339};
 use serde::Serialize;
 use service::CancellationToken;
-use service::feed::{Feed, FeedEvent, FeedSource, Since};
+use service::feed::{Feed, FeedEvent, FeedSource, SeenRecord, Since};
 use service::http::{EventFrame, Problem, Request, Response, Router, StatusCode};
 
 use crate::callers::Callers;
@@ -84,7 +84,12 @@ async fn of_one(streams: Streams, request: Request) -> Result<Response, Problem>
         .collect();
     let seen = history
         .into_iter()
-        .map(|event| (event.topic, event.partition, event.offset))
+        .map(|event| SeenRecord {
+            topic: event.topic,
+            topic_id: event.topic_id,
+            partition: event.partition,
+            offset: event.offset,
+        })
         .collect();
     Ok(streams
         .feed

@@ -14,5 +14,5 @@ mod store;
 pub(crate) use handler::ViewHandler;
 pub(crate) use order_state::OrderEvent;
 pub(crate) use routes::{asked_id, routes, routes_without_view};
-pub(crate) use schema::{ORDER_EVENTS, RETENTION};
+pub(crate) use schema::{ORDER_EVENTS, RETENTION, STORED_POSTGRES, STORED_SQLITE};
 pub(crate) use store::ViewStore;

@@ -4,6 +4,7 @@
 mod support;
 
 use kafka::{OutgoingRecord, Producer};
+use proto::Rfc3339;
 use serde_json::{Value, json};
 use sqlx::{AnyPool, Row};
 use support::{Running, SOON, Scene, send};
@@ -319,8 +320,8 @@ async fn old_figures_go_but_the_newest_of_each_book_stays() {
     let stored = done(&scene, &scene.analytics_group);
     service.metric_becomes(&stored, 5.0).await;
     service.end().await.unwrap();
-    // A round of the retention is at the start.
-    let service = scene.start_ready(&[("ANALYTICS_RETENTION", "100d")]).await;
+    // Stored long ago, whenever they were made.
+    let service = scene.start_ready(&[("ANALYTICS_RETENTION", "1s")]).await;
     let of = |book: i64| format!("{BOOKS}/{book}");
     let history = |answer: &Value| answer["history"].as_array().unwrap().len();
     let book = shown(&service, &of(3), |answer| history(answer) == 1).await;
@@ -331,6 +332,25 @@ async fn old_figures_go_but_the_newest_of_each_book_stays() {
     let overview = shown(&service, OVERVIEW, |answer| history(answer) == 1).await;
     assert_eq!(overview["generatedAt"], "2001-01-02T00:00:00.000Z");
     assert_eq!(history(&shown(&service, &of(4), |_| true).await), 1);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn figures_of_a_clock_far_ahead_do_not_hide_later_ones() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let producer = scene.producer();
+    let stored = done(&scene, &scene.analytics_group);
+    // Ahead of when the first is stored, by less than what is doubted.
+    let later = Rfc3339::from_millis(proto::now_millis() + 3_600_000).to_string();
+    for (count, views, at) in [(1.0, 7, "2099-01-01T00:00:00Z".to_owned()), (2.0, 8, later)] {
+        publish(&scene, &producer, &at, "BOOK_STATS", &at, of_book(3, views)).await;
+        service.metric_becomes(&stored, count).await;
+    }
+    let book = shown(&service, &format!("{BOOKS}/3"), |_| true).await;
+    assert_eq!(book["views"], 8, "{book}");
+    assert_eq!(book["history"].as_array().unwrap().len(), 2);
     service.end().await.unwrap();
 }
 

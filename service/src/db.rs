@@ -6,6 +6,7 @@
 //! [`GroupWriter`] turns many small writes into few transactions, [`Retention`] deletes what is old.
 
 mod address;
+mod belief;
 mod database;
 mod failure;
 mod file;
@@ -16,6 +17,7 @@ mod retention;
 mod rows;
 mod text;
 
+pub use belief::ClockDoubt;
 pub use database::{Database, DatabaseKind, is_readable};
 pub use failure::is_unavailable;
 pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};

@@ -15,7 +15,7 @@ mod ring;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::ConsumerRecord;
+use kafka::{ConsumerRecord, TopicId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -73,11 +73,20 @@ impl Default for FeedConfig {
 pub enum Since {
     /// With the next event.
     Now,
-    /// With what the ring holds, without the records the client has seen already (topic,
-    /// partition, offset).
-    Recent { seen: Vec<(String, i32, i64)> },
+    /// With what the ring holds, without the records the client has seen already.
+    Recent { seen: Vec<SeenRecord> },
     /// Where another stream ended.
     Event(Position),
+}
+
+/// A record that a client has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenRecord {
+    pub topic: String,
+    /// `None`: not known.
+    pub topic_id: Option<TopicId>,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 /// One feed of one service. Clones share it.

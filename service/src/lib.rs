@@ -8,6 +8,7 @@
 //! - [`health`], [`metrics`], [`logging`]: what an operator sees
 //! - [`auth`]: whose data a request may read and change
 //! - [`db`]: SQLite or PostgreSQL behind one pool, migrations, group commits
+//! - [`clock`]: the time of day, which may be wrong
 //! - [`outbox`]: events that are published because a transaction has committed
 //! - [`feed`]: topics followed and fanned out to event streams
 //! - [`kafka_glue`]: configuration to client, statistics to metrics
@@ -17,6 +18,7 @@
 #[cfg(target_env = "musl")]
 mod allocator;
 pub mod auth;
+pub mod clock;
 pub mod config;
 pub mod db;
 pub mod descriptors;

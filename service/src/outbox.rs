@@ -23,4 +23,4 @@ mod schema;
 pub use append::{NewEvent, Outbox};
 pub use published::{Place, Published, find};
 pub use relay::{Announce, DELIVERY_TIMEOUT, Relay, RelayError, Silent};
-pub use schema::{POSTGRES, RETENTION, SQLITE};
+pub use schema::{POSTGRES, RETENTION, SQLITE, TOPIC_IDS};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use service::CancellationToken;
+use service::clock::Clock;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{
     BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig, MigrateError, Migration,
@@ -553,4 +554,31 @@ async fn a_database_file_and_what_lies_beside_it_are_their_owners_alone() {
     }
     database.close().await;
     again.close().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_is_said_and_not_believed() {
+    let own = own().await;
+    let database = Database::new(&own.config, &ONE).unwrap();
+    database.migrate().await.unwrap();
+    let month = 31 * 86_400_000;
+    for leap in [month, -month] {
+        let wrong = Clock::new(move || proto::now_millis() + leap);
+        let wrong = database.clone().with_clock(wrong);
+        let health = Health::new();
+        let (part, stop) = (health.optional("clock"), CancellationToken::new());
+        let watch = tokio::spawn(wrong.clone().watch_clock(part, stop.clone()));
+        let problem = testkit::eventually(Duration::from_secs(30), async || {
+            let report = health.report();
+            assert!(report.ready);
+            let mut degraded = report.degraded.into_iter();
+            degraded.find_map(|part| part.problem.contains("nothing is deleted").then_some(part))
+        })
+        .await;
+        assert_eq!(problem.name, "clock");
+        assert!(wrong.now().abs_diff(proto::now_millis()) < 3_600_000);
+        stop.cancel();
+        watch.await.unwrap();
+    }
+    assert!(database.believed_time().await.unwrap().is_ok());
 }

@@ -130,6 +130,27 @@ impl Shop {
     }
 }
 
+/// What an operator does who wants an empty broker, and keeps the databases.
+#[tokio::test]
+async fn orders_are_found_after_the_broker_was_emptied_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = r#"{"product":"Laptop","quantity":1}"#;
+    let mut found = Vec::new();
+    for count in [6, 8] {
+        let mut shop = Shop::open(&mut program(folder.path())).await;
+        for _ in 0..count {
+            let (status, receipt) = shop.post(shop.producer[0], "/api/orders", order).await;
+            assert_eq!(status, 200, "{receipt}");
+            found.push(receipt["orderId"].as_str().unwrap().to_owned());
+        }
+        for id in &found {
+            assert_eq!(shop.outcome(id).await["status"], "CONFIRMED");
+        }
+        assert_eq!(shop.close(), Some(0));
+        std::fs::remove_dir_all(folder.path().join("data/broker")).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn orders_go_through_and_nothing_is_gone_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();

@@ -41,14 +41,17 @@ impl Handler for AnalyticsHandler {
             Err(error) => {
                 self.metrics.invalid.inc();
                 // The group's commit holds its place until it is with the dead letters.
-                return match self.keeper.record(&place, epoch, next, None) {
+                return match self
+                    .keeper
+                    .record(&place, epoch, record.topic_id, next, None)
+                {
                     Recorded::Gone => gone(),
                     _ => Outcome::Reject(error.to_string()),
                 };
             }
         };
         loop {
-            match self.keeper.record(&place, epoch, next, fact.clone()) {
+            match (self.keeper).record(&place, epoch, record.topic_id, next, fact.clone()) {
                 Recorded::Taken => return Outcome::Done,
                 Recorded::Gone => return gone(),
                 Recorded::Full => {

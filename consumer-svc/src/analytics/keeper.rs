@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
+use kafka::{NewPartition, PartitionListener, StartAt, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use proto::BookEventKind;
 use tokio::sync::{Notify, watch};
@@ -54,6 +54,8 @@ struct State {
 struct Partition {
     kind: BookEventKind,
     epoch: i64,
+    /// Of the topic that the positions are of; `None` = not known.
+    topic_id: Option<TopicId>,
     /// Writes that were begun.
     writes: i64,
     /// Below it everything is in the figures, although it is read again: a rejected record behind the group's commit
@@ -142,11 +144,12 @@ impl Keeper {
     }
 
     /// Takes the record before `next` in, which follows all that were taken in of its partition under this claim
-    /// (`epoch`).
+    /// (`epoch`), and is of the topic with this id.
     pub(super) fn record(
         &self,
         place: &TopicPartition,
         epoch: i64,
+        topic_id: Option<TopicId>,
         next: Position,
         fact: Option<Fact>,
     ) -> Recorded {
@@ -161,6 +164,11 @@ impl Keeper {
         else {
             return Recorded::Gone;
         };
+        if TopicId::differ(partition.topic_id, topic_id) {
+            // Deleted and created again: other records under the same offsets.
+            partition.counted = Position::at(0);
+        }
+        partition.topic_id = topic_id.or(partition.topic_id);
         // Going back, or a later epoch below, means that the log was cut and written anew: these are other records.
         let back = partition
             .next
@@ -273,6 +281,7 @@ impl Keeper {
                 place: place.clone(),
                 kind: partition.kind,
                 epoch: partition.epoch,
+                topic_id: partition.topic_id,
                 write: partition.writes,
                 next,
                 facts: std::mem::take(&mut partition.facts),
@@ -345,7 +354,7 @@ impl Keeper {
         };
         let claim = self
             .store
-            .claim(place)
+            .claim(place, new.topic_id)
             .await
             .map_err(|error| format!("the database does not say it: {error}"))?;
         let start = claim.next.map(|next| match new.committed {
@@ -356,6 +365,7 @@ impl Keeper {
         let partition = Partition {
             kind,
             epoch: claim.epoch,
+            topic_id: claim.topic_id,
             writes: 0,
             counted: claim.next.unwrap_or(Position::at(0)),
             next: start,
@@ -366,10 +376,21 @@ impl Keeper {
         let mut state = self.state.lock();
         state.remove(place);
         state.partitions.insert(place.clone(), partition);
-        Ok(start.map_or(StartAt::Commit, |start| StartAt::Offset {
-            offset: start.offset,
-            leader_epoch: (start.leader_epoch >= 0).then_some(start.leader_epoch),
-        }))
+        Ok(match start {
+            Some(start) => StartAt::Offset {
+                offset: start.offset,
+                leader_epoch: (start.leader_epoch >= 0).then_some(start.leader_epoch),
+            },
+            None if claim.recreated => {
+                tracing::warn!(
+                    partition = %place,
+                    "the topic was deleted and created again since its events were counted: they stay in the \
+                     statistics, and the new ones are counted from the first on"
+                );
+                StartAt::First
+            }
+            None => StartAt::Commit,
+        })
     }
 }
 

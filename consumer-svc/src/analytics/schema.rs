@@ -48,3 +48,8 @@ INSERT INTO analytics_clock (id, generated_at) VALUES (1, 0);
 pub(crate) const LEADER_EPOCHS: &str = "\
 ALTER TABLE analytics_partitions ADD COLUMN leader_epoch BIGINT NOT NULL DEFAULT -1;
 ";
+
+/// With an offset goes the id of the topic that it is of; empty = not known.
+pub(crate) const TOPIC_IDS: &str = "\
+ALTER TABLE analytics_partitions ADD COLUMN topic_id TEXT NOT NULL DEFAULT '';
+";

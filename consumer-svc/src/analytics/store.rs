@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use kafka::TopicPartition;
+use kafka::{TopicId, TopicPartition};
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
 use service::db::{Database, Retention, filled_up, placeholders, powers_of_two};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
@@ -18,6 +18,10 @@ pub(crate) const DEDUP_RETENTION: Retention = Retention {
     delete: "DELETE FROM analytics_events WHERE (kind, id_high, id_low) IN \
              (SELECT kind, id_high, id_low FROM analytics_events \
              WHERE seen_at < $1 ORDER BY seen_at LIMIT $2)",
+    mend: &[
+        "UPDATE analytics_events SET seen_at = $1 WHERE (kind, id_high, id_low) IN \
+             (SELECT kind, id_high, id_low FROM analytics_events WHERE seen_at > $2 LIMIT $3)",
+    ],
 };
 
 /// Rows of one statement.
@@ -30,7 +34,17 @@ pub(super) struct Claim {
     pub(super) epoch: i64,
     /// None if nobody ever read a record of it.
     pub(super) next: Option<Position>,
+    /// The topic was deleted and created again since somebody read it: nothing of it is in the figures.
+    pub(super) recreated: bool,
+    /// The id of the topic, as far as it was ever known.
+    pub(super) topic_id: Option<TopicId>,
 }
+
+/// `next_offset` of a partition that nobody has read a record of: it starts where the group says.
+const NOT_READ: i64 = -1;
+
+/// `next_offset` of a partition of a topic that was deleted and created again: it starts at its first record.
+const RECREATED: i64 = -2;
 
 /// Up to where a partition is in the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +71,7 @@ pub(super) struct Batch {
     pub(super) place: TopicPartition,
     pub(super) kind: BookEventKind,
     pub(super) epoch: i64,
+    pub(super) topic_id: Option<TopicId>,
     /// Writes of this claim before this one: one whose answer was lost is known by it.
     pub(super) write: i64,
     /// Behind these facts.
@@ -80,22 +95,38 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Takes the partition: from now on nobody who claimed it before writes any more.
-    pub(super) async fn claim(&self, place: &TopicPartition) -> Result<Claim, sqlx::Error> {
+    /// Takes the partition: from now on nobody who claimed it before writes any more. If `topic_id` is another one than
+    /// the offset is of, the offset goes.
+    pub(super) async fn claim(
+        &self,
+        place: &TopicPartition,
+        topic_id: Option<TopicId>,
+    ) -> Result<Claim, sqlx::Error> {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
                 let row = sqlx::query(
-                    "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
-                     VALUES ($1, $2, 1, 0, -1) ON CONFLICT (topic, partition_no) \
-                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0 \
-                     RETURNING turn, next_offset, leader_epoch",
+                    "INSERT INTO analytics_partitions \
+                     (topic, partition_no, turn, writes, next_offset, topic_id) \
+                     VALUES ($1, $2, 1, 0, $3, $4) ON CONFLICT (topic, partition_no) \
+                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0, \
+                     next_offset = CASE WHEN analytics_partitions.next_offset >= 0 \
+                     AND excluded.topic_id <> '' AND analytics_partitions.topic_id <> '' \
+                     AND excluded.topic_id <> analytics_partitions.topic_id \
+                     THEN $5 ELSE analytics_partitions.next_offset END, \
+                     topic_id = CASE WHEN excluded.topic_id = '' \
+                     THEN analytics_partitions.topic_id ELSE excluded.topic_id END \
+                     RETURNING turn, next_offset, leader_epoch, topic_id",
                 )
                 .bind(&*place.topic)
                 .bind(i64::from(place.partition))
+                .bind(NOT_READ)
+                .bind(stored(topic_id))
+                .bind(RECREATED)
                 .fetch_one(&mut *tx)
                 .await?;
                 let (offset, leader_epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+                let topic_id: String = row.try_get(3)?;
                 let next = Position {
                     offset,
                     leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
@@ -103,6 +134,8 @@ impl Store {
                 let claim = Claim {
                     epoch: row.try_get(0)?,
                     next: (offset >= 0).then_some(next),
+                    recreated: offset == RECREATED,
+                    topic_id: topic_id.parse().ok(),
                 };
                 tx.commit().await?;
                 Ok(claim)
@@ -148,7 +181,7 @@ impl Store {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let written = write_in(&mut tx, batches).await?;
+                let written = write_in(&mut tx, batches, self.database.now()).await?;
                 tx.commit().await?;
                 Ok(written)
             })
@@ -156,8 +189,17 @@ impl Store {
     }
 }
 
+/// A topic's id as it is stored; empty: not known.
+fn stored(topic_id: Option<TopicId>) -> String {
+    topic_id.map_or_else(String::new, |id| id.to_string())
+}
+
 /// Locks are taken in one order by everybody: partitions, ids, ratings, books, each by their keys.
-async fn write_in(tx: &mut AnyConnection, batches: &[Batch]) -> Result<Written, sqlx::Error> {
+async fn write_in(
+    tx: &mut AnyConnection,
+    batches: &[Batch],
+    now: i64,
+) -> Result<Written, sqlx::Error> {
     let mut batches: Vec<&Batch> = batches.iter().collect();
     batches.sort_by(|one, other| one.place.cmp(&other.place));
     let mut written = Written::default();
@@ -175,7 +217,7 @@ async fn write_in(tx: &mut AnyConnection, batches: &[Batch]) -> Result<Written, 
             .iter()
             .filter(|batch| batch.kind == kind)
             .flat_map(|batch| &batch.facts);
-        fresh.insert(kind, insert_ids(tx, kind, facts).await?);
+        fresh.insert(kind, insert_ids(tx, kind, facts, now).await?);
     }
     let mut tallies = Vec::new();
     for batch in held {
@@ -209,7 +251,7 @@ enum Advance {
 async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx::Error> {
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
     let moved = sqlx::query(
-        "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1 \
+        "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1, topic_id = $7 \
          WHERE topic = $3 AND partition_no = $4 AND turn = $5 AND writes = $6",
     )
     .bind(batch.next.offset)
@@ -218,6 +260,7 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
     .bind(partition)
     .bind(batch.epoch)
     .bind(batch.write)
+    .bind(stored(batch.topic_id))
     .execute(&mut *tx)
     .await?
     .rows_affected();
@@ -243,11 +286,11 @@ async fn insert_ids<'f>(
     tx: &mut AnyConnection,
     kind: BookEventKind,
     facts: impl Iterator<Item = &'f Fact>,
+    now: i64,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut ids: Vec<Uuid> = facts.filter_map(|fact| fact.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let now = proto::now_millis();
     let mut fresh = HashSet::with_capacity(ids.len());
     for ids in ids.chunks(ROWS) {
         let ids = filled_up(ids);

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use kafka::{NewPartition, PartitionListener, StartAt, TopicPartition};
+use kafka::{NewPartition, PartitionListener, StartAt, TopicId, TopicPartition};
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, identity};
+use service::clock::Clock;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{Database, DatabaseKind, Migration};
 use service::metrics::Metrics;
@@ -14,7 +16,7 @@ use testkit::database::OwnDatabase;
 use super::fact::{Effect, Fact};
 use super::keeper::{Keeper, Partitions, Recorded};
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, Position, Store};
+use super::store::{Batch, DEDUP_RETENTION, Position, Store};
 use crate::schema::MIGRATIONS;
 
 struct World {
@@ -70,8 +72,19 @@ fn place(kind: BookEventKind, partition: i32) -> TopicPartition {
 }
 
 async fn claim(keeper: &Keeper, place: &TopicPartition, committed: Option<i64>) -> StartAt {
+    claim_of(keeper, place, None, committed).await
+}
+
+/// Of a topic with this id.
+async fn claim_of(
+    keeper: &Keeper,
+    place: &TopicPartition,
+    topic_id: Option<TopicId>,
+    committed: Option<i64>,
+) -> StartAt {
     let new = NewPartition {
         partition: place.clone(),
+        topic_id,
         committed,
     };
     keeper.claim(&new).await.unwrap()
@@ -113,8 +126,63 @@ fn behind(offset: i64) -> Position {
 
 fn take(keeper: &Keeper, place: &TopicPartition, offset: i64, fact: Option<Fact>) {
     let epoch = keeper.epoch(place).expect("it is claimed");
-    let taken = keeper.record(place, epoch, behind(offset), fact);
+    let taken = keeper.record(place, epoch, None, behind(offset), fact);
     assert_eq!(taken, Recorded::Taken);
+}
+
+fn take_of(keeper: &Keeper, place: &TopicPartition, topic_id: Option<TopicId>, offset: i64) {
+    let epoch = keeper.epoch(place).expect("it is claimed");
+    let fact = viewed(&format!("{topic_id:?} {offset}"), 1);
+    let taken = keeper.record(place, epoch, topic_id, behind(offset), fact);
+    assert_eq!(taken, Recorded::Taken);
+}
+
+#[tokio::test]
+async fn a_topic_created_again_is_counted_from_its_first_record_on() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let [first, second, third] = [1, 2, 3].map(TopicId::from_u128);
+    let keeper = world.keeper();
+    // From before ids were kept, or from a broker without.
+    assert_eq!(claim(&keeper, &views, None).await, StartAt::Commit);
+    take_of(&keeper, &views, None, 0);
+    keeper.flush().await.unwrap();
+    // The first id that is known is the one of what was counted.
+    assert_eq!(claim_of(&keeper, &views, first, Some(1)).await, from(1));
+    for offset in 1..5 {
+        take_of(&keeper, &views, first, offset);
+    }
+    keeper.flush().await.unwrap();
+    assert_eq!(claim_of(&keeper, &views, first, Some(5)).await, from(5));
+    assert_eq!(claim(&keeper, &views, Some(5)).await, from(5));
+    assert_eq!(world.figures(1).await.views, 5);
+
+    // Another one while nobody was there, again and again until its first record.
+    for _ in 0..2 {
+        assert_eq!(
+            claim_of(&keeper, &views, second, None).await,
+            StartAt::First
+        );
+    }
+    let epoch = keeper.epoch(&views).unwrap();
+    keeper.begin_at(&views, epoch, 0).await.unwrap();
+    for offset in 0..7 {
+        take_of(&keeper, &views, second, offset);
+    }
+    keeper.flush().await.unwrap();
+    assert_eq!(claim_of(&keeper, &views, second, Some(7)).await, from(7));
+    assert_eq!(world.figures(1).await.views, 5 + 7);
+
+    // And another one while it is read, beyond the offset that it had.
+    take_of(&keeper, &views, second, 7);
+    take_of(&keeper, &views, third, 9);
+    keeper.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 5 + 7 + 2);
+    assert_eq!(claim_of(&keeper, &views, third, None).await, from(10));
+    assert_eq!(
+        claim_of(&keeper, &views, second, None).await,
+        StartAt::First
+    );
 }
 
 #[tokio::test]
@@ -201,11 +269,12 @@ async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
 async fn a_write_whose_answer_was_lost_is_not_made_twice() {
     let world = World::new().await;
     let views = place(BookEventKind::Viewed, 0);
-    let epoch = world.store.claim(&views).await.unwrap().epoch;
+    let epoch = world.store.claim(&views, None).await.unwrap().epoch;
     let batch = |write, next, id: &str| Batch {
         place: views.clone(),
         kind: BookEventKind::Viewed,
         epoch,
+        topic_id: None,
         write,
         next: Position::at(next),
         facts: [Fact {
@@ -275,7 +344,7 @@ async fn partitions_that_go_are_stored_first_and_start_there_again() {
         offset: 3,
         leader_epoch: LEADER_EPOCH + 1,
     };
-    let taken = keeper.record(&views, epoch, anew, viewed("h", 1));
+    let taken = keeper.record(&views, epoch, None, anew, viewed("h", 1));
     assert_eq!(taken, Recorded::Taken);
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 7);
@@ -414,7 +483,7 @@ async fn memory_is_bounded_and_room_comes_back() {
     take(&keeper, &views, 1, viewed("b", 1));
     let epoch = keeper.epoch(&views).unwrap();
     assert_eq!(
-        keeper.record(&views, epoch, behind(2), viewed("c", 1)),
+        keeper.record(&views, epoch, None, behind(2), viewed("c", 1)),
         Recorded::Full
     );
     // One that adds nothing needs no room.
@@ -424,7 +493,7 @@ async fn memory_is_bounded_and_room_comes_back() {
     keeper.room().await;
     take(&keeper, &views, 3, viewed("c", 1));
     assert_eq!(
-        keeper.record(&views, epoch + 1, behind(4), None),
+        keeper.record(&views, epoch + 1, None, behind(4), None),
         Recorded::Gone
     );
 }
@@ -460,4 +529,45 @@ async fn what_the_database_does_not_take_waits_and_is_counted_once() {
     rename("elsewhere", "analytics_books").await.unwrap();
     let next = world.keeper();
     assert_eq!(claim(&next, &views, Some(3)).await, from(2));
+}
+
+#[tokio::test]
+async fn a_clock_ten_years_ahead_pins_no_round_and_forgets_no_id() {
+    const YEARS: i64 = 3_650 * 86_400_000;
+    const DAY: Duration = Duration::from_secs(86_400);
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let keeper = world.keeper();
+    claim(&keeper, &views, None).await;
+    let epoch = keeper.epoch(&views).unwrap();
+    take(&keeper, &views, 0, viewed("a", 1));
+    keeper.flush().await.unwrap();
+
+    let ahead = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let ahead = ahead.clone();
+        Clock::new(move || proto::now_millis() + ahead.load(Ordering::SeqCst))
+    };
+    let store = Store {
+        database: world.store.database.clone().with_clock(clock),
+    };
+    let is_now = |time: i64| time.abs_diff(proto::now_millis()) < 3_600_000;
+    let round = async || {
+        let time = store.next_time(&views, epoch).await.unwrap();
+        time.expect("the claim holds")
+    };
+    let mut last = 0;
+    for leap in [0, YEARS, 0] {
+        ahead.store(leap, Ordering::SeqCst);
+        let forgotten = DEDUP_RETENTION.round(&store.database, DAY).await;
+        assert_eq!(forgotten.unwrap(), 0);
+        let time = round().await;
+        assert!(is_now(time) && time > last, "{time} after {last}");
+        last = time;
+    }
+    // What an earlier version left.
+    let pinned = "UPDATE analytics_clock SET generated_at = $1";
+    let pinned = sqlx::query(pinned).bind(proto::now_millis() + YEARS);
+    pinned.execute(store.database.pool()).await.unwrap();
+    assert!(is_now(round().await));
 }

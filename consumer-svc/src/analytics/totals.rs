@@ -10,6 +10,9 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use super::fact::{kind_of, number};
 use super::store::{ROWS, Store};
 
+/// How far ahead of now the last round may have been, in milliseconds: a day.
+const AHEAD: i64 = 24 * 60 * 60 * 1_000;
+
 /// Books of one page.
 pub(super) const PAGE: usize = 256;
 
@@ -34,22 +37,25 @@ pub(super) struct Line {
 }
 
 impl Store {
-    /// A time for what is read from now on: later than any before, whatever the instances' clocks say. `None`: `epoch` is
-    /// not the last claim on `place` any more.
+    /// A time for what is read from now on: later than any before, whatever the instances' clocks say, but for one that
+    /// was far ahead: that is not gone on from. `None`: `epoch` is not the last claim on `place` any more.
     pub(super) async fn next_time(
         &self,
         place: &TopicPartition,
         epoch: i64,
     ) -> Result<Option<i64>, sqlx::Error> {
+        let now = self.database.now();
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
                 let time = sqlx::query(
                     "UPDATE analytics_clock SET generated_at = \
-                     CASE WHEN generated_at >= $1 THEN generated_at + 1 ELSE $1 END \
+                     CASE WHEN generated_at >= $1 AND generated_at <= $2 \
+                     THEN generated_at + 1 ELSE $1 END \
                      WHERE id = 1 RETURNING generated_at",
                 )
-                .bind(proto::now_millis())
+                .bind(now)
+                .bind(now.saturating_add(AHEAD))
                 .fetch_one(&mut *tx)
                 .await?
                 .try_get(0)?;

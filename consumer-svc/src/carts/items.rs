@@ -111,7 +111,8 @@ impl Carts {
             .await?;
             let added = item(&row, row.try_get(3)?, 0)?;
             if let Some(key) = key {
-                requests::keep(connection, cart_id, key, &added).await?;
+                let now = self.database.now();
+                requests::keep(connection, cart_id, key, &added, now).await?;
             }
             Ok(Ok(Change::Made(CartChange::ItemAdded(added))))
         })

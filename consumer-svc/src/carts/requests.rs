@@ -28,6 +28,10 @@ pub(crate) const RETENTION: Retention = Retention {
     delete: "DELETE FROM cart_item_requests WHERE (cart_id, request_key) IN (\
              SELECT cart_id, request_key FROM cart_item_requests \
              WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+    mend: &[
+        "UPDATE cart_item_requests SET created_at = $1 WHERE (cart_id, request_key) IN (\
+             SELECT cart_id, request_key FROM cart_item_requests WHERE created_at > $2 LIMIT $3)",
+    ],
 };
 
 /// An item as it was added.
@@ -65,12 +69,13 @@ pub(super) async fn find(
     Ok(item.map(|item| Added { item }))
 }
 
-/// Keeps what a request of this key adds, in its transaction.
+/// Keeps what a request of this key adds, in its transaction, at `now` (milliseconds since 1970).
 pub(super) async fn keep(
     connection: &mut AnyConnection,
     cart_id: i64,
     key: &str,
     item: &CartItem<'_>,
+    now: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO cart_item_requests \
@@ -83,7 +88,7 @@ pub(super) async fn keep(
     .bind(item.product.as_ref())
     .bind(item.quantity)
     .bind(item.price)
-    .bind(proto::now_millis())
+    .bind(now)
     .execute(connection)
     .await?;
     Ok(())

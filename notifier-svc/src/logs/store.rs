@@ -38,8 +38,29 @@ pub const RETENTION: Retention = Retention {
     variable: "LOG_RETENTION",
     delete: "DELETE FROM logs WHERE (topic_partition, topic_offset, logged_at) IN \
              (SELECT topic_partition, topic_offset, logged_at FROM logs \
-             WHERE logged_at < $1 LIMIT $2)",
+             WHERE stored_at < $1 ORDER BY stored_at LIMIT $2)",
+    mend: &["UPDATE logs SET stored_at = CASE \
+             WHEN stored_at IS NULL AND logged_at < $1 THEN logged_at ELSE $1 END \
+             WHERE (topic_partition, topic_offset, logged_at) IN \
+             (SELECT topic_partition, topic_offset, logged_at FROM logs \
+             WHERE stored_at IS NULL OR stored_at > $2 LIMIT $3)"],
 };
+
+/// When a row was stored, which decides when it goes: `logged_at` is what the record says. PostgreSQL fills it in for
+/// instances of an earlier version; what is null is mended by [`RETENTION`]. SQLite can do without: there is one
+/// instance.
+pub const STORED_SQLITE: &str = "\
+ALTER TABLE logs ADD COLUMN stored_at BIGINT;
+CREATE INDEX logs_by_stored ON logs (stored_at);
+";
+
+/// The same on PostgreSQL.
+pub const STORED_POSTGRES: &str = "\
+ALTER TABLE logs ADD COLUMN stored_at BIGINT;
+ALTER TABLE logs ALTER COLUMN stored_at
+    SET DEFAULT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT);
+CREATE INDEX logs_by_stored ON logs (stored_at);
+";
 
 /// A log record and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,10 +165,13 @@ pub struct LogFilter {
 }
 
 /// Stores log records, each place once.
-#[derive(Debug, Clone, Copy)]
-pub struct LogWrite;
+#[derive(Debug, Clone)]
+pub struct LogWrite {
+    /// Says the time that rows are stored at.
+    pub database: Database,
+}
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 
 impl BatchWrite for LogWrite {
     type Item = StoredLog;
@@ -160,12 +184,13 @@ impl BatchWrite for LogWrite {
     ) -> Result<Vec<()>, sqlx::Error> {
         let insert = format!(
             "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
-             logger, message, error, trace_id, labels) VALUES {} ON CONFLICT DO NOTHING",
+             logger, message, error, trace_id, labels, stored_at) VALUES {} ON CONFLICT DO NOTHING",
             placeholders(items.len(), COLUMNS)
         );
         // Two instances that insert the same rows in different sequence would wait for each other.
         let mut in_order: Vec<&StoredLog> = items.iter().collect();
         in_order.sort_by_key(|item| (item.partition, item.offset));
+        let now = self.database.now();
         let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
         for item in in_order {
             let log = &item.log;
@@ -179,7 +204,8 @@ impl BatchWrite for LogWrite {
                 .bind(&log.message)
                 .bind(log.error.as_deref())
                 .bind(log.trace_id.as_deref())
-                .bind(&log.labels);
+                .bind(&log.labels)
+                .bind(now);
         }
         query.execute(connection).await?;
         Ok(vec![(); items.len()])

@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::StoredNotification;
 
-const COLUMNS: &str =
-    "order_id, status, user_id, reason, topic, topic_partition, topic_offset, received_at";
+const COLUMNS: &str = "order_id, status, user_id, reason, topic, topic_partition, topic_offset, received_at, \
+     topic_id";
 
 /// Which notifications are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,12 +90,14 @@ pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(),
 
 fn notification(row: &AnyRow) -> Result<StoredNotification, sqlx::Error> {
     let partition: i64 = row.try_get(5)?;
+    let topic_id: Option<String> = row.try_get(8)?;
     Ok(StoredNotification {
         order_id: row.try_get(0)?,
         status: status(row, 1)?,
         user_id: row.try_get(2)?,
         reason: row.try_get(3)?,
         topic: row.try_get(4)?,
+        topic_id: topic_id.and_then(|id| id.parse().ok()),
         partition: i32::try_from(partition).map_err(|error| sqlx::Error::Decode(error.into()))?,
         offset: row.try_get(6)?,
         received_at: row.try_get(7)?,

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kafka::TopicId;
 use proto::FinalStatus;
 use service::db::{BatchWrite, placeholders};
 use sqlx::any::AnyRow;
@@ -27,7 +28,7 @@ pub enum Written {
 #[derive(Debug, Clone, Copy)]
 pub struct NotificationWrite;
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
 impl BatchWrite for NotificationWrite {
     /// Shared with the console, which prints it afterwards.
@@ -42,7 +43,7 @@ impl BatchWrite for NotificationWrite {
         // One statement for all: a round trip each would be the price of PostgreSQL.
         let insert = format!(
             "INSERT INTO notifications (order_id, status, user_id, reason, topic, \
-             topic_partition, topic_offset, received_at, printed) VALUES {} \
+             topic_partition, topic_offset, received_at, printed, topic_id) VALUES {} \
              ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
             placeholders(items.len(), COLUMNS)
         );
@@ -62,7 +63,8 @@ impl BatchWrite for NotificationWrite {
                 .bind(i64::from(item.partition))
                 .bind(item.offset)
                 .bind(item.received_at)
-                .bind(0_i64);
+                .bind(0_i64)
+                .bind(item.topic_id.map(|id| id.to_string()));
         }
         let rows = query.fetch_all(&mut *connection).await?;
         // Of several in one batch the first was stored.
@@ -101,6 +103,7 @@ impl BatchWrite for NotificationWrite {
 struct Known {
     status: FinalStatus,
     topic: String,
+    topic_id: Option<TopicId>,
     partition: i64,
     offset: i64,
     printed: bool,
@@ -111,6 +114,7 @@ impl Known {
     fn is_unprinted(&self, record: &NewNotification) -> bool {
         !self.printed
             && self.topic == record.topic
+            && !TopicId::differ(self.topic_id, record.topic_id)
             && self.partition == i64::from(record.partition)
             && self.offset == record.offset
     }
@@ -124,7 +128,7 @@ async fn known_of(
         return Ok(HashMap::new());
     }
     let select = format!(
-        "SELECT order_id, status, topic, topic_partition, topic_offset, printed \
+        "SELECT order_id, status, topic, topic_partition, topic_offset, printed, topic_id \
          FROM notifications WHERE order_id IN {}",
         placeholders(1, order_ids.len())
     );
@@ -133,9 +137,11 @@ async fn known_of(
         query = query.bind(*id);
     }
     let known = |row: &AnyRow| {
+        let topic_id: Option<String> = row.try_get(6)?;
         let known = Known {
             status: super::query::status(row, 1)?,
             topic: row.try_get(2)?,
+            topic_id: topic_id.and_then(|id| id.parse().ok()),
             partition: row.try_get(3)?,
             offset: row.try_get(4)?,
             printed: row.try_get::<i64, _>(5)? != 0,

@@ -28,7 +28,7 @@ impl Handler for AnalyticsHandler {
         if is_for_another_group(&self.group, |name| record.headers.get(name)) {
             return Outcome::Done;
         }
-        let aggregate = match stored(record) {
+        let aggregate = match stored(record, self.store.database().now()) {
             Ok(Some(aggregate)) => aggregate,
             // A later version's.
             Ok(None) => return Outcome::Done,
@@ -56,14 +56,15 @@ impl Handler for AnalyticsHandler {
     }
 }
 
-fn stored(record: &ConsumerRecord) -> Result<Option<StoredAggregate>, DecodeError> {
+/// `now` is when it is stored, in milliseconds since 1970.
+fn stored(record: &ConsumerRecord, now: i64) -> Result<Option<StoredAggregate>, DecodeError> {
     let value = record.value.as_deref().ok_or(DecodeError::Null)?;
     let Some(aggregate) = Aggregate::decode(value)? else {
         return Ok(None);
     };
     let headers = ReceivedHeaders::read(|name| record.headers.get(name));
     let generated = Generated {
-        time: aggregate.generated_at,
+        time: believable(aggregate.generated_at, now),
         partition: record.partition,
         offset: record.offset,
     };
@@ -85,12 +86,33 @@ fn stored(record: &ConsumerRecord) -> Result<Option<StoredAggregate>, DecodeErro
     };
     let id = match headers.id {
         Some(id) => id.into(),
-        None => identity::of_place(&record.topic, record.partition, record.offset).into(),
+        None => {
+            let id = record.topic_id.map(|id| id.to_string());
+            let topic = id.as_deref().unwrap_or(&record.topic);
+            identity::of_place(topic, record.partition, record.offset).into()
+        }
     };
     Ok(Some(StoredAggregate {
         event_id: storable_key(id),
         figures,
     }))
+}
+
+/// How far the clock of whoever makes the figures may be ahead, in milliseconds: a day.
+const AHEAD: i64 = 24 * 60 * 60 * 1_000;
+
+/// When the figures were made. A clock that was far ahead when they were must not keep those that are made later from
+/// being newer: then they count as made when they were stored.
+fn believable(generated_at: i64, now: i64) -> i64 {
+    if generated_at > now.saturating_add(AHEAD) {
+        tracing::warn!(
+            "figures say that they were made at {}: they count as made now; look at the clock of whoever publishes them",
+            proto::Rfc3339::from_millis(generated_at).as_str()
+        );
+        now
+    } else {
+        generated_at
+    }
 }
 
 fn text<T: Serialize>(data: &T) -> String {

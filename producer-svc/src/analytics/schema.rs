@@ -53,11 +53,20 @@ pub(crate) const BOOK_RETENTION: Retention = Retention {
     variable: "ANALYTICS_RETENTION",
     delete: "DELETE FROM book_analytics WHERE event_id IN ( \
              SELECT event_id FROM book_analytics AS old \
-             WHERE generated_ms < $1 AND EXISTS ( \
+             WHERE stored_ms < $1 AND EXISTS ( \
              SELECT 1 FROM book_analytics AS newer WHERE newer.book_id = old.book_id \
              AND (newer.generated_ms, newer.partition_no, newer.record_offset) \
              > (old.generated_ms, old.partition_no, old.record_offset)) \
-             ORDER BY generated_ms LIMIT $2)",
+             ORDER BY stored_ms LIMIT $2)",
+    mend: &[
+        "UPDATE book_analytics SET stored_ms = CASE \
+         WHEN stored_ms IS NULL AND generated_ms < $1 THEN generated_ms ELSE $1 END, \
+         generated_ms = CASE WHEN generated_ms > $2 THEN $1 ELSE generated_ms END \
+         WHERE event_id IN (SELECT event_id FROM book_analytics \
+         WHERE stored_ms IS NULL OR stored_ms > $2 OR generated_ms > $2 LIMIT $3)",
+        "UPDATE book_analytics_newest SET generated_ms = $1 WHERE book_id IN ( \
+         SELECT book_id FROM book_analytics_newest WHERE generated_ms > $2 LIMIT $3)",
+    ],
 };
 
 /// The newest row of each type stays.
@@ -66,10 +75,35 @@ pub(crate) const SYSTEM_RETENTION: Retention = Retention {
     variable: "ANALYTICS_RETENTION",
     delete: "DELETE FROM system_analytics WHERE event_id IN ( \
              SELECT event_id FROM system_analytics AS old \
-             WHERE generated_ms < $1 AND EXISTS ( \
+             WHERE stored_ms < $1 AND EXISTS ( \
              SELECT 1 FROM system_analytics AS newer \
              WHERE newer.aggregation_type = old.aggregation_type \
              AND (newer.generated_ms, newer.partition_no, newer.record_offset) \
              > (old.generated_ms, old.partition_no, old.record_offset)) \
-             ORDER BY generated_ms LIMIT $2)",
+             ORDER BY stored_ms LIMIT $2)",
+    mend: &["UPDATE system_analytics SET stored_ms = CASE \
+             WHEN stored_ms IS NULL AND generated_ms < $1 THEN generated_ms ELSE $1 END, \
+             generated_ms = CASE WHEN generated_ms > $2 THEN $1 ELSE generated_ms END \
+             WHERE event_id IN (SELECT event_id FROM system_analytics \
+             WHERE stored_ms IS NULL OR stored_ms > $2 OR generated_ms > $2 LIMIT $3)"],
 };
+
+/// When a row was stored, which decides when it goes. See `order_events`.
+pub(crate) const STORED_SQLITE: &str = "\
+ALTER TABLE book_analytics ADD COLUMN stored_ms BIGINT;
+CREATE INDEX book_analytics_by_stored ON book_analytics (stored_ms);
+ALTER TABLE system_analytics ADD COLUMN stored_ms BIGINT;
+CREATE INDEX system_analytics_by_stored ON system_analytics (stored_ms);
+";
+
+/// The same on PostgreSQL.
+pub(crate) const STORED_POSTGRES: &str = "\
+ALTER TABLE book_analytics ADD COLUMN stored_ms BIGINT;
+ALTER TABLE book_analytics ALTER COLUMN stored_ms
+    SET DEFAULT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT);
+CREATE INDEX book_analytics_by_stored ON book_analytics (stored_ms);
+ALTER TABLE system_analytics ADD COLUMN stored_ms BIGINT;
+ALTER TABLE system_analytics ALTER COLUMN stored_ms
+    SET DEFAULT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT);
+CREATE INDEX system_analytics_by_stored ON system_analytics (stored_ms);
+";

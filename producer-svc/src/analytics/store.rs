@@ -25,7 +25,13 @@ impl AnalyticsStore {
     pub(crate) fn new(database: Database) -> Self {
         let config = GroupWriterConfig::default();
         Self {
-            writer: GroupWriter::spawn(database.clone(), StoreAggregates, config),
+            writer: GroupWriter::spawn(
+                database.clone(),
+                StoreAggregates {
+                    database: database.clone(),
+                },
+                config,
+            ),
             database,
         }
     }

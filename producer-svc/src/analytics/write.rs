@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use service::db::{BatchWrite, filled_up, placeholders, powers_of_two};
+use service::db::{BatchWrite, Database, filled_up, placeholders, powers_of_two};
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
@@ -40,7 +40,10 @@ impl SystemType {
 }
 
 /// Inserts aggregates, and brings up to date what is newest of each book.
-pub(super) struct StoreAggregates;
+pub(super) struct StoreAggregates {
+    /// Says the time that rows are stored at.
+    pub(super) database: Database,
+}
 
 /// Most rows of a statement; far from the limit of 32,766 parameters (SQLite).
 const STATEMENT: usize = 512;
@@ -67,9 +70,10 @@ impl BatchWrite for StoreAggregates {
         books.sort_by_key(|(id, book)| (*id, book.generated));
         books.dedup_by_key(|(id, _)| *id);
         systems.sort_by_key(|(id, _, figures)| (*id, figures.generated));
+        let now = self.database.now();
         let mut inserted = HashSet::new();
         for chunk in books.chunks(STATEMENT) {
-            insert_books(connection, &filled_up(chunk), &mut inserted).await?;
+            insert_books(connection, &filled_up(chunk), now, &mut inserted).await?;
         }
         let newest = newest_of_each(
             books
@@ -81,7 +85,7 @@ impl BatchWrite for StoreAggregates {
             replace_older(connection, chunk).await?;
         }
         for chunk in systems.chunks(STATEMENT) {
-            insert_systems(connection, &filled_up(chunk)).await?;
+            insert_systems(connection, &filled_up(chunk), now).await?;
         }
         Ok(vec![(); items.len()])
     }
@@ -104,16 +108,17 @@ fn newest_of_each<'a>(all: impl Iterator<Item = &'a BookFigures>) -> Vec<&'a Boo
 async fn insert_books(
     connection: &mut AnyConnection,
     books: &[(&str, &BookFigures)],
+    now: i64,
     inserted: &mut HashSet<String>,
 ) -> Result<(), sqlx::Error> {
     let text = format!(
-        "INSERT INTO book_analytics (event_id, {BOOK_COLUMNS}) VALUES {} \
+        "INSERT INTO book_analytics (event_id, {BOOK_COLUMNS}, stored_ms) VALUES {} \
          ON CONFLICT (event_id) DO NOTHING RETURNING event_id",
-        placeholders(books.len(), 1 + BOOK_COLUMN_COUNT)
+        placeholders(books.len(), 2 + BOOK_COLUMN_COUNT)
     );
     let mut query = sqlx::query(AssertSqlSafe(text));
     for (id, figures) in books {
-        query = bound(query.bind(*id), figures)?;
+        query = bound(query.bind(*id), figures)?.bind(now);
     }
     for row in query.fetch_all(connection).await? {
         inserted.insert(row.try_get(0)?);
@@ -172,11 +177,12 @@ fn bound<'q>(query: AnyQuery<'q>, book: &BookFigures) -> Result<AnyQuery<'q>, sq
 async fn insert_systems(
     connection: &mut AnyConnection,
     all: &[(&str, SystemType, &SystemFigures)],
+    now: i64,
 ) -> Result<(), sqlx::Error> {
     let text = format!(
-        "INSERT INTO system_analytics (event_id, aggregation_type, {SYSTEM_COLUMNS}) VALUES {} \
+        "INSERT INTO system_analytics (event_id, aggregation_type, {SYSTEM_COLUMNS}, stored_ms) VALUES {} \
          ON CONFLICT (event_id) DO NOTHING",
-        placeholders(all.len(), 6)
+        placeholders(all.len(), 7)
     );
     let mut query = sqlx::query(AssertSqlSafe(text));
     for (id, kind, figures) in all {
@@ -186,7 +192,8 @@ async fn insert_systems(
             .bind(figures.generated.time)
             .bind(i64::from(figures.generated.partition))
             .bind(figures.generated.offset)
-            .bind(figures.data.as_str());
+            .bind(figures.data.as_str())
+            .bind(now);
     }
     query.execute(connection).await?;
     Ok(())
@@ -195,7 +202,7 @@ async fn insert_systems(
 #[cfg(test)]
 mod tests {
     use service::config::{DatabaseConfig, Secret};
-    use service::db::{Database, DatabaseKind};
+    use service::db::DatabaseKind;
     use testkit::database::OwnDatabase;
 
     use super::super::figures::{Figures, Generated};
@@ -236,11 +243,14 @@ mod tests {
         let database = Database::new(&config, &MIGRATIONS).unwrap();
         database.migrate().await.unwrap();
         // Statements of one text, on one connection.
+        let store = StoreAggregates {
+            database: database.clone(),
+        };
         let mut tx = database.begin_write().await.unwrap();
         let averages = [None, Some(4.33), None];
         for (book_id, average) in (1..).zip(averages) {
             let items = [book(book_id, average)];
-            StoreAggregates.write(&mut tx, &items).await.unwrap();
+            store.write(&mut tx, &items).await.unwrap();
         }
         let stored = "SELECT average_rating FROM book_analytics_newest ORDER BY book_id";
         let stored = sqlx::query_scalar::<_, Option<f64>>(stored);

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{CommittedOffset, GroupDescription};
-use proto::dead_letter::Place;
-use service::outbox::Published;
+use kafka::{CommittedOffset, GroupDescription, TopicId};
+use proto::dead_letter;
+use service::outbox::{Place, Published};
 
 /// What was asked and answered, or why it cannot be told.
 pub(super) type Seen<T> = Result<T, String>;
@@ -19,6 +19,8 @@ pub(super) struct Findings {
     pub(super) event: Seen<Option<Published>>,
     /// How many partitions the users' topic has; none: it does not exist. An error: Kafka is away.
     pub(super) topic: Seen<Option<i32>>,
+    /// The id of the users' topic; none: not known.
+    pub(super) topic_id: Option<TopicId>,
     pub(super) record: Seen<Record>,
     pub(super) group: Seen<GroupDescription>,
     /// The cart group's commits by partition of the users' topic.
@@ -72,9 +74,9 @@ pub(super) enum Letters {
 /// The cart group's dead letter of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Letter {
-    pub(super) place: Place,
+    pub(super) place: dead_letter::Place,
     pub(super) reason: String,
-    pub(super) replayed_to: Option<Place>,
+    pub(super) replayed_to: Option<dead_letter::Place>,
 }
 
 /// What consumer-svc says of itself.
@@ -114,10 +116,7 @@ pub(super) enum Cart {
 impl Findings {
     /// The event's partition, as stored with it, or where its key belongs.
     pub(super) fn partition(&self) -> Option<i32> {
-        let stored = match &self.event {
-            Ok(Some(event)) => event.place.map(|place| place.partition),
-            _ => None,
-        };
+        let stored = self.place().map(|place| place.partition);
         let by_key = || {
             let count = self.topic.as_ref().ok().copied().flatten()?;
             Some(kafka::partition_for_key(
@@ -130,9 +129,27 @@ impl Findings {
 
     /// The event's offset, if Kafka said it.
     pub(super) fn offset(&self) -> Option<i64> {
+        self.place()?.offset
+    }
+
+    /// Where the event was published, unless that was another topic than there is now.
+    fn place(&self) -> Option<Place> {
+        self.published()
+            .filter(|place| !TopicId::differ(place.topic_id, self.topic_id))
+    }
+
+    fn published(&self) -> Option<Place> {
         match &self.event {
-            Ok(Some(event)) => event.place.and_then(|place| place.offset),
+            Ok(Some(event)) => event.place,
             _ => None,
+        }
+    }
+
+    /// Where the event was published, if that was a topic that has been deleted since, and created again.
+    pub(super) fn gone_with_its_topic(&self) -> Option<Place> {
+        match self.place() {
+            None => self.published(),
+            Some(_) => None,
         }
     }
 }

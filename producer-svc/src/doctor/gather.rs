@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{Admin, Client, CommittedOffset, GroupDescription, OffsetAt, TopicPartition};
+use kafka::{
+    Admin, Client, CommittedOffset, GroupDescription, OffsetAt, TopicDescription, TopicPartition,
+};
 use proto::headers::CE_ID;
 use proto::topics::DEAD_LETTER_SUFFIX;
 use proto::{UuidText, identity};
@@ -64,7 +66,7 @@ impl Doctor {
     async fn gather(&self, user_id: i64) -> Findings {
         let mut asked = self.asked.clone();
         asked.at = proto::now_millis();
-        let (own, topic, group, committed, cart_service, cart) = tokio::join!(
+        let (own, topic_found, group, committed, cart_service, cart) = tokio::join!(
             self.own(user_id),
             self.topic(),
             self.group(),
@@ -73,6 +75,11 @@ impl Doctor {
             self.cart(user_id),
         );
         let (user, event) = own;
+        let topic_id = topic_found
+            .as_ref()
+            .ok()
+            .and_then(|found| found.as_ref()?.id);
+        let topic = topic_found.map(|found| found.map(|topic| topic.partitions.len() as i32));
         let mut findings = Findings {
             user_id,
             asked,
@@ -81,6 +88,7 @@ impl Doctor {
             record: Err("it was not asked for".to_owned()),
             letter: Err("they were not asked for".to_owned()),
             topic,
+            topic_id,
             group,
             committed,
             cart_service,
@@ -114,9 +122,9 @@ impl Doctor {
         }
     }
 
-    async fn topic(&self) -> Seen<Option<i32>> {
+    async fn topic(&self) -> Seen<Option<TopicDescription>> {
         let topics = kafka(self.admin.describe_topics(&[&self.asked.users_topic]).await)?;
-        Ok(topics.first().map(|topic| topic.partitions.len() as i32))
+        Ok(topics.into_iter().next())
     }
 
     async fn group(&self) -> Seen<GroupDescription> {
@@ -197,6 +205,7 @@ impl Doctor {
         let search = Search {
             asked: &self.asked,
             user_id: findings.user_id,
+            topic_id: findings.topic_id,
             partition,
             offset: findings.offset(),
             since: registered,

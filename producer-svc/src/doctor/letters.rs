@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dead_letters::{Entry, Letter as Whole, Marker};
-use kafka::{Admin, Client, OffsetAt, TopicPartition};
+use kafka::{Admin, Client, OffsetAt, TopicId, TopicPartition};
 use proto::dead_letter::Place;
 use service::kafka_glue::{Scan, ScanError};
 
@@ -16,6 +16,8 @@ const CLOCKS: Duration = Duration::from_secs(3_600);
 pub(super) struct Search<'a> {
     pub(super) asked: &'a Asked,
     pub(super) user_id: i64,
+    /// Of the topic that the event lies in; none: not known.
+    pub(super) topic_id: Option<TopicId>,
     /// Of the event; a letter lies in the partition of its record.
     pub(super) partition: i32,
     /// None: not known. Then the user's key says which letter it is.
@@ -135,7 +137,9 @@ impl Found {
 fn is_of(letter: &Whole, search: &Search<'_>) -> bool {
     let asked = search.asked;
     let source = &letter.source;
-    let is_event = source.partition == search.partition && search.offset == Some(source.offset);
+    let same_topic = !TopicId::differ(letter.source_id(), search.topic_id);
+    let is_event =
+        same_topic && source.partition == search.partition && search.offset == Some(source.offset);
     let is_user = || letter.key.as_deref() == Some(search.user_id.to_string().as_bytes());
     letter.group == asked.group && source.topic == asked.users_topic && (is_event || is_user())
 }

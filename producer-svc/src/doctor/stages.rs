@@ -148,6 +148,15 @@ fn published(f: &Findings) -> Look {
 }
 
 fn record(f: &Findings) -> Look {
+    if let Some(place) = f.gone_with_its_topic() {
+        return Look::failed(
+            format!(
+                "the topic was deleted and created again since the event was published to it (at {})",
+                time(place.published_at)
+            ),
+            "send UserCreated once more, keyed by the user id",
+        );
+    }
     let (offset, partition) = match (f.offset(), f.partition()) {
         (Some(offset), Some(partition)) => (offset, partition),
         _ => return Look::unknown("its offset is not known"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{CommittedOffset, GroupDescription, GroupMember, TopicPartition};
+use kafka::{CommittedOffset, GroupDescription, GroupMember, TopicId, TopicPartition};
 use proto::dead_letter::Place;
 use service::outbox;
 
@@ -29,6 +29,7 @@ fn findings() -> Findings {
         user: Ok(Some(NOW - HOUR)),
         event: Ok(Some(published(Some(42)))),
         topic: Ok(Some(3)),
+        topic_id: TopicId::from_u128(1),
         record: Ok(Record {
             there: Some(There::Event),
             begin: 0,
@@ -48,6 +49,7 @@ fn published(offset: Option<i64>) -> outbox::Published {
         topic: "users.events".into(),
         created_at: NOW - HOUR,
         place: Some(outbox::Place {
+            topic_id: TopicId::from_u128(1),
             partition: 0,
             offset,
             published_at: NOW - HOUR,
@@ -111,7 +113,13 @@ fn kafka_away(f: &mut Findings) {
 /// What is changed of [`findings`], the first stage that fails, and what is said of it.
 type Case = (&'static str, fn(&mut Findings), &'static str, &'static str);
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
+    (
+        "the topic was created again, and has as many records as before",
+        |f| f.topic_id = TopicId::from_u128(2),
+        "record",
+        "deleted and created again",
+    ),
     ("nothing else", |_| (), "cart", "no cart of user 1"),
     (
         "the users' database is away",

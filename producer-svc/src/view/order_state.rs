@@ -1,3 +1,4 @@
+use kafka::TopicId;
 use proto::{FinalStatus, Rfc3339};
 use serde::Serialize;
 
@@ -5,6 +6,9 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderEvent {
     pub(crate) topic: String,
+    /// Of that topic: one that was deleted and created again has other records at the same places. `None`: not
+    /// known, as of all rows from before ids were kept.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) order_id: String,
@@ -108,7 +112,8 @@ impl OrderState {
     pub(crate) fn of(mut events: Vec<OrderEvent>) -> Option<Self> {
         // Within a partition the offset decides, whatever the clocks of the writers say.
         events.sort_by(|a, b| {
-            (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
+            let of = |event: &OrderEvent| (event.topic_id, event.partition, event.offset);
+            a.topic.cmp(&b.topic).then_with(|| of(a).cmp(&of(b)))
         });
         let outcome = first(events.iter().filter(|event| event.status.is_final()));
         let status = match outcome {
@@ -154,12 +159,21 @@ fn first<'a>(events: impl Iterator<Item = &'a OrderEvent>) -> Option<&'a OrderEv
 }
 
 impl OrderEvent {
+    /// Whether this is the record of another event, of which one is from before topics' ids were kept.
+    pub(super) fn is_again(&self, other: &Self) -> bool {
+        let place = |event: &Self| (event.partition, event.offset, event.status);
+        self.topic_id.is_none()
+            && other.topic_id.is_some()
+            && self.topic == other.topic
+            && place(self) == place(other)
+    }
+
     /// Whether this event comes before another one: by offset in one partition, else by time (the
     /// place decides a tie, so that everybody decides alike).
     pub(super) fn precedes(&self, other: &Self) -> bool {
         let (place, of_other) = (
-            (&self.topic, self.partition),
-            (&other.topic, other.partition),
+            (&self.topic, self.topic_id, self.partition),
+            (&other.topic, other.topic_id, other.partition),
         );
         if place == of_other {
             self.offset < other.offset
@@ -189,6 +203,7 @@ mod tests {
     fn event(topic: &str, offset: i64, status: EventStatus, time: i64) -> OrderEvent {
         OrderEvent {
             topic: topic.to_owned(),
+            topic_id: None,
             partition: 0,
             offset,
             order_id: "7".to_owned(),
@@ -246,6 +261,23 @@ mod tests {
         ];
         let state = OrderState::of(events.to_vec()).unwrap();
         assert_eq!(state.product.as_deref(), Some("Laptop 4"));
+    }
+
+    #[test]
+    fn offsets_of_a_topic_created_again_are_compared_by_time() {
+        use EventStatus::*;
+        let of = |id, offset, status, time| OrderEvent {
+            topic_id: TopicId::from_u128(id),
+            ..event("status", offset, status, time)
+        };
+        let events = [of(1, 90, Confirmed, 10), of(2, 3, Rejected, 50)];
+        let state = OrderState::of(events.to_vec()).unwrap();
+        assert_eq!(state.status, "CONFIRMED");
+        assert!(events[0].precedes(&events[1]) && !events[1].precedes(&events[0]));
+        // The same record, read once more since ids are kept.
+        let old = event("status", 90, Confirmed, 10);
+        assert!(old.is_again(&events[0]) && !events[0].is_again(&old));
+        assert!(!old.is_again(&events[1]) && !events[0].is_again(&events[1]));
     }
 
     #[test]

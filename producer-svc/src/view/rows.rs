@@ -1,4 +1,4 @@
-use kafka::ConsumerRecord;
+use kafka::{ConsumerRecord, TopicId};
 use proto::{DecodeError, Order, OrderStatusEvent, Spelling};
 use service::db::storable;
 use sqlx::Row;
@@ -43,6 +43,7 @@ fn value(record: &ConsumerRecord) -> Result<&[u8], DecodeError> {
 fn at(record: &ConsumerRecord) -> OrderEvent {
     OrderEvent {
         topic: record.topic.as_ref().to_owned(),
+        topic_id: record.topic_id,
         partition: record.partition,
         offset: record.offset,
         order_id: String::new(),
@@ -50,6 +51,24 @@ fn at(record: &ConsumerRecord) -> OrderEvent {
         time: record.timestamp,
         reason: None,
         content: None,
+    }
+}
+
+/// A topic as `order_events` has it: with its id, so that the records of one that was deleted and created again
+/// have rows of their own. The primary key has no column for the id, because instances of an earlier version, which an
+/// update leaves running for a while, insert by it; no topic's name has a `#`.
+pub(super) fn stored_topic(event: &OrderEvent) -> String {
+    match event.topic_id {
+        Some(id) => format!("{}#{id}", event.topic),
+        None => event.topic.clone(),
+    }
+}
+
+/// Name and id of a stored topic.
+fn parts(stored: String) -> (String, Option<TopicId>) {
+    match stored.split_once('#') {
+        Some((name, id)) => (name.to_owned(), id.parse().ok()),
+        None => (stored, None),
     }
 }
 
@@ -64,8 +83,10 @@ pub(super) fn read(row: &AnyRow) -> Result<OrderEvent, sqlx::Error> {
     let product: Option<String> = row.try_get(6)?;
     let quantity: Option<i64> = row.try_get(7)?;
     let user_id: Option<String> = row.try_get(8)?;
+    let (topic, topic_id) = parts(row.try_get(0)?);
     Ok(OrderEvent {
-        topic: row.try_get(0)?,
+        topic,
+        topic_id,
         partition: i32::try_from(row.try_get::<i64, _>(1)?)
             .map_err(|error| sqlx::Error::Decode(error.into()))?,
         offset: row.try_get(2)?,

@@ -29,7 +29,10 @@ impl ViewStore {
             contradictions.clone(),
         );
         let (committed, receiver) = watch::channel(0);
-        let insert = InsertEvents { committed };
+        let insert = InsertEvents {
+            committed,
+            database: database.clone(),
+        };
         let writer = GroupWriter::spawn(database.clone(), insert, GroupWriterConfig::default());
         Self {
             database,
@@ -59,12 +62,12 @@ impl ViewStore {
         let rows = sqlx::query(AssertSqlSafe(query))
             .bind(order_id)
             .fetch_all(self.database.pool());
-        self.database
-            .read(rows)
-            .await?
-            .iter()
-            .map(rows::read)
-            .collect()
+        let rows = self.database.read(rows).await?;
+        let mut events: Vec<OrderEvent> = rows.iter().map(rows::read).collect::<Result<_, _>>()?;
+        // Read again by a version that keeps topics' ids.
+        let known = events.clone();
+        events.retain(|event| !known.iter().any(|other| event.is_again(other)));
+        Ok(events)
     }
 
     /// A receiver that changes with every batch this instance commits.
@@ -79,6 +82,8 @@ impl ViewStore {
 
 struct InsertEvents {
     committed: watch::Sender<u64>,
+    /// Says the time that rows are stored at.
+    database: Database,
 }
 
 impl BatchWrite for InsertEvents {
@@ -94,10 +99,11 @@ impl BatchWrite for InsertEvents {
         let mut inserted = HashSet::new();
         // Two instances that insert the same records in different sequence would wait for each other.
         let mut in_order: Vec<&OrderEvent> = items.iter().collect();
-        in_order.sort_by_key(|event| (&event.topic, event.partition, event.offset));
+        in_order.sort_by_cached_key(|event| place(event));
+        let now = self.database.now();
         for chunk in in_order.chunks(STATEMENT) {
             // What is there already changes nothing.
-            insert(connection, &filled_up(chunk), &mut inserted).await?;
+            insert(connection, &filled_up(chunk), now, &mut inserted).await?;
         }
         let mut finals: Vec<&str> = items
             .iter()
@@ -130,7 +136,7 @@ impl BatchWrite for InsertEvents {
 type Place = (String, i32, i64);
 
 fn place(event: &OrderEvent) -> Place {
-    (event.topic.clone(), event.partition, event.offset)
+    (rows::stored_topic(event), event.partition, event.offset)
 }
 
 /// Most rows of a statement: as many as of a transaction, since each statement costs an answer of
@@ -140,19 +146,20 @@ const STATEMENT: usize = 512;
 async fn insert(
     connection: &mut AnyConnection,
     events: &[&OrderEvent],
+    now: i64,
     inserted: &mut HashSet<Place>,
 ) -> Result<(), sqlx::Error> {
     let text = format!(
-        "INSERT INTO order_events ({COLUMNS}) VALUES {} \
+        "INSERT INTO order_events ({COLUMNS}, stored_ms) VALUES {} \
          ON CONFLICT (topic, partition_no, record_offset) DO NOTHING \
          RETURNING topic, partition_no, record_offset",
-        placeholders(events.len(), COLUMN_COUNT)
+        placeholders(events.len(), COLUMN_COUNT + 1)
     );
     let mut query = sqlx::query(AssertSqlSafe(text));
     for event in events {
         let content = event.content.as_ref();
         query = query
-            .bind(&event.topic)
+            .bind(rows::stored_topic(event))
             .bind(i64::from(event.partition))
             .bind(event.offset)
             .bind(&event.order_id)
@@ -161,7 +168,8 @@ async fn insert(
             .bind(content.map(|content| content.product.as_str()))
             .bind(content.map(|content| content.quantity))
             .bind(content.and_then(|content| content.user_id.as_deref()))
-            .bind(event.reason.as_deref());
+            .bind(event.reason.as_deref())
+            .bind(now);
     }
     for row in query.fetch_all(connection).await? {
         let partition = i32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(-1);
@@ -189,4 +197,147 @@ async fn finals_of(
         .iter()
         .map(rows::read)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use service::config::{DatabaseConfig, Secret};
+    use service::db::{DatabaseKind, Migration};
+    use testkit::database::OwnDatabase;
+
+    use super::super::order_state::{EventStatus, OrderContent, OrderState};
+    use super::super::schema::RETENTION;
+    use super::*;
+    use crate::schema::MIGRATIONS;
+
+    const DAY: i64 = 86_400_000;
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+    fn database(own: &OwnDatabase, migrations: &'static [Migration]) -> Database {
+        let config = DatabaseConfig {
+            kind: match own.url.starts_with("sqlite:") {
+                true => DatabaseKind::Sqlite,
+                false => DatabaseKind::Postgres,
+            },
+            url: Secret::new(own.url.clone()),
+            pool_size: 2,
+        };
+        Database::new(&config, migrations).unwrap()
+    }
+
+    fn events(id: &str, offset: i64, time: i64) -> [OrderEvent; 2] {
+        let order = OrderEvent {
+            topic: "order_topic".to_owned(),
+            topic_id: None,
+            partition: 0,
+            offset,
+            order_id: id.to_owned(),
+            status: EventStatus::Accepted,
+            time,
+            reason: None,
+            content: Some(OrderContent {
+                product: "Laptop".to_owned(),
+                quantity: 1,
+                user_id: None,
+            }),
+        };
+        let status = OrderEvent {
+            topic: "order_status_topic".to_owned(),
+            status: EventStatus::Confirmed,
+            time: proto::now_millis(),
+            content: None,
+            ..order.clone()
+        };
+        [order, status]
+    }
+
+    #[tokio::test]
+    async fn orders_go_whole_by_when_they_were_stored() {
+        let own = OwnDatabase::new().await;
+        let database = database(&own, &MIGRATIONS);
+        database.migrate().await.unwrap();
+        let store = ViewStore::new(database.clone(), &Metrics::new());
+        let now = database.now();
+        // Of 1970, in seconds, of 40 days ago, of now, and of the year 58879.
+        let times = [0, now / 1_000, now - 40 * DAY, now, now * 1_000];
+        for (number, time) in (0..).zip(times) {
+            for event in events(&number.to_string(), number, time) {
+                store.add(event).await.unwrap();
+            }
+        }
+        assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 0);
+        for number in 0..5 {
+            let events = store.events_of(&number.to_string()).await.unwrap();
+            assert_eq!(events.len(), 2, "order {number}");
+        }
+        // Stored long ago, but for one row of the first.
+        let age = "UPDATE order_events SET stored_ms = stored_ms - $1 \
+                   WHERE order_id <> '0' OR status = 'ACCEPTED'";
+        let age = sqlx::query(age).bind(31 * DAY);
+        age.execute(database.pool()).await.unwrap();
+        assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 8);
+        let events = store.events_of("0").await.unwrap();
+        let state = serde_json::to_value(OrderState::of(events)).unwrap();
+        assert_eq!(
+            (&state["product"], &state["quantity"]),
+            (&"Laptop".into(), &1.into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_database_of_before_goes_on_and_an_old_instance_beside_it() {
+        let own = OwnDatabase::new().await;
+        let before = database(&own, &MIGRATIONS[..5]);
+        before.migrate().await.unwrap();
+        let old_insert = async |offset: i64, id: &str, time: i64| {
+            let text = format!(
+                "INSERT INTO order_events ({COLUMNS}) VALUES {} \
+                 ON CONFLICT (topic, partition_no, record_offset) DO NOTHING",
+                placeholders(1, COLUMN_COUNT)
+            );
+            let query = sqlx::query(AssertSqlSafe(text))
+                .bind("order_topic")
+                .bind(0_i64)
+                .bind(offset)
+                .bind(id)
+                .bind("ACCEPTED")
+                .bind(time)
+                .bind("Laptop")
+                .bind(1_i64)
+                .bind(None::<&str>)
+                .bind(None::<&str>);
+            query.execute(before.pool()).await.unwrap();
+        };
+        let now = proto::now_millis();
+        old_insert(0, "old", now - 40 * DAY).await;
+        old_insert(1, "new", now).await;
+        let database = database(&own, &MIGRATIONS);
+        database.migrate().await.unwrap();
+        old_insert(2, "beside", now).await;
+        // As before, by what is known of its time.
+        assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 1);
+        let store = ViewStore::new(database.clone(), &Metrics::new());
+        // The same record once more, by an instance that keeps ids; and another one at the same place.
+        let id = kafka::TopicId::from_u128(7);
+        for order in ["new", "other"] {
+            let [event, _] = events(order, 1, now);
+            let topic_id = if order == "new" {
+                id
+            } else {
+                kafka::TopicId::from_u128(8)
+            };
+            store.add(OrderEvent { topic_id, ..event }).await.unwrap();
+        }
+        for order in ["new", "other", "beside"] {
+            let found = store.events_of(order).await.unwrap();
+            assert_eq!(found.len(), 1, "{order}: {found:?}");
+            assert_eq!(found[0].topic, "order_topic");
+        }
+        assert_eq!(store.events_of("new").await.unwrap()[0].topic_id, id);
+        let missing = "SELECT COUNT(*) FROM order_events WHERE stored_ms IS NULL";
+        let missing = sqlx::query_scalar::<_, i64>(missing);
+        assert_eq!(missing.fetch_one(database.pool()).await.unwrap(), 0);
+    }
 }

@@ -6,6 +6,7 @@ use super::shutdown::{ShutdownConfig, shutdown_options};
 use super::topic_name::TopicName;
 use super::values::Values;
 use crate::auth::{AuthConfig, auth_options};
+use crate::clock::Clock;
 use crate::logging::{LogFilter, LogFormat};
 
 /// What every service is configured by; its own options come on top.
@@ -24,6 +25,8 @@ pub struct Common {
     pub shutdown: ShutdownConfig,
     /// Threads that run the service; 0 = one a core.
     pub worker_threads: usize,
+    /// Where the time of day comes from; no option sets it.
+    pub clock: Clock,
 }
 
 /// The options that every service has.
@@ -83,6 +86,7 @@ impl Common {
             log_topic,
             worker_threads: values
                 .checked("WORKER_THREADS", "must be at most 1024", |n| *n <= 1024),
+            clock: Clock::system(),
         }
     }
 }

@@ -103,6 +103,13 @@ pub(super) async fn migrate(
         "CREATE TABLE IF NOT EXISTS write_checks (id BIGINT PRIMARY KEY, filler TEXT NOT NULL)",
     )
     .await?;
+    // See `Database::believed_time`.
+    tx.execute(
+        "CREATE TABLE IF NOT EXISTS believed_time (
+            id BIGINT PRIMARY KEY, believed BIGINT NOT NULL,
+            claimed_from BIGINT NOT NULL, claimed_to BIGINT NOT NULL)",
+    )
+    .await?;
     let rows = sqlx::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
         .fetch_all(&mut *tx)
         .await?;

@@ -2,12 +2,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{ConsumerRecord, ReaderEvent, Start, TopicPartition};
+use kafka::{ConsumerRecord, Reader, ReaderEvent, Start, TopicPartition};
 use tokio::sync::Semaphore;
 
-use super::Since;
 use super::hub::{Attach, Hub, frame, wanted};
 use super::position::Position;
+use super::{SeenRecord, Since};
 use crate::http::{EventFrame, EventSender};
 
 /// Brings one client from where it was to where the hub is, and attaches it there.
@@ -45,14 +45,15 @@ impl CatchUp {
                 position
             }
             Since::Now => self.begun(&sender, Hub::position).await?,
-            Since::Recent { seen: places } => {
-                seen = places
-                    .into_iter()
-                    .filter_map(|(topic, partition, offset)| {
-                        Some((self.hub.topic_index(&topic)?, partition, offset))
-                    })
-                    .collect();
-                self.begun(&sender, Hub::floor).await?
+            Since::Recent { seen: records } => {
+                let floor = self.begun(&sender, Hub::floor).await?;
+                let place = |record: SeenRecord| {
+                    let topic = self.hub.topic_index(&record.topic)?;
+                    let ours = self.hub.is_of_ours(topic, record.topic_id);
+                    ours.then_some((topic, record.partition, record.offset))
+                };
+                seen = records.into_iter().filter_map(place).collect();
+                floor
             }
         };
         loop {
@@ -137,6 +138,7 @@ impl CatchUp {
     /// take over. Dropped, `position` is what has been sent.
     async fn read_on(&self, sender: &EventSender, position: &mut Position) -> Result<(), Gone> {
         let topics = self.hub.topics();
+        let recreated = self.hub.recreated(position);
         let offsets: HashMap<TopicPartition, i64> = position
             .iter()
             .map(|(topic, partition, next)| {
@@ -147,7 +149,8 @@ impl CatchUp {
             .client
             .reader()
             .topics(topics)
-            .from(Start::Offsets(offsets));
+            .from(Start::Offsets(offsets))
+            .recreated(recreated.iter().map(|topic| topics[*topic].clone()));
         let mut reader = match reader.build() {
             Ok(reader) => reader,
             Err(error) => {
@@ -155,7 +158,13 @@ impl CatchUp {
                 return Err(Gone);
             }
         };
-        while !self.hub.takes_over(position) {
+        // The client is told of each of these that it begins anew, before the hub takes over.
+        let mut to_reset: HashSet<(usize, i32)> = position
+            .iter()
+            .filter(|(topic, _, _)| recreated.contains(topic))
+            .map(|(topic, partition, _)| (topic, partition))
+            .collect();
+        while !to_reset.is_empty() || !self.hub.takes_over(position) {
             let event = tokio::select! {
                 event = reader.next_batch() => Some(event),
                 () = tokio::time::sleep(LOOK) => None,
@@ -174,6 +183,8 @@ impl CatchUp {
                 }) => {
                     if let Some(topic) = self.hub.topic_index(&partition.topic) {
                         let mut after = position.clone();
+                        identify(&mut after, topic, &reader, &partition.topic);
+                        to_reset.remove(&(topic, partition.partition));
                         after.set(topic, partition.partition, resumed);
                         let reset = reset(&after, &partition, asked, resumed);
                         send(sender, reset).await?;
@@ -183,7 +194,9 @@ impl CatchUp {
                 None => {}
             }
             for (partition, next) in reader.positions() {
-                if let Some(topic) = self.hub.topic_index(&partition.topic) {
+                if let Some(topic) = self.hub.topic_index(&partition.topic)
+                    && !is_stale(position, topic, &reader, &partition.topic)
+                {
                     position.advance(topic, partition.partition, next);
                 }
             }
@@ -200,6 +213,9 @@ impl CatchUp {
         let Some(topic) = self.hub.topic_index(&record.topic) else {
             return Ok(());
         };
+        if let Some(id) = record.topic_id {
+            position.identify(topic, id);
+        }
         let next = record.offset + 1;
         let event = self.hub.event(record);
         if let Some(event) = event.filter(|event| wanted(event, self.key.as_deref())) {
@@ -212,6 +228,19 @@ impl CatchUp {
         }
         Ok(())
     }
+}
+
+/// The offsets of `topic` are of the one that is being read.
+fn identify(position: &mut Position, topic: usize, reader: &Reader, name: &str) {
+    if let Some(id) = reader.topic_id(name) {
+        position.identify(topic, id);
+    }
+}
+
+/// Whether the offsets of `topic` are of another one than is being read: a reset is on its way.
+fn is_stale(position: &Position, topic: usize, reader: &Reader, name: &str) -> bool {
+    let id = reader.topic_id(name);
+    id.is_some_and(|id| position.is_of_another(topic, id))
 }
 
 /// Tells a client that events between two offsets are no longer to be had.

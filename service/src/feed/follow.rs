@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{ConsumerRecord, ReaderEvent, Start};
+use kafka::{ConsumerRecord, Reader, ReaderEvent, Start};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ pub(super) async fn follow(
         () = stop.cancelled() => return Ok(()),
         () = reader.positioned() => {}
     }
+    identify(&hub, &reader);
     hub.begin(reader.positions());
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,14 +41,25 @@ pub(super) async fn follow(
             event = reader.next_batch() => match event {
                 ReaderEvent::Records(records) => publish(&hub, records).await,
                 ReaderEvent::Reset { partition, asked, resumed } => {
+                    identify(&hub, &reader);
                     hub.begin([(partition.clone(), resumed)]);
                     hub.tell_everyone(|position| reset(position, &partition, asked, resumed));
                 }
             },
             _ = round.tick() => {
                 hub.sweep();
+                identify(&hub, &reader);
                 hub.pass(reader.positions());
             }
+        }
+    }
+}
+
+/// Tells the hub which topics are read, by their ids.
+fn identify(hub: &Hub, reader: &Reader) {
+    for topic in hub.topics() {
+        if let Some(id) = reader.topic_id(topic) {
+            hub.identify(topic, id);
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kafka::{ConsumerRecord, TopicPartition};
+use kafka::{ConsumerRecord, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -97,6 +97,30 @@ impl Hub {
         state.begun = true;
         drop(state);
         self.moved.notify_waiters();
+    }
+
+    /// The topic that is read has this id. Where it had another, what is known of its partitions goes:
+    /// they begin anew.
+    pub(super) fn identify(&self, topic: &str, id: TopicId) {
+        let Some(topic) = self.topic_index(topic) else {
+            return;
+        };
+        let mut state = self.state.lock();
+        if state.position.identify(topic, id) {
+            state.ring.forget(topic);
+        }
+    }
+
+    /// Whether a record that a client has seen may be one that is read here: its topic's id says so, as
+    /// far as it is known.
+    pub(super) fn is_of_ours(&self, topic: usize, id: Option<TopicId>) -> bool {
+        let state = self.state.lock();
+        id.is_none_or(|id| !state.position.is_of_another(topic, id))
+    }
+
+    /// The topics of which `position` is known to be of another one, which had the same name.
+    pub(super) fn recreated(&self, position: &Position) -> Vec<usize> {
+        position.differing(&self.state.lock().position).collect()
     }
 
     /// The reader has got this far, perhaps past offsets without records.
@@ -198,6 +222,7 @@ impl Hub {
         if !state.takes_over(position) {
             return Attach::Apart(sender);
         }
+        position.learn_ids(&state.position);
         if state.position != *position {
             let mut frames = Vec::new();
             for entry in state.ring.iter() {
@@ -260,7 +285,8 @@ impl State {
             })
         };
         // A partition that only the client knows is one that the reader has yet to find.
-        self.begun && self.position.iter().all(here) && self.knows(position)
+        let same = || position.differing(&self.position).next().is_none();
+        self.begun && same() && self.position.iter().all(here) && self.knows(position)
     }
 
     fn knows(&self, position: &Position) -> bool {

@@ -38,6 +38,13 @@ impl Ring {
         self.floor.set(topic, partition, next);
     }
 
+    /// Nothing of the topic is held any more.
+    pub(super) fn forget(&mut self, topic: usize) {
+        self.entries.retain(|entry| entry.topic != topic);
+        self.bytes = self.entries.iter().map(|e| e.record.size()).sum();
+        self.floor.retain(|of, _| of != topic);
+    }
+
     pub(super) fn push(&mut self, topic: usize, mut record: ConsumerRecord) {
         // A slice would keep the whole answer in memory that it came in.
         record.detach();

@@ -120,6 +120,7 @@ mod tests {
         let timed = ProcessDurations::new(&metrics).timed(Rejecting, "g", ["a", "b"]);
         let record = ConsumerRecord {
             topic: "b".into(),
+            topic_id: None,
             partition: 0,
             offset: 0,
             timestamp: 0,

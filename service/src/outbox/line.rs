@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use kafka::{OutgoingRecord, ProduceError, Producer, RecordMetadata};
+use kafka::{OutgoingRecord, ProduceError, Producer, RecordMetadata, TopicId};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
     pub(super) id: i64,
+    pub(super) topic_id: Option<TopicId>,
     pub(super) partition: i32,
     pub(super) offset: i64,
 }
@@ -65,6 +66,7 @@ impl<A: Announce> LineSender<'_, A> {
                     self.announce.sent(&event.topic, &event.body);
                     self.unmarked.lock().push(Sent {
                         id: event.id,
+                        topic_id: self.producer.topic_id(&event.topic),
                         partition: place.partition,
                         offset: place.offset,
                     });

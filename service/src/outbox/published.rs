@@ -1,3 +1,4 @@
+use kafka::TopicId;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::db::Database;
@@ -16,6 +17,8 @@ pub struct Published {
 /// Where Kafka has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// Of the topic that it was published to; None: not known.
+    pub topic_id: Option<TopicId>,
     pub partition: i32,
     /// None where the broker confirmed an earlier attempt without saying where it lies.
     pub offset: Option<i64>,
@@ -33,7 +36,7 @@ pub async fn find(
     key: &str,
 ) -> Result<Option<Published>, sqlx::Error> {
     let query = sqlx::query(AssertSqlSafe(
-        "SELECT id, topic, created_at, published_at, partition_no, record_offset FROM outbox \
+        "SELECT id, topic, created_at, published_at, partition_no, record_offset, topic_id FROM outbox \
          WHERE record_key = $1 AND topic = $2 ORDER BY id LIMIT 1",
     ))
     .bind(key)
@@ -45,7 +48,9 @@ pub async fn find(
     let published_at: Option<i64> = row.try_get(3)?;
     let partition: Option<i64> = row.try_get(4)?;
     let offset: Option<i64> = row.try_get(5)?;
+    let topic_id: Option<String> = row.try_get(6)?;
     let place = published_at.map(|published_at| Place {
+        topic_id: topic_id.and_then(|id| id.parse().ok()),
         partition: partition.and_then(|p| i32::try_from(p).ok()).unwrap_or(-1),
         offset: offset.filter(|offset| *offset >= 0),
         published_at,

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use chrono::Utc;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kafka::{ProduceError, Producer};
@@ -327,7 +326,7 @@ impl<A: Announce> Relay<A> {
                 if !self.lease.renew_in(&mut tx).await? {
                     return Ok(false);
                 }
-                mark_in(&mut tx, &filled_up(&sent)).await?;
+                mark_in(&mut tx, &filled_up(&sent), database.now()).await?;
                 tx.commit().await?;
                 Ok(true)
             })
@@ -351,32 +350,38 @@ enum Pass {
     NotOurs,
 }
 
-async fn mark_in(connection: &mut sqlx::AnyConnection, sent: &[Sent]) -> Result<(), sqlx::Error> {
+async fn mark_in(
+    connection: &mut sqlx::AnyConnection,
+    sent: &[Sent],
+    now: i64,
+) -> Result<(), sqlx::Error> {
     let mut values = String::new();
     for index in 0..sent.len() {
         use std::fmt::Write;
         let comma = if index == 0 { "" } else { ", " };
-        let first = 2 + index * 3;
+        let first = 2 + index * 4;
         // PostgreSQL takes parameters of a VALUES list for text unless told.
         let _ = write!(
             values,
-            "{comma}(CAST(${first} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))",
+            "{comma}(CAST(${first} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS TEXT))",
             first + 1,
-            first + 2
+            first + 2,
+            first + 3
         );
     }
     // Both databases call the columns of VALUES column1 and so on.
     let mut query = sqlx::query(AssertSqlSafe(format!(
         "UPDATE outbox SET published_at = $1, partition_no = place.column2, \
-         record_offset = place.column3 FROM (VALUES {values}) AS place \
+         record_offset = place.column3, topic_id = place.column4 FROM (VALUES {values}) AS place \
          WHERE outbox.id = place.column1 AND outbox.published_at IS NULL"
     )))
-    .bind(Utc::now().timestamp_millis());
+    .bind(now);
     for sent in sent {
         query = query
             .bind(sent.id)
             .bind(i64::from(sent.partition))
-            .bind(sent.offset);
+            .bind(sent.offset)
+            .bind(sent.topic_id.map_or_else(String::new, |id| id.to_string()));
     }
     query.execute(connection).await?;
     Ok(())

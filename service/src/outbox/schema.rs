@@ -6,7 +6,15 @@ pub const RETENTION: Retention = Retention {
     variable: "OUTBOX_RETENTION",
     delete: "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox \
              WHERE published_at < $1 ORDER BY published_at LIMIT $2)",
+    mend: &["UPDATE outbox SET published_at = $1 WHERE id IN \
+             (SELECT id FROM outbox WHERE published_at > $2 LIMIT $3)"],
 };
+
+/// With a place in Kafka goes the id of the topic that it is in; empty or null = not known. A step of a service's
+/// migrations, on either database.
+pub const TOPIC_IDS: &str = "\
+ALTER TABLE outbox ADD COLUMN topic_id TEXT;
+";
 
 /// The tables of the outbox on SQLite, as a step of a service's migrations.
 pub const SQLITE: &str = "\

@@ -21,12 +21,20 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Long enough for a busy machine not to lose it, short enough to wait for.
 pub const TERM: Duration = Duration::from_millis(600);
 
-static MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "outbox",
-    sqlite: outbox::SQLITE,
-    postgres: outbox::POSTGRES,
-}];
+static MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "outbox",
+        sqlite: outbox::SQLITE,
+        postgres: outbox::POSTGRES,
+    },
+    Migration {
+        version: 2,
+        name: "outbox's topic ids",
+        sqlite: outbox::TOPIC_IDS,
+        postgres: outbox::TOPIC_IDS,
+    },
+];
 
 pub struct Scene {
     pub database: Database,

@@ -21,6 +21,7 @@ impl FeedSource for Plain {
 fn record(partition: i32, offset: i64, key: &str) -> ConsumerRecord {
     ConsumerRecord {
         topic: "t".into(),
+        topic_id: None,
         partition,
         offset,
         timestamp: 0,
