@@ -16,7 +16,7 @@ use crate::claim::Claim;
 /// What a record on a dead-letter topic is.
 #[derive(Debug)]
 pub enum Entry {
-    Letter(Letter),
+    Letter(Box<Letter>),
     Claim(Claim),
     Marker(Marker),
     /// None of these: somebody else wrote it.
@@ -102,7 +102,7 @@ impl Entry {
         };
         // The letters of earlier versions have their record's time as their own.
         let original = text(ORIGINAL_TIMESTAMP).parse().unwrap_or(time);
-        Entry::Letter(Letter {
+        Entry::Letter(Box::new(Letter {
             place,
             source,
             original_timestamp: original,
@@ -113,7 +113,7 @@ impl Entry {
             key,
             value,
             headers,
-        })
+        }))
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
         );
         let value = Some(Bytes::copy_from_slice(value));
         match Entry::read(place("orders-dlt", 2, 5), 1_000, None, value, headers) {
-            Entry::Letter(letter) => letter,
+            Entry::Letter(letter) => *letter,
             other => panic!("{other:?}"),
         }
     }

@@ -106,7 +106,7 @@ impl Mailbox {
             .read_record(&place.topic, place.partition, place.offset)
             .await?;
         match found.map(Entry::of) {
-            Some(Entry::Letter(letter)) => Ok(letter),
+            Some(Entry::Letter(letter)) => Ok(*letter),
             _ => Err(DeadLetterError::NoLetter(place.clone())),
         }
     }

@@ -117,6 +117,34 @@ async fn what_cannot_be_published_holds_back_its_own_key_alone() {
     log.assert_in_order();
 }
 
+#[tokio::test]
+async fn a_topic_that_refuses_is_named_with_what_to_look_at_and_its_events_wait() {
+    let scene = Scene::new().await;
+    let (small, setting) = (unique("small"), "max.message.bytes");
+    let topic = kafka::NewTopic::new(&small, 3, 1).config(setting, "50");
+    scene.make(topic).await;
+    scene.append(&small, "a", "a-0").await;
+    let health = Health::new();
+    let stop = CancellationToken::new();
+    let relay = scene.relay();
+    let drain = Duration::from_secs(5);
+    let running = tokio::spawn(relay.run(health.optional("outbox"), stop.clone(), drain));
+    eventually(SOON, || async {
+        let report = health.report();
+        let listed = report.degraded.iter().chain(&report.missing);
+        let mut problems = listed.map(|part| &part.problem);
+        problems
+            .any(|problem| problem.contains(&small) && problem.contains(setting))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(scene.waiting().await, 1);
+    scene.kafka.set_topic(&small, setting, "1048588").await;
+    scene.all_published().await;
+    stop.cancel();
+    running.await.unwrap();
+}
+
 /// What a relay's health is when it sends an event that tells of it.
 struct Watched {
     health: HealthPart,

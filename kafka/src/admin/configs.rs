@@ -59,6 +59,9 @@ impl Admin {
         topics: &[&str],
         names: &[&str],
     ) -> Result<HashMap<String, HashMap<String, String>>, Error> {
+        if topics.is_empty() {
+            return Ok(HashMap::new());
+        }
         let what = "describing the configuration of topics";
         let keys: Vec<StrBytes> = names.iter().map(|name| text(name)).collect();
         let resource = |topic: &&str| {

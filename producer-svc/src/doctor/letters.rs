@@ -83,7 +83,7 @@ impl Found {
                     source,
                     reason,
                     ..
-                } = letter;
+                } = *letter;
                 let letter = Letter {
                     place,
                     reason,

@@ -42,7 +42,7 @@ pub struct Scene {
     pub topic: String,
     pub own: OwnDatabase,
     client: Client,
-    _kafka: Kafka,
+    pub kafka: Kafka,
 }
 
 impl Scene {
@@ -66,7 +66,7 @@ impl Scene {
             outbox: Outbox::default(),
             database,
             client,
-            _kafka: kafka,
+            kafka,
             own,
         };
         scene.make_topic(&scene.topic).await;
@@ -74,12 +74,10 @@ impl Scene {
     }
 
     pub async fn make_topic(&self, name: &str) {
-        let topic = NewTopic {
-            name: name.to_owned(),
-            partitions: 3,
-            replication: 1,
-            configs: Vec::new(),
-        };
+        self.make(NewTopic::new(name, 3, 1)).await;
+    }
+
+    pub async fn make(&self, topic: NewTopic) {
         self.client.admin().create_topics(&[topic]).await.unwrap();
     }
 
