@@ -1,6 +1,5 @@
 //! A producer's queue against whatever a broker answers to its batches.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;

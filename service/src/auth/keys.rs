@@ -76,8 +76,8 @@ struct PublicKey {
 }
 
 enum Kind {
-    Rsa(rsa::VerifyingKey),
-    P256(ecdsa::VerifyingKey<ecdsa::P256>),
+    Rsa(Box<rsa::VerifyingKey>),
+    P256(Box<ecdsa::VerifyingKey<ecdsa::P256>>),
 }
 
 impl PublicKey {
@@ -194,13 +194,14 @@ impl Jwk {
         }
         let number = |text: Option<String>| URL_SAFE_NO_PAD.decode(text?).ok();
         let kind = match &*self.kty {
-            "RSA" => Kind::Rsa(
-                rsa::VerifyingKey::from_pkcs1_der(&pkcs1(&number(self.n)?, &number(self.e)?))
-                    .ok()?,
-            ),
+            "RSA" => {
+                let der = pkcs1(&number(self.n)?, &number(self.e)?);
+                Kind::Rsa(rsa::VerifyingKey::from_pkcs1_der(&der).ok()?.into())
+            }
             "EC" if self.crv.as_deref() == Some("P-256") => {
                 let point = [&[4], &*number(self.x)?, &*number(self.y)?].concat();
-                Kind::P256(ecdsa::VerifyingKey::from_x962_uncompressed(&point).ok()?)
+                let key = ecdsa::VerifyingKey::from_x962_uncompressed(&point).ok()?;
+                Kind::P256(key.into())
             }
             _ => return None,
         };
