@@ -21,7 +21,12 @@ Usage: broker [OPTIONS]
       --retention-bytes <BYTES>      delete old segments of a partition larger than this; -1 never
                                      [default: -1]
       --segment-bytes <BYTES>        size at which a segment is closed [default: 67108864]
-      --max-connections <NUMBER>     clients at a time [default: 4096]
+      --max-connections <NUMBER>     clients at a time, and at most half of the files that the
+                                     process may open [default: 4096]
+      --connections-max-idle-ms <MS> a connection on which nothing is asked for this long is closed
+                                     [default: 600000]
+      --max-partitions <NUMBER>      partitions of all topics together; more are not created
+                                     [default: 4000]
       --fsync <never|always|MS>      when bytes are forced to the device: as the operating system
                                      likes, before every acknowledgement, or every so many
                                      milliseconds [default: never]
@@ -105,6 +110,18 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Asked, Vec<S
     });
     reader.set("max-connections", "a number", |text| {
         config.max_connections = text.parse().ok()?;
+        Some(())
+    });
+    reader.set(
+        "connections-max-idle-ms",
+        "a number of milliseconds",
+        |text| {
+            config.connections_max_idle = Duration::from_millis(text.parse().ok()?);
+            Some(())
+        },
+    );
+    reader.set("max-partitions", "a number", |text| {
+        config.max_partitions = text.parse().ok()?;
         Some(())
     });
     reader.set(

@@ -76,7 +76,8 @@ impl Broker {
         };
         owner_only::create_folder(&config.data_dir).map_err(storage)?;
         let lock = lock(&config).await?;
-        let disk = Arc::new(Disk::default());
+        let limits = Limits::of(&config, files_limit());
+        let disk = Arc::new(Disk::keeping(limits.open_logs));
         let (topics, identity) = {
             let (config, disk) = (config.clone(), disk.clone());
             // Recovery may read gigabytes.
@@ -89,7 +90,7 @@ impl Broker {
             .map_err(storage)?
         };
         let stop = CancellationToken::new();
-        let listener = Listener::bind(config.listen, config.max_connections).map_err(|error| {
+        let listener = Listener::bind(config.listen, limits.connections).map_err(|error| {
             StartError::Listen {
                 address: config.listen,
                 error,
@@ -245,6 +246,54 @@ impl Drop for Broker {
     }
 }
 
+/// What the process may open, shared out.
+#[derive(Debug, PartialEq, Eq)]
+struct Limits {
+    connections: usize,
+    /// Files of logs that are kept open.
+    open_logs: usize,
+}
+
+impl Limits {
+    /// Of `files` that may be open at a time, half are for connections and a quarter for logs; the rest is
+    /// for what is opened for a moment, and for the program that the broker is part of.
+    fn of(config: &Config, files: usize) -> Self {
+        let connections = config.max_connections.min((files / 2).max(1));
+        if connections < config.max_connections {
+            tracing::info!(
+                connections,
+                asked = config.max_connections,
+                files,
+                "fewer connections than configured: the process may not open more files"
+            );
+        }
+        Self {
+            connections,
+            open_logs: (files / 4).max(1),
+        }
+    }
+}
+
+/// What a system lets a process open where it does not say: the least in use (macOS).
+const FEW_FILES: usize = 256;
+
+/// Files that this process may have open at a time. Linux says it in `/proc`.
+fn files_limit() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    read_files_limit(&limits).unwrap_or(FEW_FILES)
+}
+
+fn read_files_limit(limits: &str) -> Option<usize> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let soft = line.split_whitespace().next()?;
+    if soft == "unlimited" {
+        return Some(usize::MAX);
+    }
+    soft.parse().ok()
+}
+
 /// Takes the data folder for this broker alone.
 async fn lock(config: &Config) -> Result<File, StartError> {
     let path = config.data_dir.join("lock");
@@ -270,5 +319,32 @@ async fn lock(config: &Config) -> Result<File, StartError> {
             }
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_and_logs_leave_files_to_others() {
+        let said = "Limit                     Soft Limit           Hard Limit           Units\n\
+                    Max open files            1024                 524288               files\n";
+        assert_eq!(read_files_limit(said), Some(1024));
+        assert_eq!(
+            read_files_limit("Max open files  unlimited"),
+            Some(usize::MAX)
+        );
+        assert_eq!(read_files_limit(""), None);
+        let mut config = Config::new("nowhere");
+        let limits = |config: &Config, files| Limits::of(config, files);
+        let few = Limits {
+            connections: 512,
+            open_logs: 256,
+        };
+        assert_eq!(limits(&config, 1024), few);
+        assert_eq!(limits(&config, 1 << 20).connections, 4096);
+        config.max_connections = 10;
+        assert_eq!(limits(&config, 1024).connections, 10);
     }
 }

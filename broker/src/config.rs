@@ -58,8 +58,15 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// Most bytes of records in one answer to a fetch. Default 55 MiB (`fetch.max.bytes`).
     pub max_fetch_bytes: usize,
-    /// Connections at a time; further ones are closed at once. Default 4,096.
+    /// Connections at a time; further ones are closed at once. Default 4,096, and never more than half of
+    /// what the operating system lets the process open.
     pub max_connections: usize,
+    /// A connection on which nothing is asked for this long is closed. Default 10 min
+    /// (`connections.max.idle.ms`).
+    pub connections_max_idle: Duration,
+    /// Partitions of all topics together; more are not created, those that are there are kept. Default
+    /// 4,000: each costs files, memory and time at a start.
+    pub max_partitions: usize,
     /// When stored bytes are forced to the device. Default [`Fsync::Never`].
     pub fsync: Fsync,
     /// Consumer groups.
@@ -114,6 +121,8 @@ impl Config {
             max_frame_bytes: 100 * 1024 * 1024,
             max_fetch_bytes: 55 * 1024 * 1024,
             max_connections: 4096,
+            connections_max_idle: Duration::from_secs(10 * 60),
+            max_partitions: 4000,
             fsync: Fsync::Never,
             group: GroupConfig::default(),
         }
@@ -147,6 +156,14 @@ impl Config {
         check(
             self.max_connections >= 1,
             "max_connections must be at least 1",
+        );
+        check(
+            !self.connections_max_idle.is_zero(),
+            "connections_max_idle must not be zero",
+        );
+        check(
+            self.max_partitions >= 1,
+            "max_partitions must be at least 1",
         );
         check(
             self.group.min_session_timeout <= self.group.max_session_timeout,

@@ -1,12 +1,14 @@
 //! One client's connection: requests in, answers out, in order.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ConnectionInfo, Next, RequestError};
@@ -42,6 +44,8 @@ pub(crate) struct Connection {
     /// Room made for the next frame: what the last one took, within limits.
     expected: usize,
     ended: bool,
+    /// When to look whether the client is idle. Set again when it has passed, not with each request.
+    idle: Pin<Box<Sleep>>,
 }
 
 impl Connection {
@@ -56,8 +60,10 @@ impl Connection {
             local: stream.local_addr()?,
             gone: CancellationToken::new(),
         };
+        let idle = Box::pin(tokio::time::sleep(state.config.connections_max_idle));
         Ok(Self {
             stream,
+            idle,
             input: BytesMut::new(),
             output: BytesMut::new(),
             state,
@@ -133,6 +139,7 @@ impl Connection {
 
     /// Waits for a whole frame in the input and says how long it is; `None` at the end.
     async fn frame(&mut self) -> Result<Option<usize>, ConnectionError> {
+        let mut active = Instant::now();
         loop {
             if let Some(length) = self.frame_length()? {
                 if self.input.len() >= 4 + length {
@@ -151,7 +158,17 @@ impl Connection {
             let read = tokio::select! {
                 read = self.stream.read_buf(&mut self.input) => read?,
                 () = self.draining.cancelled() => return Ok(None),
+                () = &mut self.idle => {
+                    let due = active + self.state.config.connections_max_idle;
+                    if Instant::now() >= due {
+                        tracing::debug!(peer = %self.info.peer, "idle connection closed");
+                        return Ok(None);
+                    }
+                    self.idle.as_mut().reset(due);
+                    continue;
+                }
             };
+            active = Instant::now();
             if read == 0 {
                 return self.end();
             }

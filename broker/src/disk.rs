@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,9 +38,63 @@ pub(crate) struct Disk {
     /// Read on every write, so that a healthy disk costs no lock.
     faulty: AtomicBool,
     fault: Mutex<Option<DiskFault>>,
+    open_files: Arc<OpenFiles>,
+}
+
+/// How many files of logs are kept open between two uses. Beyond the limit a file is opened for each use:
+/// slower, and it leaves descriptors for the clients.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    kept: AtomicUsize,
+    most: usize,
+}
+
+impl Default for OpenFiles {
+    fn default() -> Self {
+        Self {
+            kept: AtomicUsize::new(0),
+            most: usize::MAX,
+        }
+    }
+}
+
+impl OpenFiles {
+    /// Permission to keep one file open, until it is dropped; `None` where as many are open as may be.
+    pub(crate) fn keep(self: &Arc<Self>) -> Option<Kept> {
+        if self.kept.fetch_add(1, Ordering::Relaxed) < self.most {
+            return Some(Kept(self.clone()));
+        }
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// One file that is kept open.
+#[derive(Debug)]
+pub(crate) struct Kept(Arc<OpenFiles>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.kept.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Disk {
+    /// With this many files of logs kept open at most.
+    pub(crate) fn keeping(most: usize) -> Self {
+        Self {
+            open_files: Arc::new(OpenFiles {
+                most,
+                ..OpenFiles::default()
+            }),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn open_files(&self) -> Arc<OpenFiles> {
+        self.open_files.clone()
+    }
+
     pub(crate) fn set_fault(&self, fault: Option<DiskFault>) {
         let mut current = self.fault.lock();
         *current = fault;

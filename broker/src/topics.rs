@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +26,9 @@ pub(crate) const MAX_PARTITIONS: i32 = 10_000;
 
 /// A segment is closed at this age at the latest, in milliseconds; Kafka's default of `segment.ms`.
 const SEGMENT_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// A start that takes longer says so this often.
+const TELL: Duration = Duration::from_secs(3);
 
 /// Producer ids taken from the disk at a time; as many as Kafka's `ProducerIdsBlock`.
 const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -52,6 +56,15 @@ pub(crate) enum TopicError {
     InvalidName(String),
     #[error("{0}")]
     InvalidPartitions(String),
+    #[error(
+        "{wanted} partitions more would be too many: there are {there}, and {most} may be (max_partitions); delete \
+         topics, or start the broker with a higher number"
+    )]
+    TooManyPartitions {
+        wanted: i32,
+        there: usize,
+        most: usize,
+    },
     #[error(transparent)]
     Setting(#[from] SettingError),
     #[error("the topic cannot be stored: {0}")]
@@ -71,6 +84,8 @@ pub(crate) struct Topics {
     disk: Arc<Disk>,
     defaults: Defaults,
     leader_epoch: i32,
+    /// Partitions of all topics together.
+    max_partitions: usize,
     by_name: RwLock<HashMap<String, Arc<Topic>>>,
     /// Held while topics change, so that disk and memory change together.
     store: Mutex<Store>,
@@ -116,13 +131,24 @@ impl Topics {
             disk,
             defaults: Defaults::of(config),
             leader_epoch: state.epoch,
+            max_partitions: config.max_partitions,
             by_name: RwLock::new(HashMap::new()),
             store: Mutex::new(store),
             producer_ids: Mutex::new(state.next_producer_id..state.next_producer_id),
         };
         topics.remove_strays(&state.topics)?;
         let mut by_name = HashMap::with_capacity(state.topics.len());
+        let all = state.topics.len();
+        let mut told = Instant::now();
         for (name, stored) in state.topics {
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                tracing::info!(
+                    opened = by_name.len(),
+                    topics = all,
+                    "still starting: the logs of all topics are opened and looked at"
+                );
+            }
             let settings = TopicSettings::from_stored(stored.settings);
             let topic = topics.load(&name, stored.id, stored.partitions, settings)?;
             by_name.insert(name, Arc::new(topic));
@@ -165,6 +191,19 @@ impl Topics {
         check_partitions(partitions)?;
         if self.by_name.read().contains_key(name) {
             return Err(TopicError::Exists(name.to_owned()));
+        }
+        self.check_room(partitions)
+    }
+
+    fn check_room(&self, wanted: i32) -> Result<(), TopicError> {
+        let topics = self.by_name.read();
+        let there: usize = topics.values().map(|topic| topic.partitions.len()).sum();
+        if there.saturating_add(wanted as usize) > self.max_partitions {
+            return Err(TopicError::TooManyPartitions {
+                wanted,
+                there,
+                most: self.max_partitions,
+            });
         }
         Ok(())
     }
@@ -227,6 +266,7 @@ impl Topics {
                 "topic {name} has {current} partitions, and only more are possible, not {total}"
             )));
         }
+        self.check_room(total - current)?;
         if dry_run {
             return Ok(());
         }

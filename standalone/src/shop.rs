@@ -120,6 +120,8 @@ async fn open_broker(config: &mut Config) -> Result<Option<Broker>, broker::Star
     let mut settings = broker::Config::new(&wanted.data);
     settings.listen = wanted.address;
     settings.retention = Some(wanted.retention);
+    // The services create what they need: a name that somebody mistypes is no topic.
+    settings.auto_create_topics = false;
     let broker = Broker::start(settings).await?;
     let address = broker.addr().to_string();
     for common in [

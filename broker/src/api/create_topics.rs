@@ -165,6 +165,7 @@ pub(super) fn error_of(error: &TopicError) -> ResponseError {
         TopicError::Exists(_) => ResponseError::TopicAlreadyExists,
         TopicError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
         TopicError::InvalidName(_) => ResponseError::InvalidTopicException,
+        TopicError::TooManyPartitions { .. } => ResponseError::PolicyViolation,
         TopicError::InvalidPartitions(_) => ResponseError::InvalidPartitions,
         TopicError::Setting(_) => ResponseError::InvalidConfig,
         TopicError::Storage(_) => ResponseError::KafkaStorageError,

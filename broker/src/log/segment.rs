@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{BatchHeader, HEADER_LEN, checksum_holds};
 use super::producers::Producers;
 use super::read::Walk;
-use crate::disk::Disk;
+use crate::disk::{Disk, Kept, OpenFiles};
 use crate::records;
 
 /// Log bytes between two index entries: 24 bytes of memory for each.
@@ -29,8 +29,9 @@ struct IndexEntry {
 pub(super) struct Segment {
     base: i64,
     path: PathBuf,
-    /// Open while in use; the log decides.
-    file: Option<Arc<File>>,
+    /// Open while in use; the log decides, and the number of files that may be.
+    file: Option<(Arc<File>, Kept)>,
+    open_files: Arc<OpenFiles>,
     size: u64,
     end_offset: i64,
     /// -1 while no record has one.
@@ -102,14 +103,15 @@ impl Segment {
         let file = disk.open(&path)?;
         // A segment of this name can only be what a failed roll left.
         file.set_len(0)?;
-        Ok(Self::empty(base, path, file, now))
+        Ok(Self::empty(base, path, disk, now))
     }
 
-    fn empty(base: i64, path: PathBuf, file: File, now: i64) -> Self {
+    fn empty(base: i64, path: PathBuf, disk: &Disk, now: i64) -> Self {
         Self {
             base,
             path,
-            file: Some(Arc::new(file)),
+            file: None,
+            open_files: disk.open_files(),
             size: 0,
             end_offset: base,
             max_timestamp: -1,
@@ -138,7 +140,7 @@ impl Segment {
             .ok()
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
             .map_or(now, |since| since.as_millis() as i64);
-        let mut segment = Self::empty(base, path, file, modified);
+        let mut segment = Self::empty(base, path, disk, modified);
         if let Some(summary) = segment.read_summary(length) {
             segment.size = summary.size;
             segment.end_offset = summary.end_offset;
@@ -147,13 +149,17 @@ impl Segment {
             segment.index = summary.index;
             *producers = summary.producers;
         }
-        segment.recover(length, producers, modified)?;
-        segment.close();
+        segment.recover(&file, length, producers, modified)?;
         Ok(segment)
     }
 
-    fn recover(&mut self, length: u64, producers: &mut Producers, modified: i64) -> io::Result<()> {
-        let file = self.file()?;
+    fn recover(
+        &mut self,
+        file: &File,
+        length: u64,
+        producers: &mut Producers,
+        modified: i64,
+    ) -> io::Result<()> {
         let mut batch = Vec::new();
         let mut head = [0; HEADER_LEN];
         while self.size + HEADER_LEN as u64 <= length {
@@ -277,12 +283,12 @@ impl Segment {
 
     /// The open file.
     pub(super) fn file(&mut self) -> io::Result<Arc<File>> {
-        if let Some(file) = &self.file {
+        if let Some((file, _)) = &self.file {
             return Ok(file.clone());
         }
         let file = File::options().append(true).read(true).open(&self.path)?;
         let file = Arc::new(file);
-        self.file = Some(file.clone());
+        self.file = self.open_files.keep().map(|kept| (file.clone(), kept));
         Ok(file)
     }
 

@@ -159,6 +159,28 @@ fn a_tail_with_a_wrong_checksum_is_cut_off() {
     assert_eq!(place.open(OPTIONS).end_offset(), 1);
 }
 
+#[test]
+fn where_no_more_files_may_be_kept_open_they_are_opened_for_each_use() {
+    let mut place = place();
+    place.disk = Arc::new(Disk::keeping(0));
+    let mut log = place.open(small_segments());
+    for _ in 0..40 {
+        append(&mut log, plain(1)).unwrap();
+    }
+    assert!(place.files("log").len() > 1, "several segments");
+    assert_eq!(read_all(&mut log, 0, 1 << 20).len(), 40);
+    drop(log);
+    let mut log = place.open(small_segments());
+    append(&mut log, plain(1)).unwrap();
+    assert_eq!(read_all(&mut log, 0, 1 << 20).len(), 41);
+    // What is given back may be kept again.
+    let files = Disk::keeping(1).open_files();
+    let first = files.keep();
+    assert!(first.is_some() && files.keep().is_none());
+    drop(first);
+    assert!(files.keep().is_some());
+}
+
 fn small_segments() -> LogOptions {
     LogOptions {
         segment_bytes: 300,

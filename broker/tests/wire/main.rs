@@ -5,6 +5,7 @@ mod faults;
 mod foreign_clients;
 mod groups;
 mod produce_and_fetch;
+mod refusals;
 mod restart;
 mod robustness;
 mod through_rskafka;

@@ -82,6 +82,28 @@ async fn connections_are_bounded_and_places_are_given_back() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_nothing_is_asked_is_closed() {
+    let kafka = Kafka::own_broker_with(|config| {
+        config.connections_max_idle = Duration::from_millis(300);
+    })
+    .await;
+    kafka.create_topic("orders", 1).await;
+    let mut idle = kafka.connect().await;
+    idle.call(&ApiVersionsRequest::default(), 0).await;
+    let mut waiting = kafka.connect().await;
+    // Whoever waits for an answer is not idle.
+    let request = fetch("orders", &[(0, 0)]).with_max_wait_ms(1_000);
+    let answer = waiting.call(&request, 11).await;
+    assert_eq!(answer.error_code, 0);
+    timeout(Duration::from_secs(20), idle.ended())
+        .await
+        .expect("closed");
+    timeout(Duration::from_secs(20), waiting.ended())
+        .await
+        .expect("closed later");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_its_long_poll() {
     let kafka = Kafka::own_broker().await;
     kafka.create_topic("orders", 1).await;

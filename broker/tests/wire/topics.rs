@@ -369,3 +369,45 @@ async fn a_restart_is_a_new_leader_epoch() {
     assert_eq!((end.leader_epoch, end.end_offset), (before, 1));
     assert_eq!(read_all(&mut connection, "orders", 0).await, ["a", "a"]);
 }
+
+#[tokio::test]
+async fn no_request_makes_more_partitions_than_there_may_be() {
+    let mut kafka = Kafka::own_broker_with(|config| config.max_partitions = 10).await;
+    kafka.create_topic("orders", 8).await;
+    let mut connection = kafka.connect().await;
+    let policy = ResponseError::PolicyViolation.code();
+    // Many topics by asking for them.
+    let names: Vec<String> = (0..100).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let answered = metadata(&mut connection, &names, true).await;
+    let codes: Vec<i16> = answered
+        .topics
+        .iter()
+        .map(|topic| topic.error_code)
+        .collect();
+    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 2);
+    assert_eq!(codes.iter().filter(|code| **code == policy).count(), 98);
+    let more = CreatePartitionsTopic::default()
+        .with_name(topic_name("orders"))
+        .with_count(9)
+        .with_assignments(None);
+    let request = CreatePartitionsRequest::default().with_topics(vec![more]);
+    let refused = &connection.call(&request, 3).await.results[0];
+    assert_eq!(refused.error_code, policy);
+    let reason = refused.error_message.clone().unwrap();
+    assert!(reason.contains("max_partitions"), "{reason}");
+    // What is there stays, and room that is made is room.
+    crate::common::delete_topic(&mut connection, "t0").await;
+    let answered = metadata(&mut connection, &["t50", "t51"], true).await;
+    let codes: Vec<i16> = answered
+        .topics
+        .iter()
+        .map(|topic| topic.error_code)
+        .collect();
+    assert_eq!(codes, [0, policy]);
+    kafka.stop_broker().await;
+    kafka.start_broker().await;
+    let mut connection = kafka.connect().await;
+    let batch = Batch::of(&["a"]).bytes();
+    assert_eq!(produce(&mut connection, "orders", 7, &batch).await, (0, 0));
+}
