@@ -55,12 +55,13 @@ impl Group {
     /// Starts a member of the Java client; see `java/GroupMember.java`.
     ///
     /// # Panics
-    /// When `TEST_KAFKA_HOME` is not set, or there is no Java.
+    /// When `TEST_KAFKA_HOME` is not set, there is no Java, or it has no such strategy.
     pub fn java(&self, name: &str, folder: &Path) -> Member {
         let assignor = match self.assignor {
             Assignor::Range => "RangeAssignor",
             Assignor::RoundRobin => "RoundRobinAssignor",
             Assignor::CooperativeSticky => "CooperativeStickyAssignor",
+            Assignor::RoundRobinAssigner => panic!("the Java client has no strategy of kafkajs"),
         };
         let mut command = apache::java(&folder.join(format!("{name}.log")));
         command
