@@ -7,6 +7,7 @@ use service::db::{Database, GroupWriter, GroupWriterConfig};
 use service::duties::{Duties, RunError};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
+use service::instance::Instance;
 use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume_after, make_topics,
     watch_consumer, watch_kafka,
@@ -35,10 +36,11 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// A task that cannot go on, or what was left at `SHUTDOWN_TIMEOUT`. Kafka being away is no error:
 /// orders wait, and `/readyz` says so.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    config.common.claim_instance();
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);
@@ -247,7 +249,8 @@ impl Parts<'_> {
             producer,
             Silent,
             self.metrics,
-        );
+        )
+        .of_instance(common.kafka.instance.as_ref().and_then(Instance::id));
         duties.spawn_quiet(
             "outbox relay",
             relay.run(

@@ -32,6 +32,7 @@ pub(crate) mod protocol;
 mod record;
 mod runner;
 pub(crate) mod standing;
+mod static_member;
 mod stats;
 pub(crate) mod topic_partition;
 pub(crate) mod tracker;
@@ -47,6 +48,7 @@ pub use self::lanes::Lane;
 pub use self::listener::{NewPartition, PartitionListener, StartAt};
 pub use self::record::ConsumerRecord;
 pub use self::runner::Report;
+pub use self::static_member::StaticMember;
 pub use self::stats::{
     ConsumerState, ConsumerStats, ConsumerStatsHandle, InFlightRecord, Outcomes, PartitionStats,
     TopicStats,

@@ -33,10 +33,11 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// A task that cannot go on, or what was left at `SHUTDOWN_TIMEOUT`. Kafka or the database being
 /// away is no error: what needs them waits, and `/readyz` says so.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    config.common.claim_instance();
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);

@@ -9,6 +9,7 @@ use service::duties::{Duties, RunError};
 use service::feed::{Feed, FeedConfig};
 use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
+use service::instance::Instance;
 use service::kafka_glue::{
     ConsumerHealth, KafkaStats, ProcessDurations, TopicPlan, consume_after, make_topics,
     watch_consumer, watch_kafka,
@@ -40,10 +41,11 @@ const STORED_IN_FLIGHT: usize = 1_024;
 /// A task that cannot go on, or what was left at `SHUTDOWN_TIMEOUT`. Kafka or the database being
 /// away is no error: what needs them waits, and `/readyz` says so.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    config.common.claim_instance();
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);
@@ -339,7 +341,8 @@ fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, Run
         producer,
         Stages,
         parts.metrics,
-    );
+    )
+    .of_instance(config.common.kafka.instance.as_ref().and_then(Instance::id));
     let drain = config.common.shutdown.relay();
     parts.duties.spawn_quiet(
         "outbox relay",

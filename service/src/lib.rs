@@ -11,6 +11,7 @@
 //! - [`clock`]: the time of day, which may be wrong
 //! - [`outbox`]: events that are published because a transaction has committed
 //! - [`feed`]: topics followed and fanned out to event streams
+//! - [`instance`]: what a process is known by after a restart
 //! - [`kafka_glue`]: configuration to client, statistics to metrics
 //!
 //! No service's logic is here, and nothing here knows a topic or an event.
@@ -27,6 +28,7 @@ pub mod feed;
 pub mod health;
 pub mod healthcheck;
 pub mod http;
+pub mod instance;
 pub mod kafka_glue;
 pub mod launch;
 pub mod logging;

@@ -141,6 +141,59 @@ async fn one_relay_publishes_at_a_time_and_the_next_takes_over_from_a_killed_one
     log.assert_in_order();
 }
 
+/// So long that no test waits for it.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn a_restarted_instance_takes_its_own_lease_at_once() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let relay = |instance| scene.relay().lease_term(NEVER).of_instance(Some(instance));
+    let killed = tokio::spawn(run(relay("one"), stop.clone()));
+    scene.append(&scene.topic, "a", "a-0").await;
+    scene.all_published().await;
+    killed.abort();
+    assert!(killed.await.is_err(), "killed");
+    // Another instance has to wait for the term.
+    let other = tokio::spawn(run(relay("other"), stop.clone()));
+    scene.append(&scene.topic, "a", "a-1").await;
+    let again = tokio::spawn(run(relay("one"), stop.clone()));
+    scene.all_published().await;
+    assert_eq!(scene.count("SELECT turn FROM outbox_lease").await, 2);
+    stop.cancel();
+    other.await.unwrap();
+    again.await.unwrap();
+    let log = scene.log(&scene.topic, |log| log.has(&["a"], 2)).await;
+    log.assert_in_order();
+    assert_eq!(log.count(), 2);
+}
+
+#[tokio::test]
+async fn two_relays_of_one_instance_do_not_take_the_lease_from_each_other_in_turn() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let relay = || scene.relay().lease_term(NEVER).of_instance(Some("same"));
+    let first = tokio::spawn(run(relay(), stop.clone()));
+    scene.append(&scene.topic, "a", "a-0").await;
+    scene.all_published().await;
+    let second = tokio::spawn(run(relay(), stop.clone()));
+    eventually(SOON, || async {
+        (scene.count("SELECT turn FROM outbox_lease").await == 2).then_some(())
+    })
+    .await;
+    // Both hear of each of these; the first finds that it has lost the lease, and only looks on.
+    for number in 1..20 {
+        scene
+            .append(&scene.topic, "a", &format!("a-{number}"))
+            .await;
+        scene.all_published().await;
+    }
+    assert_eq!(scene.count("SELECT turn FROM outbox_lease").await, 2);
+    stop.cancel();
+    first.await.unwrap();
+    second.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_relay_that_lost_its_lease_marks_nothing() {
     let scene = Scene::new().await;

@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) to_be_closed: Option<PathBuf>,
     /// `None`: Kafka is elsewhere, no broker is started.
     pub(crate) broker: Option<BrokerConfig>,
+    /// Where the databases lie.
+    pub(crate) data: PathBuf,
     pub(crate) producer: producer_svc::Config,
     pub(crate) consumer: consumer_svc::Config,
     pub(crate) notifier: notifier_svc::Config,
@@ -69,7 +71,7 @@ pub(crate) fn program() -> Program {
             "DATA_DIR",
             "./data",
             group::SERVICE,
-            "Folder of the broker's log and the databases.",
+            "Folder of the broker's log, the databases, and what this process is known by after a restart.",
         ),
         Opt::new(
             "BROKER_ADDR",
@@ -175,6 +177,7 @@ impl Config {
         let mut config = Self {
             to_be_closed: is_ours.then(|| data.clone()),
             broker,
+            data: data.clone(),
             producer: producer_svc::Config::take(&mut producer),
             consumer: consumer_svc::Config::take(&mut consumer),
             notifier: notifier_svc::Config::take(&mut notifier),

@@ -5,11 +5,12 @@ use broker::Broker;
 use service::CancellationToken;
 use service::duties::RunError;
 use service::http::{BindError, Listeners};
+use service::instance::Instance;
 use service::launch::Shutdown;
 use service::logging;
 use tokio::task::JoinSet;
 
-use crate::config::{CONSUMER_ADDR, Config, NOTIFIER_ADDR, PRODUCER_ADDR};
+use crate::config::{CONSUMER_ADDR, Config, NAME, NOTIFIER_ADDR, PRODUCER_ADDR};
 use crate::greeting::greet;
 
 /// Why the shop did not open, or did not close orderly.
@@ -72,6 +73,14 @@ async fn open(config: &mut Config) -> Result<(Doors, Option<Broker>), ShopError>
     let broker = open_broker(config).await?;
     config.producer.cart_service = doors.consumer.addresses()[0].into();
     config.producer.notifier_service = doors.notifier.addresses()[0].into();
+    let instance = Instance::claim(NAME, Some(&config.data), &config.producer.common.kafka);
+    for common in [
+        &mut config.producer.common,
+        &mut config.consumer.common,
+        &mut config.notifier.common,
+    ] {
+        common.kafka.instance = Some(instance.clone());
+    }
     Ok((doors, broker))
 }
 

@@ -10,6 +10,7 @@ use super::fetcher::FetchConfig;
 use super::group::GroupConfig;
 use super::handler::Handler;
 use super::listener::{Listener, PartitionListener};
+use super::static_member::StaticMember;
 use super::stats::ConsumerStatsHandle;
 use crate::cluster::Cluster;
 use crate::error::ConfigError;
@@ -110,7 +111,7 @@ impl ConsumerBuilder {
                 group: group.into(),
                 topics: Vec::new(),
                 assignors: vec![Assignor::CooperativeSticky],
-                group_instance_id: None,
+                static_member: None,
                 session_timeout: Duration::from_secs(45),
                 heartbeat_interval: Duration::from_secs(3),
                 rebalance_timeout: Duration::from_secs(300),
@@ -161,10 +162,11 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Static membership (KIP-345): a restart within the session timeout gets its partitions back
-    /// without a rebalance. Default none.
-    pub fn group_instance_id(mut self, id: Option<&str>) -> Self {
-        self.settings.group.group_instance_id = id.map(str::to_owned);
+    /// Static membership (KIP-345): a process that was killed and is back within the session timeout gets its
+    /// partitions back without a rebalance. One that ends in order leaves its group all the same (Java's does not), so
+    /// that nobody waits for it. Default none.
+    pub fn static_member(mut self, member: Option<StaticMember>) -> Self {
+        self.settings.group.static_member = member;
         self
     }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::OffsetCommitResponse;
-use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -37,7 +36,6 @@ type Waiter = (
 pub(crate) struct Committer {
     cluster: Arc<Cluster>,
     group: Arc<str>,
-    instance: Option<StrBytes>,
     standing: watch::Receiver<Arc<Standing>>,
     membership: mpsc::UnboundedSender<Input>,
 }
@@ -90,11 +88,9 @@ impl Committer {
         standing: watch::Receiver<Arc<Standing>>,
         membership: mpsc::UnboundedSender<Input>,
     ) -> Self {
-        let instance = config.group_instance_id.clone().map(StrBytes::from_string);
         Self {
             cluster,
             group: config.group.clone(),
-            instance,
             standing,
             membership,
         }
@@ -176,10 +172,7 @@ impl Committer {
         let timeout = self.cluster.config().request_timeout;
         let connection = self.cluster.connection(node, Purpose::Commit).await?;
         connection
-            .call(
-                request(&self.group, self.instance.clone(), standing, commits, round),
-                timeout,
-            )
+            .call(request(&self.group, standing, commits, round), timeout)
             .await
     }
 

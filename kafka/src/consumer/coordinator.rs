@@ -44,6 +44,7 @@ pub(crate) fn join(cluster: Arc<Cluster>, config: GroupConfig) -> Group {
     let driver = Driver {
         calls: Calls::new(cluster.clone(), &config),
         membership: Membership::new(config.clone(), now(), Jitter::new()),
+        group: config.group,
         topics: config.topics,
         cluster,
         running: FuturesUnordered::new(),
@@ -62,6 +63,7 @@ pub(crate) fn join(cluster: Arc<Cluster>, config: GroupConfig) -> Group {
 
 struct Driver {
     membership: Membership,
+    group: Arc<str>,
     topics: Vec<Arc<str>>,
     cluster: Arc<Cluster>,
     calls: Calls,
@@ -172,6 +174,7 @@ impl Driver {
                     });
                 }
                 Action::Lost { partitions } => self.tell(GroupEvent::Lost { partitions }),
+                Action::Fenced(member) => member.fenced_in(&self.group),
                 Action::Left => goes_on = false,
                 Action::Fatal(error) => {
                     self.tell(GroupEvent::Fatal(error));
@@ -192,6 +195,7 @@ impl Driver {
         let claims = self.membership.owned().iter();
         let standing = Standing {
             member_id: self.membership.member_id().to_owned(),
+            instance: self.membership.instance().map(str::to_owned),
             generation: self.membership.generation(),
             node: self.membership.node(),
             claims: claims

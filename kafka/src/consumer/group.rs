@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assignor::Assignor;
 use super::group_error::GroupError;
+use super::static_member::StaticMember;
 use super::topic_partition::TopicPartition;
 
 /// How a consumer takes part in its group.
@@ -17,7 +18,7 @@ pub(crate) struct GroupConfig {
     /// Preferred first.
     pub(crate) assignors: Vec<Assignor>,
     /// Static membership (KIP-345).
-    pub(crate) group_instance_id: Option<String>,
+    pub(crate) static_member: Option<StaticMember>,
     /// Without a heartbeat for so long the broker gives the partitions away; counted here as well.
     pub(crate) session_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
@@ -127,6 +128,8 @@ pub(crate) struct GroupState {
     pub(crate) problem: Option<String>,
     /// Which partitions of its topics nobody in the group has, and by whose fault.
     pub(crate) unowned: Option<String>,
+    /// The static member id that another process has taken over.
+    pub(crate) fenced: Option<StaticMember>,
     pub(crate) last_heartbeat: Option<Instant>,
 }
 
@@ -193,8 +196,7 @@ impl GroupHandle {
     }
 
     /// Leaves the group, so that others get the partitions at once; the caller has drained and committed before.
-    /// A static member says nothing to the broker (KIP-345): it may be back within the session timeout. Returns
-    /// when the broker has answered or could not be reached within the request timeout. No events follow.
+    /// A static member leaves, too. Returns when the broker has answered or could not be reached within the request timeout. No events follow.
     pub(crate) async fn leave(&self, reason: &str) {
         let (done, left) = oneshot::channel();
         let reason = reason.to_owned();

@@ -6,13 +6,15 @@
 //! (KIP-429), member ids (KIP-394), static members (KIP-345, KIP-814).
 //!
 //! `messages` is what goes in and comes out; `answers` takes what comes back, `partitions` keeps what is owned,
-//! `topics` is the leader's view, `owners` a follower's, `requests` builds what is sent. The driver is `coordinator`.
+//! `topics` is the leader's view, `owners` a follower's, `review` looks at what a static member was given back,
+//! `requests` builds what is sent. The driver is `coordinator`.
 
 mod answers;
 mod messages;
 mod owners;
 mod partitions;
 mod requests;
+mod review;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -22,9 +24,12 @@ use std::time::{Duration, Instant};
 pub(crate) use self::messages::{Action, Call, FetchedOffset, Input, Tag, Ticket, TopicCounts};
 use self::owners::Owners;
 use self::partitions::{Pending, Revocation};
+use self::review::Review;
+pub(crate) use self::review::Reviewed;
 use super::assignor::{Assignor, Member};
 use super::group::{Claim, GroupConfig, GroupState};
 use super::group_error::GroupError;
+use super::static_member::StaticMember;
 use super::topic_partition::TopicPartition;
 use crate::backoff::{Backoff, Jitter};
 
@@ -91,6 +96,13 @@ pub(crate) struct Membership {
     /// In a row; for back-off.
     find_failures: u32,
     join_failures: u32,
+    /// The static member id that this member uses.
+    instance: Option<StaticMember>,
+    /// The static member id that another process has taken over; this member goes on without.
+    fenced: Option<StaticMember>,
+    /// The join under way takes up the place that a static member had, if there is one.
+    taking_over: bool,
+    review: Option<Review>,
     /// Empty until the broker has given one.
     member_id: String,
     /// -1 while not a member.
@@ -136,6 +148,10 @@ impl Membership {
             .assignors
             .iter()
             .all(|assignor| assignor.is_cooperative());
+        let (fenced, instance) = match config.static_member.clone() {
+            Some(member) if member.is_fenced_in(&config.group) => (Some(member), None),
+            instance => (None, instance),
+        };
         Self {
             config,
             cooperative,
@@ -145,6 +161,10 @@ impl Membership {
             join: Some((now, "starting")),
             find_failures: 0,
             join_failures: 0,
+            instance,
+            fenced,
+            taking_over: false,
+            review: None,
             member_id: String::new(),
             generation: -1,
             assigned_in: -1,
@@ -206,6 +226,7 @@ impl Membership {
             if matches!(self.phase, Phase::Stable) {
                 wake.extend(self.owners.wake_at());
             }
+            wake.extend(self.review_wakes_at());
         }
         wake.extend(self.session_ends());
         wake.extend(
@@ -229,6 +250,11 @@ impl Membership {
 
     pub(crate) fn member_id(&self) -> &str {
         &self.member_id
+    }
+
+    /// The static member id that this member uses.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.instance.as_ref().map(StaticMember::id)
     }
 
     pub(crate) fn generation(&self) -> i32 {
@@ -259,6 +285,7 @@ impl Membership {
             rebalances: self.rebalances,
             problem: self.problem.clone(),
             unowned: self.owners.unowned(),
+            fenced: self.fenced.clone(),
             last_heartbeat: (self.generation >= 0).then_some(self.heartbeat.last_accepted),
         }
     }
@@ -299,6 +326,7 @@ impl Membership {
         }
         self.fetch_offsets_if_due(now);
         self.look_at_owners_if_due(now);
+        self.review_if_due(now);
     }
 
     /// Joins once nothing is left to let go of first.
@@ -319,6 +347,9 @@ impl Membership {
         }
         tracing::debug!(group = %self.config.group, reason, "joining the group");
         self.join = None;
+        // A new generation is assigned from what is there then.
+        self.review = None;
+        self.taking_over = self.instance.is_some() && self.member_id.is_empty();
         let call = self.join_call(reason);
         let tag = self.send(call);
         self.phase = Phase::Joining { tag };
@@ -397,6 +428,7 @@ impl Membership {
         self.heartbeat.in_flight = None;
         self.pending.forget_call();
         self.owners.forget_call();
+        self.forget_review_call();
         if !self.is_out_of_rebalance() {
             self.drop_rebalance();
             self.join_again("the coordinator is gone", now);
@@ -429,6 +461,7 @@ impl Membership {
         self.leader = false;
         self.watched = None;
         self.owners = Owners::default();
+        self.review = None;
         self.heartbeat.in_flight = None;
         self.lose_partitions();
     }
@@ -464,6 +497,29 @@ impl Membership {
         self.actions.push(Action::Fatal(error));
     }
 
+    /// Another process has joined under the same static member id. Whose id was derived goes on without one, for good:
+    /// joining under it again would fence the other, and so on.
+    fn instance_fenced(&mut self, again: Instant) {
+        let group = self.config.group.clone();
+        match self.instance.take() {
+            Some(member) if member.is_derived() => {
+                tracing::error!(
+                    %group, instance = member.id(), source = member.source(),
+                    "another process has taken over this instance's static member id: joining again without one. \
+                     Give each process a data folder, or an INSTANCE_NAME, of its own"
+                );
+                self.actions.push(Action::Fenced(member.clone()));
+                self.fenced = Some(member);
+                self.member_id.clear();
+                self.lose("another process has taken over its static member id", again);
+            }
+            member => self.fail(GroupError::FencedInstance {
+                group,
+                instance: member.map_or_else(String::new, |member| member.id().to_owned()),
+            }),
+        }
+    }
+
     fn refused(&mut self, doing: &'static str, reason: impl ToString, now: Instant) {
         let error = GroupError::Refused {
             group: self.config.group.clone(),
@@ -477,16 +533,18 @@ impl Membership {
         if matches!(self.phase, Phase::Leaving { .. }) {
             return;
         }
+        // A JoinGroup on its way may make it a member all the same; a static one can be named without its member id.
+        let may_be_member = !self.member_id.is_empty()
+            || (self.instance.is_some() && matches!(self.phase, Phase::Joining { .. }));
         self.drop_rebalance();
         self.join = None;
+        self.review = None;
         self.revocation = None;
         self.owned.clear();
         self.pending.clear();
-        // KIP-345: a static member may be back within its session timeout, and then nothing has to move.
-        if self.config.group_instance_id.is_some()
-            || self.member_id.is_empty()
-            || !self.is_connected()
-        {
+        // A static member leaves, too, unlike Java's: the next process may have another name, and would wait for the
+        // session timeout of this one.
+        if !may_be_member || !self.is_connected() {
             self.end();
             return;
         }

@@ -10,6 +10,8 @@ use super::topic_partition::TopicPartition;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) member_id: String,
+    /// The static member id, if the member uses one.
+    pub(crate) instance: Option<String>,
     pub(crate) generation: i32,
     /// The coordinator, if it is known.
     pub(crate) node: Option<i32>,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::static_member::StaticMember;
 use super::topic_partition::TopicPartition;
 
 /// A consumer as it was a moment ago (at most a quarter of a second).
@@ -21,6 +22,8 @@ pub struct ConsumerStats {
     pub member_id: String,
     /// -1 while not a member.
     pub generation: i32,
+    /// The static member id that another process has taken over, and that this one therefore goes on without.
+    pub fenced: Option<StaticMember>,
     /// The group's strategy, once chosen.
     pub assignor: Option<String>,
     /// Generations joined since the start.

@@ -20,10 +20,10 @@ use crate::{
     cluster::ClusterView,
     connection::frame::encode,
     consumer::{
-        Assignor,
+        Assignor, StaticMember,
         coordinator::{calls::fetched, counts},
         group::GroupConfig,
-        membership::{Action, Call, Input, Membership, Tag, Ticket, TopicCounts},
+        membership::{Action, Call, Input, Membership, Reviewed, Tag, Ticket, TopicCounts},
     },
     error::Error,
 };
@@ -81,7 +81,7 @@ impl Script {
             group: "g".into(),
             topics: vec!["t".into(), "u".into()],
             assignors,
-            group_instance_id: (kind & 0x80 != 0).then(|| "one".to_owned()),
+            static_member: (kind & 0x80 != 0).then(|| StaticMember::derived("one", "here")),
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             rebalance_timeout: Duration::from_secs(60),
@@ -110,7 +110,10 @@ impl Script {
                 Action::Abandon(tag) => self.calls.retain(|(of, _)| *of != tag),
                 Action::Revoke { ticket, .. } => self.revocations.push(ticket),
                 Action::Left | Action::Fatal(_) => self.over = true,
-                Action::RefreshTopics | Action::Assigned { .. } | Action::Lost { .. } => {}
+                Action::RefreshTopics
+                | Action::Assigned { .. }
+                | Action::Lost { .. }
+                | Action::Fenced(_) => {}
             }
         }
         let state = self.member.state();
@@ -183,6 +186,16 @@ impl Script {
                     .and_then(ClusterView::from_response);
                 Input::Described(tag, view.map(|view| counts(&view)))
             }
+            Call::Review(_) => {
+                let view = decode::<MetadataRequest>(frame, version)
+                    .ok_or_else(failed)
+                    .and_then(ClusterView::from_response);
+                let reviewed = view.map(|view| Reviewed {
+                    counts: counts(&view),
+                    assigned: self.member.owned().keys().cloned().collect(),
+                });
+                Input::Reviewed(tag, reviewed)
+            }
         })
     }
 }
@@ -208,7 +221,8 @@ fn check_encodes(call: &Call) {
         Call::FindCoordinator
         | Call::FetchOffsets(_)
         | Call::DescribeTopics(_)
-        | Call::DescribeGroup => return,
+        | Call::DescribeGroup
+        | Call::Review(_) => return,
     };
     assert!(encoded.is_ok(), "{:?}", encoded.err());
 }

@@ -174,30 +174,88 @@ impl Running {
         what: &str,
         check: impl Fn(&ConsumerStats) -> bool,
     ) -> Arc<ConsumerStats> {
-        let stats = self.stats.clone();
-        let waited = tokio::time::timeout(
-            PATIENCE,
-            testkit::eventually(PATIENCE * 2, || async {
-                let now = stats.snapshot();
-                check(&now).then_some(now)
-            }),
-        );
-        match waited.await {
-            Ok(found) => found,
-            Err(_) => panic!("{what} did not happen; {:#?}", self.stats.snapshot()),
-        }
+        until(&self.stats, what, check).await
     }
 
     /// Waits until it owns this many partitions.
     pub async fn until_assigned(&self, partitions: usize) {
-        self.until(&format!("{partitions} partitions"), |stats| {
-            stats.partitions.len() == partitions
-                && stats
-                    .partitions
-                    .iter()
-                    .all(|partition| partition.committed.is_some())
-        })
-        .await;
+        until_assigned(&self.stats, partitions).await;
+    }
+}
+
+/// Waits until the statistics are as asked.
+pub async fn until(
+    stats: &ConsumerStatsHandle,
+    what: &str,
+    check: impl Fn(&ConsumerStats) -> bool,
+) -> Arc<ConsumerStats> {
+    let waited = tokio::time::timeout(
+        PATIENCE,
+        testkit::eventually(PATIENCE * 2, || async {
+            let now = stats.snapshot();
+            check(&now).then_some(now)
+        }),
+    );
+    match waited.await {
+        Ok(found) => found,
+        Err(_) => panic!("{what} did not happen; {:#?}", stats.snapshot()),
+    }
+}
+
+/// Waits until the consumer owns this many partitions.
+pub async fn until_assigned(stats: &ConsumerStatsHandle, partitions: usize) {
+    until(stats, &format!("{partitions} partitions"), |stats| {
+        stats.partitions.len() == partitions
+            && stats
+                .partitions
+                .iter()
+                .all(|partition| partition.committed.is_some())
+    })
+    .await;
+}
+
+/// A consumer with a client and a runtime of its own, so that it can be killed as a process is: nothing of it runs any
+/// more, and the broker hears no word.
+pub struct Killable {
+    runtime: Option<tokio::runtime::Runtime>,
+    pub stats: ConsumerStatsHandle,
+}
+
+impl Killable {
+    pub fn start(
+        world: &World,
+        handler: Scripted,
+        change: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let inside = runtime.enter();
+        let builder = change(world.consumer_of(&client(&world.kafka, |_| {})));
+        let consumer = builder.build(handler).expect("a good configuration");
+        drop(inside);
+        let stats = consumer.stats();
+        runtime.spawn(consumer.run(std::future::pending()));
+        Self {
+            runtime: Some(runtime),
+            stats,
+        }
+    }
+
+    pub async fn until_assigned(&self, partitions: usize) {
+        until_assigned(&self.stats, partitions).await;
+    }
+
+    pub fn kill(self) {}
+}
+
+impl Drop for Killable {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::option::{Opt, group::KAFKA};
 use super::security::{read_security, security_options};
 use super::value::Retention;
 use super::values::Values;
+use crate::instance::{Instance, is_instance_name};
 
 /// Where Kafka is and how groups behave.
 #[derive(Clone, Debug)]
@@ -24,7 +25,13 @@ pub struct KafkaConfig {
     pub assignment_strategy: Vec<Assignor>,
     /// Groups that have strategies of their own.
     group_strategies: Vec<(String, Vec<Assignor>)>,
+    /// The static member id that somebody chose.
     pub group_instance_id: Option<String>,
+    /// The name of the pod or container, or `hostname`.
+    pub instance_name: Option<String>,
+    /// What this process is known by ([`Common::claim_instance`](super::Common::claim_instance)); `None` before it is
+    /// claimed.
+    pub instance: Option<Instance>,
     /// Without a heartbeat for this long, an instance's partitions go to others.
     pub session_timeout: Duration,
     /// A record that is worked on for longer is named in an error.
@@ -76,7 +83,15 @@ pub(super) fn kafka_options(group_id: &'static str) -> Vec<Opt> {
         Opt::unset(
             "KAFKA_GROUP_INSTANCE_ID",
             KAFKA,
-            "Static membership: a name of this instance that outlives restarts, unique in the group.",
+            "Static membership: a name of this instance that outlives restarts, unique in the group. Without it one is \
+             kept in the folder of the SQLite database, or INSTANCE_NAME taken.",
+        ),
+        Opt::unset(
+            "INSTANCE_NAME",
+            KAFKA,
+            "Name of the pod or container that this process runs in, of one process at a time and the same after its \
+             restart, so that it takes up its partitions at once; hostname: the machine's host name, which in a \
+             container is its own.",
         ),
         Opt::new(
             "KAFKA_SESSION_TIMEOUT",
@@ -192,6 +207,17 @@ impl KafkaConfig {
             ),
             group_strategies: Vec::new(),
             group_instance_id: values.find("KAFKA_GROUP_INSTANCE_ID"),
+            instance_name: {
+                let name: Option<String> = values.find("INSTANCE_NAME");
+                if name.as_deref().is_some_and(|name| !is_instance_name(name)) {
+                    values.mistake(
+                        "INSTANCE_NAME",
+                        "must be 1 to 249 letters, digits, '.', '_' or '-'",
+                    );
+                }
+                name
+            },
+            instance: None,
             session_timeout: values.checked(
                 "KAFKA_SESSION_TIMEOUT",
                 "must be from 1s to 30m",

@@ -17,6 +17,15 @@ pub(super) struct DatabaseFile {
 /// What every file of SQLite 3 begins with.
 const FORMAT: &[u8] = b"SQLite format 3\0";
 
+/// The file of a `sqlite:` URL; `None` for a database in memory.
+pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let path = DatabaseFile::of(url).path;
+    let in_memory = path.as_os_str().is_empty()
+        || path.as_os_str() == ":memory:"
+        || url.contains("mode=memory");
+    (!in_memory).then_some(path)
+}
+
 /// Device and inode; nothing where the system has no such thing.
 type Identity = (u64, u64);
 

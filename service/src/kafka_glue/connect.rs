@@ -3,6 +3,7 @@ use std::time::Duration;
 use kafka::{Client, ClientConfig, ConfigError, ConsumerBuilder, ProducerBuilder};
 
 use crate::config::KafkaConfig;
+use crate::instance::Instance;
 
 /// Longest time to open a connection: a broker that swallows packets must not use up a request's
 /// patience.
@@ -48,7 +49,7 @@ impl KafkaConfig {
             .consumer(group)
             .auto_offset_reset(self.auto_offset_reset)
             .assignors(self.strategies(group).iter().copied())
-            .group_instance_id(self.group_instance_id.as_deref())
+            .static_member(self.instance.as_ref().and_then(Instance::member).cloned())
             .retry_refused(REFUSED_PAUSE)
             .session_timeout(self.session_timeout)
             .max_processing_time(self.max_processing_time)

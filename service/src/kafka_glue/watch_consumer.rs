@@ -78,10 +78,23 @@ fn hindrance(stats: &ConsumerStats) -> Option<String> {
     let unowned = unowned.map(|problem| format!("group {}: {problem}", stats.group));
     let problems: Vec<_> = stuck
         .into_iter()
+        .chain(fenced(stats))
         .chain(unowned)
         .chain(held(stats))
         .collect();
     (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+/// That another process has the name of this one.
+fn fenced(stats: &ConsumerStats) -> Option<String> {
+    let member = stats.fenced.as_ref()?;
+    Some(format!(
+        "group {}: another process uses this instance's static member id {} (from {}); it goes on without one, and a \
+         restart after a crash waits for the session timeout; give each instance its own",
+        stats.group,
+        member.id(),
+        member.source().unwrap_or("the configuration"),
+    ))
 }
 
 /// Which partitions are held, and why.
@@ -141,6 +154,17 @@ mod tests {
         assert_eq!((standstill(&free), hindrance(&free)), (None, None));
         let idle = running(&[]);
         assert_eq!((standstill(&idle), hindrance(&idle)), (None, None));
+    }
+
+    #[test]
+    fn a_name_that_another_process_has_is_said_and_is_no_standstill() {
+        let fenced = ConsumerStats {
+            fenced: Some(kafka::StaticMember::derived("pod-1", "INSTANCE_NAME")),
+            ..running(&[None])
+        };
+        assert_eq!(standstill(&fenced), None);
+        let said = hindrance(&fenced).unwrap();
+        assert!(said.contains("pod-1 (from INSTANCE_NAME)"), "{said}");
     }
 
     #[test]

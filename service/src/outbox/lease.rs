@@ -4,6 +4,11 @@
 //! the lease watches the row, and takes it when it has not changed for a term by his own clock.
 //! Each taking raises the epoch (`turn` in its row), and all that a holder writes asks for its epoch, so a holder that was
 //! asleep past its term writes nothing any more.
+//!
+//! A process that was killed and is back need not wait for its own former self: the holder's name begins with the
+//! [instance](crate::instance) it is, and at its first look a process takes what that instance held. One look only, so
+//! that two processes that have one name by mistake take the lease from each other no more often than they are started;
+//! the one that lost it notices at its next sign of life or mark, and what it sends until then are repeats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +31,11 @@ const BEATS: u32 = 3;
 pub(super) struct Lease {
     database: Database,
     term: Duration,
+    /// The instance, if this process is one, and what tells its runs apart.
     me: String,
+    instance: Option<String>,
+    /// The row was looked at.
+    looked: bool,
     held: Arc<Mutex<Option<Held>>>,
     watched: Watched,
 }
@@ -66,6 +75,18 @@ struct Found {
 #[derive(Debug, Default)]
 struct Watched(Option<(Found, Instant)>);
 
+/// What stands between an instance's id and the id of its run in a holder's name.
+const RUN: char = '/';
+
+impl Found {
+    /// Whether the holder is, or was, this instance.
+    fn is_of(&self, instance: &str) -> bool {
+        self.holder
+            .rsplit_once(RUN)
+            .is_some_and(|(holder, _)| holder == instance)
+    }
+}
+
 impl Watched {
     /// Whether the row, found at `now`, may be taken.
     fn may_take(&mut self, found: &Found, now: Instant, me: &str, term: Duration) -> bool {
@@ -88,9 +109,24 @@ impl Lease {
             database,
             term,
             me: Uuid::new_v4().to_string(),
+            instance: None,
+            looked: false,
             held: Arc::default(),
             watched: Watched::default(),
         }
+    }
+
+    /// The lease of this instance: what an earlier run of it held is its own.
+    pub(super) fn of_instance(self, instance: &str) -> Self {
+        Self {
+            me: format!("{instance}{RUN}{}", Uuid::new_v4()),
+            instance: Some(instance.to_owned()),
+            ..self
+        }
+    }
+
+    pub(super) fn with_term(self, term: Duration) -> Self {
+        Self { term, ..self }
     }
 
     /// For who sends while it is renewed.
@@ -130,7 +166,9 @@ impl Lease {
         let now = Instant::now();
         *self.held.lock() = None;
         let found = self.find().await?;
-        if !self.watched.may_take(&found, now, &self.me, self.term) {
+        let first_look = !std::mem::replace(&mut self.looked, true);
+        let was_ours = first_look && self.instance.as_ref().is_some_and(|id| found.is_of(id));
+        if !was_ours && !self.watched.may_take(&found, now, &self.me, self.term) {
             return Ok(false);
         }
         let update = async {
@@ -243,6 +281,16 @@ mod tests {
             epoch,
             beat,
         }
+    }
+
+    #[test]
+    fn a_holder_names_its_instance_and_its_run() {
+        assert!(found("pod-1/0b7c", 7, 9).is_of("pod-1"));
+        assert!(found("a/b/0b7c", 7, 9).is_of("a/b"));
+        for other in ["", "pod-1", "pod-11/0b7c", "0b7c"] {
+            assert!(!found(other, 7, 9).is_of("pod-1"), "{other}");
+        }
+        assert!(!found("/0b7c", 7, 9).is_of("pod-1"));
     }
 
     #[test]

@@ -112,7 +112,16 @@ impl<A: Announce> Relay<A> {
     /// How long a relay that gives no sign of life keeps others from publishing: what a killed one
     /// leaves waits for so long. One that ends orderly makes nobody wait. Default: 10 s.
     pub fn lease_term(mut self, term: Duration) -> Self {
-        self.lease = Lease::new(self.database.clone(), term);
+        self.lease = self.lease.with_term(term);
+        self
+    }
+
+    /// Which instance of its service the relay is part of: a restart takes the lease that a killed run of this instance
+    /// held at once, without waiting for its term. Default: none.
+    pub fn of_instance(mut self, instance: Option<&str>) -> Self {
+        if let Some(instance) = instance {
+            self.lease = self.lease.of_instance(instance);
+        }
         self
     }
 
@@ -146,7 +155,8 @@ impl<A: Announce> Relay<A> {
                 }
                 Ok(Pass::NotOurs) => {
                     health.up();
-                    self.lease.beat()
+                    // Soon after another one gives it back.
+                    self.lease.beat().min(LOOK)
                 }
                 Err(error) => {
                     let error = error.to_string();

@@ -148,7 +148,6 @@ impl Round {
 
 pub(super) fn request(
     group: &str,
-    instance: Option<StrBytes>,
     standing: &Standing,
     commits: &BTreeMap<TopicPartition, Commit>,
     round: &Round,
@@ -187,6 +186,6 @@ pub(super) fn request(
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_generation_id_or_member_epoch(standing.generation)
         .with_member_id(StrBytes::from_string(standing.member_id.clone()))
-        .with_group_instance_id(instance)
+        .with_group_instance_id(standing.instance.clone().map(StrBytes::from_string))
         .with_topics(topics)
 }

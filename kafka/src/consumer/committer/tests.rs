@@ -3,6 +3,7 @@ use kafka_protocol::messages::offset_commit_response::{
 };
 
 use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
 
 use super::*;
 use crate::consumer::group::Committed;
@@ -28,6 +29,7 @@ fn commits(list: &[Commit]) -> BTreeMap<TopicPartition, Commit> {
 fn standing(claims: &[(i32, u64, Option<i32>)]) -> Standing {
     Standing {
         member_id: "m".to_owned(),
+        instance: None,
         generation: 4,
         node: Some(1),
         claims: claims
@@ -169,7 +171,7 @@ fn metadata_that_is_too_large_is_left_out() {
     let too_large = answer(&[(0, Some(ResponseError::OffsetMetadataTooLarge))]);
     round.take(&mut left, &too_large, "g");
     assert!(round.at_once && left.len() == 1);
-    let request = request("g", None, &standing(&[(0, 1, Some(4))]), &left, &round);
+    let request = request("g", &standing(&[(0, 1, Some(4))]), &left, &round);
     let sent = &request.topics[0].partitions[0];
     assert_eq!(
         (sent.committed_offset, sent.committed_metadata.as_deref()),
@@ -194,8 +196,11 @@ fn metadata_that_is_too_large_is_left_out() {
 fn a_request_is_fenced_and_names_the_generation_of_first_commits() {
     let left = commits(&[commit(0, 5, 1), commit(1, 6, 1), commit(2, 7, 1)]);
     let standing = standing(&[(0, 1, Some(4)), (1, 1, Some(3)), (2, 1, None)]);
-    let instance = Some(StrBytes::from_static_str("i"));
-    let request = request("g", instance, &standing, &left, &Round::default());
+    let standing = Standing {
+        instance: Some("i".to_owned()),
+        ..standing
+    };
+    let request = request("g", &standing, &left, &Round::default());
     assert_eq!(
         (request.generation_id_or_member_epoch, &*request.member_id),
         (4, "m")

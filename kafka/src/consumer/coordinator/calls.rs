@@ -21,7 +21,7 @@ use crate::admin::groups::describe_members;
 use crate::cluster::{Cluster, Purpose};
 use crate::connection::Connection;
 use crate::consumer::group::{Committed, GroupConfig};
-use crate::consumer::membership::{Call, FetchedOffset, Input, Tag};
+use crate::consumer::membership::{Call, FetchedOffset, Input, Reviewed, Tag};
 use crate::consumer::topic_partition::TopicPartition;
 use crate::error::Error;
 use crate::records::MAX_OFFSET;
@@ -81,6 +81,7 @@ impl Calls {
                     let view = calls.cluster.ensure_topics(&topics).await;
                     Input::Described(tag, view.map(|view| counts(&view)))
                 }
+                Call::Review(topics) => Input::Reviewed(tag, calls.review(node, &topics).await),
             }
         }
         .boxed()
@@ -163,6 +164,19 @@ impl Calls {
             || format!("group {}", self.group),
         )?;
         describe_members(&self.group, node, described)
+    }
+
+    async fn review(&self, node: i32, topics: &[Arc<str>]) -> Result<Reviewed, Error> {
+        let view = self.cluster.ensure_topics(topics).await?;
+        let described = self.describe_group(node).await?;
+        let assigned = described
+            .members
+            .into_iter()
+            .flat_map(|member| member.assignment);
+        Ok(Reviewed {
+            counts: counts(&view),
+            assigned: assigned.collect(),
+        })
     }
 
     async fn fetch_offsets(

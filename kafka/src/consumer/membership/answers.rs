@@ -8,7 +8,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, HeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
 
 use super::owners::Owners;
-use super::{Coordinator, Input, Membership, Phase, Tag};
+use super::{Coordinator, Input, Membership, Phase, Review, Tag};
 use crate::consumer::assignor::{Assignor, Member, Plan};
 use crate::consumer::group_error::GroupError;
 use crate::consumer::protocol::{PROTOCOL_TYPE, Subscription, decode_assignment};
@@ -30,6 +30,7 @@ impl Membership {
             }
             Input::Described(tag, answer) => self.described(tag, answer, now),
             Input::GroupDescribed(tag, answer) => self.group_described(tag, answer, now),
+            Input::Reviewed(tag, answer) => self.reviewed(tag, answer, now),
             Input::TopicsChanged(topics) => self.topics_changed(topics, now),
             Input::Revoked(ticket) => self.revoked(ticket, now),
             Input::CommitRefused {
@@ -110,6 +111,9 @@ impl Membership {
         self.heartbeat.next = now + self.config.heartbeat_interval;
         self.heartbeat.in_flight = None;
         if !self.leader {
+            if self.taking_over {
+                self.review = Some(Review::new(self.config.topics.clone(), now));
+            }
             return self.sync(&Plan::new());
         }
         let members: Vec<Member> = response
@@ -135,8 +139,8 @@ impl Membership {
             .flat_map(|member| member.subscription.topics.iter().cloned())
             .collect();
         if response.skip_assignment {
-            // KIP-814: a static leader is back and nothing else has changed; it only keeps watching.
-            self.watch(&topics.into_iter().collect::<Vec<_>>());
+            // KIP-814: a static leader is back, and the group goes on as it was. From the review on it keeps watching.
+            self.review = Some(Review::new(topics.into_iter().collect(), now));
             return self.sync(&Plan::new());
         }
         let topics = topics.into_iter().collect();
@@ -175,6 +179,7 @@ impl Membership {
                 now,
             ),
             Ok(mut assignment) => {
+                self.note_foreign_topics(&assignment);
                 self.leave_out_foreign_topics(&mut assignment);
                 self.phase = Phase::Stable;
                 self.join_failures = 0;
@@ -265,10 +270,7 @@ impl Membership {
                 self.member_id.clear();
                 self.lose("the group no longer knows this member", again);
             }
-            ResponseError::FencedInstanceId => self.fail(GroupError::FencedInstance {
-                group: self.config.group.clone(),
-                instance: self.config.group_instance_id.clone().unwrap_or_default(),
-            }),
+            ResponseError::FencedInstanceId => self.instance_fenced(again),
             ResponseError::InconsistentGroupProtocol => self.no_common_assignor(again),
             ResponseError::InvalidSessionTimeout => {
                 let error = GroupError::InvalidSessionTimeout {

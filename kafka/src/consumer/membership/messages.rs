@@ -13,6 +13,8 @@ use kafka_protocol::messages::{
 use crate::admin::GroupDescription;
 use crate::consumer::group::{AssignedPartition, Committed};
 use crate::consumer::group_error::GroupError;
+use crate::consumer::membership::review::Reviewed;
+use crate::consumer::static_member::StaticMember;
 use crate::consumer::topic_partition::TopicPartition;
 use crate::error::Error;
 
@@ -42,6 +44,8 @@ pub(crate) enum Input {
     Described(Tag, Result<TopicCounts, Error>),
     /// What [`Call::DescribeGroup`] asked for.
     GroupDescribed(Tag, Result<GroupDescription, Error>),
+    /// What [`Call::Review`] asked for.
+    Reviewed(Tag, Result<Reviewed, Error>),
     /// The cluster's topics, as far as they are known, have changed.
     TopicsChanged(TopicCounts),
     /// The consumer has let go of what it was told to.
@@ -95,6 +99,8 @@ pub(crate) enum Call {
     DescribeTopics(Vec<Arc<str>>),
     /// The group's members and what each has.
     DescribeGroup,
+    /// The partition counts of these topics, and what the whole group is assigned.
+    Review(Vec<Arc<str>>),
 }
 
 #[derive(Debug)]
@@ -117,6 +123,8 @@ pub(crate) enum Action {
     Lost {
         partitions: Vec<TopicPartition>,
     },
+    /// Another process has taken over this static member id.
+    Fenced(StaticMember),
     /// The end, without and with an error.
     Left,
     Fatal(GroupError),

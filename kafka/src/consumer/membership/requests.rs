@@ -94,6 +94,7 @@ impl Membership {
     pub(super) fn leave_call(&self, reason: &str) -> Call {
         let member = MemberIdentity::default()
             .with_member_id(text(&self.member_id))
+            .with_group_instance_id(self.instance_id())
             .with_reason(Some(text(reason)));
         let request = LeaveGroupRequest::default()
             .with_group_id(self.group_id())
@@ -109,7 +110,7 @@ impl Membership {
     }
 
     fn instance_id(&self) -> Option<StrBytes> {
-        self.config.group_instance_id.as_deref().map(text)
+        self.instance().map(text)
     }
 }
 

@@ -30,7 +30,7 @@ fn config(assignors: &[Assignor]) -> GroupConfig {
         group: "g".into(),
         topics: vec!["t".into()],
         assignors: assignors.to_vec(),
-        group_instance_id: None,
+        static_member: None,
         session_timeout: SESSION,
         heartbeat_interval: HEARTBEAT,
         rebalance_timeout: REBALANCE,

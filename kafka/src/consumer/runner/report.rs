@@ -119,6 +119,7 @@ impl Core {
             membership: group.phase,
             member_id: group.member_id.clone(),
             generation: group.generation,
+            fenced: group.fenced.clone(),
             assignor: group.assignor.clone(),
             rebalances: group.rebalances,
             group_problem: group.problem.clone(),

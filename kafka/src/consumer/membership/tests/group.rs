@@ -77,6 +77,7 @@ impl Coordinator {
             Call::DescribeGroup => {
                 replies.push((from, tag, Input::GroupDescribed(tag, Err(closed()))));
             }
+            Call::Review(_) => unreachable!("nobody here is a static member"),
             Call::FetchOffsets(_) => replies.push((from, tag, Input::Offsets(tag, Ok(Vec::new())))),
             Call::Join { request, .. } => self.join(from, tag, &request, now, &mut replies),
             Call::Sync { request, .. } => self.sync(from, tag, &request, now, &mut replies),
@@ -352,7 +353,7 @@ impl World {
                     // What is sent may still arrive; the answer does not.
                     self.replies.retain(|(to, of, _)| (*to, *of) != (at, tag));
                 }
-                Action::RefreshTopics => {}
+                Action::RefreshTopics | Action::Fenced(_) => {}
                 Action::Assigned { partitions, .. } => {
                     for given in partitions {
                         assert!(node.held.insert(given.partition), "given twice");
@@ -506,6 +507,7 @@ fn broken(tag: Tag, call: &Call) -> Input {
         Call::Leave { .. } => Input::LeaveAnswered(tag),
         Call::DescribeTopics(_) => Input::Described(tag, Err(closed())),
         Call::DescribeGroup => Input::GroupDescribed(tag, Err(closed())),
+        Call::Review(_) => Input::Reviewed(tag, Err(closed())),
     }
 }
 

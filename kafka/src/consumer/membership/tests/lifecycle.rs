@@ -340,13 +340,20 @@ fn leaving_while_joining_leaves_no_member_behind() {
 
 fn static_config() -> GroupConfig {
     GroupConfig {
-        group_instance_id: Some("i1".to_owned()),
+        static_member: Some(StaticMember::configured("i1")),
         ..config(&[Assignor::CooperativeSticky])
     }
 }
 
+fn leave_request(script: &mut Script) -> (Tag, kafka_protocol::messages::LeaveGroupRequest) {
+    script.call(|call| match call {
+        Call::Leave { request, .. } => Some(request.clone()),
+        _ => None,
+    })
+}
+
 #[test]
-fn static_members_name_themselves_everywhere_and_do_not_leave() {
+fn static_members_name_themselves_everywhere_and_leave_by_name() {
     let mut script = Script::new(static_config());
     script.find();
     let (tag, request) = script.join_request();
@@ -365,16 +372,97 @@ fn static_members_name_themselves_everywhere_and_do_not_leave() {
     assert_eq!(request.group_instance_id.as_deref(), Some("i1"));
     script.told.clear();
     script.input(Input::Leave("restart".to_owned()));
-    assert!(script.calls.is_empty());
+    let (tag, request) = leave_request(&mut script);
+    let member = &request.members[0];
+    assert_eq!(
+        (&*member.member_id, member.group_instance_id.as_deref()),
+        ("m", Some("i1"))
+    );
+    script.input(Input::LeaveAnswered(tag));
     assert_eq!(script.told(), ["left"]);
+}
+
+#[test]
+fn a_static_member_that_leaves_while_its_first_join_waits_is_named_by_its_instance() {
+    let mut script = Script::new(static_config());
+    script.find();
+    let (join, _) = script.join_request();
+    script.input(Input::Leave("bye".to_owned()));
+    assert_eq!(script.abandoned, [join]);
+    let (_, request) = leave_request(&mut script);
+    let member = &request.members[0];
+    assert_eq!(
+        (&*member.member_id, member.group_instance_id.as_deref()),
+        ("", Some("i1"))
+    );
+}
+
+fn review(script: &mut Script, topics: &[(&str, i32)], assigned: &[&str]) {
+    let (tag, _) = script.call(|call| matches!(call, Call::Review(_)).then_some(()));
+    let found = Reviewed {
+        counts: counts(topics),
+        assigned: partitions(assigned).into_iter().collect(),
+    };
+    script.input(Input::Reviewed(tag, Ok(found)));
 }
 
 #[test]
 fn a_static_leader_that_is_back_assigns_nothing_but_keeps_watching() {
     let mut script = leader(static_config(), 2, true);
     assert_eq!(script.told(), ["assigned in 0: "]);
+    review(&mut script, &[("t", 2)], &["t-0", "t-1"]);
     script.input(Input::TopicsChanged(counts(&[("t", 2)])));
     assert!(!script.joins());
     script.input(Input::TopicsChanged(counts(&[("t", 3)])));
     assert!(script.joins());
+}
+
+#[test]
+fn a_static_leader_that_is_back_before_it_knows_its_topics_moves_nothing() {
+    let mut script = Script::new(static_config());
+    script.find();
+    lead(&mut script, 2, true);
+    script.input(Input::TopicsChanged(counts(&[("t", 2)])));
+    review(&mut script, &[("t", 2)], &["t-0", "t-1"]);
+    assert!(!script.joins());
+}
+
+#[test]
+fn a_static_member_that_is_back_notices_what_changed_while_it_was_away() {
+    let back = |owned: &[&str]| {
+        let mut script = Script::new(static_config());
+        script.find();
+        script.join_as_follower(4);
+        script.sync(owned);
+        if !owned.is_empty() {
+            script.offsets(&[]);
+        }
+        script
+    };
+    // Nothing: whoever has the rest.
+    let mut script = back(&["t-0"]);
+    review(&mut script, &[("t", 2)], &["t-0", "t-1"]);
+    assert!(!script.joins());
+    // It reads what it did not read before, or the topic has grown.
+    for left_out in [&["t-0"][..], &[]] {
+        let mut script = back(left_out);
+        review(&mut script, &[("t", 2)], left_out);
+        assert!(script.joins(), "{left_out:?}");
+        // Once: what others leave out is theirs to say.
+        script.join_as_follower(5);
+        script.sync(left_out);
+        assert!(!script.has(|call| matches!(call, Call::Review(_))));
+    }
+    // It has what it no longer reads.
+    let mut script = back(&["old-0", "t-0"]);
+    review(&mut script, &[("t", 1)], &["old-0", "t-0"]);
+    assert!(script.joins());
+    // It cannot be told yet.
+    let mut script = back(&["t-0"]);
+    let (tag, _) = script.call(|call| matches!(call, Call::Review(_)).then_some(()));
+    script.input(Input::Reviewed(tag, Err(closed())));
+    assert!(!script.joins());
+    script.pass(Duration::from_millis(150));
+    review(&mut script, &[("t", 1)], &["t-0"]);
+    assert!(!script.joins());
 }

@@ -64,9 +64,9 @@ fn a_rebalance_during_a_rebalance_starts_it_over_and_loses_nothing() {
 }
 
 #[test]
-fn a_fenced_instance_is_the_end() {
+fn a_configured_instance_that_is_fenced_is_the_end() {
     let config = GroupConfig {
-        group_instance_id: Some("i1".to_owned()),
+        static_member: Some(StaticMember::configured("i1")),
         ..config(&[Assignor::CooperativeSticky])
     };
     let mut script = Script::new(config.clone()).stable(&["t-0"]);
@@ -87,6 +87,62 @@ fn a_fenced_instance_is_the_end() {
         generation: 1,
     });
     assert!(script.is_over());
+}
+
+#[test]
+fn a_derived_instance_that_is_fenced_goes_on_without_its_id_for_good() {
+    let member = StaticMember::derived("i1", "data/shop.instance");
+    let config = GroupConfig {
+        static_member: Some(member.clone()),
+        ..config(&[Assignor::CooperativeSticky])
+    };
+    let fenced = |script: &mut Script| {
+        let told = script.told();
+        assert_eq!(told[1], "lost: t-0", "{told:?}");
+        assert!(told[0].contains("i1") && told.len() == 2, "{told:?}");
+        assert_eq!(script.member.state().fenced.as_ref(), Some(&member));
+        assert_eq!(script.member.instance(), None);
+        let (_, request) = script.join_request();
+        assert_eq!((&*request.member_id, request.group_instance_id), ("", None));
+    };
+    let stable = || {
+        let mut script = Script::new(config.clone());
+        script.find();
+        script.join_as_follower(1);
+        script.sync(&["t-0"]);
+        script.offsets(&[]);
+        script.told.clear();
+        script
+    };
+    // Whoever says it: a heartbeat, a commit, a JoinGroup.
+    let mut script = stable();
+    script.beat(Some(ResponseError::FencedInstanceId));
+    fenced(&mut script);
+    let mut script = stable();
+    script.input(Input::CommitRefused {
+        code: ResponseError::FencedInstanceId,
+        member_id: "m".to_owned(),
+        generation: 1,
+    });
+    fenced(&mut script);
+    let mut script = stable();
+    script.beat(Some(ResponseError::RebalanceInProgress));
+    script.refuse_join(ResponseError::FencedInstanceId);
+    fenced(&mut script);
+
+    // The next consumer of the process does not take the id back.
+    member.fenced_in(&"g".into());
+    let mut script = Script::new(config.clone());
+    script.find();
+    assert_eq!(script.join_request().1.group_instance_id, None);
+    assert_eq!(script.member.state().fenced.as_ref(), Some(&member));
+    let of_another_group = GroupConfig {
+        group: "h".into(),
+        ..config
+    };
+    let mut script = Script::new(of_another_group);
+    script.find();
+    assert!(script.join_request().1.group_instance_id.is_some());
 }
 
 #[test]
