@@ -237,9 +237,14 @@ async fn first_record(address: SocketAddr, group: &str) {
     .await;
 }
 
-/// Each service by itself, on the Kafka that the environment names, with a data folder of its own.
+/// Each service by itself, on the Kafka and the databases that the environment names.
 pub async fn services(run: Run) -> Times {
-    let mut shop = Shop::open_with(Stage::any().await, &[("kafka-session-timeout", SESSION)]).await;
+    // One environment for all. The name counts where there is no folder, on PostgreSQL.
+    let flags = [
+        ("kafka-session-timeout", SESSION),
+        ("instance-name", "host"),
+    ];
+    let mut shop = Shop::open_with(Stage::any().await, &flags).await;
     let mut times = Times::default();
     let (plan, mut load) = begin(&shop, &run);
     for moment in run.moments() {
@@ -437,13 +442,19 @@ async fn joined(shop: &Shop, instances: &[usize], group: &str) -> Vec<Option<f64
     all
 }
 
-/// The members, once the group is at rest with so many.
+/// The members, once the group is at rest with so many: also what moves between them has arrived.
 async fn members(shop: &Shop, group: &str, number: usize) -> Vec<GroupMember> {
     let admin = shop.client.admin();
     eventually(PATIENCE, || async {
         let mut groups = admin.describe_groups(&[group]).await.ok()?;
         let group = groups.pop()?;
-        (group.state == "Stable" && group.members.len() == number).then_some(group.members)
+        let topics = admin.topics().await.ok()?;
+        let assigned = || group.members.iter().flat_map(|member| &member.assignment);
+        let of_group = |name: &str| assigned().any(|partition| *partition.topic == *name);
+        let all = topics.iter().filter(|topic| of_group(&topic.name));
+        let all: usize = all.map(|topic| topic.partitions.len()).sum();
+        let at_rest = group.state == "Stable" && assigned().count() == all;
+        (at_rest && group.members.len() == number).then_some(group.members)
     })
     .await
 }
