@@ -4,11 +4,12 @@ use std::time::Duration;
 use kafka::{NewPartition, PartitionListener, StartAt, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use proto::BookEventKind;
+use service::db::{GroupWriter, GroupWriterConfig};
 use tokio::sync::{Notify, watch};
 
 use super::fact::Fact;
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, Position, Store, Written};
+use super::store::{Batch, Claims, Position, Store, Written};
 
 /// Facts that may wait to be stored, by default; 150 bytes each with a user's rating.
 pub(super) const ROOM: usize = 20_000;
@@ -27,6 +28,7 @@ const HANDOVER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     store: Store,
+    claims: GroupWriter<Claims>,
     kinds: HashMap<String, BookEventKind>,
     room: usize,
     state: Mutex<State>,
@@ -90,6 +92,11 @@ impl Keeper {
         metrics: AnalyticsMetrics,
     ) -> Self {
         Self {
+            claims: GroupWriter::spawn(
+                store.database.clone(),
+                Claims,
+                GroupWriterConfig::default(),
+            ),
             store,
             kinds,
             room,
@@ -353,8 +360,8 @@ impl Keeper {
             return Err(format!("{} is no topic of book events", place.topic));
         };
         let claim = self
-            .store
-            .claim(place, new.topic_id)
+            .claims
+            .write((place.clone(), new.topic_id))
             .await
             .map_err(|error| format!("the database does not say it: {error}"))?;
         let start = claim.next.map(|next| match new.committed {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use kafka::{TopicId, TopicPartition};
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
-use service::db::{Database, Retention, filled_up, placeholders, powers_of_two};
+use service::db::{BatchWrite, Database, Retention, filled_up, placeholders, powers_of_two};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -95,8 +95,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Takes the partition: from now on nobody who claimed it before writes any more. If `topic_id` is another one than
-    /// the offset is of, the offset goes.
+    /// Takes the partition, as another instance would.
+    #[cfg(test)]
     pub(super) async fn claim(
         &self,
         place: &TopicPartition,
@@ -105,38 +105,7 @@ impl Store {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let row = sqlx::query(
-                    "INSERT INTO analytics_partitions \
-                     (topic, partition_no, turn, writes, next_offset, topic_id) \
-                     VALUES ($1, $2, 1, 0, $3, $4) ON CONFLICT (topic, partition_no) \
-                     DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0, \
-                     next_offset = CASE WHEN analytics_partitions.next_offset >= 0 \
-                     AND excluded.topic_id <> '' AND analytics_partitions.topic_id <> '' \
-                     AND excluded.topic_id <> analytics_partitions.topic_id \
-                     THEN $5 ELSE analytics_partitions.next_offset END, \
-                     topic_id = CASE WHEN excluded.topic_id = '' \
-                     THEN analytics_partitions.topic_id ELSE excluded.topic_id END \
-                     RETURNING turn, next_offset, leader_epoch, topic_id",
-                )
-                .bind(&*place.topic)
-                .bind(i64::from(place.partition))
-                .bind(NOT_READ)
-                .bind(stored(topic_id))
-                .bind(RECREATED)
-                .fetch_one(&mut *tx)
-                .await?;
-                let (offset, leader_epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-                let topic_id: String = row.try_get(3)?;
-                let next = Position {
-                    offset,
-                    leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
-                };
-                let claim = Claim {
-                    epoch: row.try_get(0)?,
-                    next: (offset >= 0).then_some(next),
-                    recreated: offset == RECREATED,
-                    topic_id: topic_id.parse().ok(),
-                };
+                let claim = claim_in(&mut tx, place, topic_id).await?;
                 tx.commit().await?;
                 Ok(claim)
             })
@@ -192,6 +161,75 @@ impl Store {
 /// A topic's id as it is stored; empty: not known.
 fn stored(topic_id: Option<TopicId>) -> String {
     topic_id.map_or_else(String::new, |id| id.to_string())
+}
+
+/// Claims partitions, all that were assigned together in one transaction: each of its own would cost a start as many
+/// forced writes as there are partitions.
+#[derive(Debug)]
+pub(super) struct Claims;
+
+impl BatchWrite for Claims {
+    /// With the topic's id, where it is known.
+    type Item = (TopicPartition, Option<TopicId>);
+    type Output = Claim;
+
+    async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        places: &[(TopicPartition, Option<TopicId>)],
+    ) -> Result<Vec<Claim>, sqlx::Error> {
+        // In everybody's order of locks.
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|at| &places[*at].0);
+        let mut claims = Vec::with_capacity(places.len());
+        for at in order {
+            let (place, topic_id) = &places[at];
+            claims.push((at, claim_in(connection, place, *topic_id).await?));
+        }
+        claims.sort_by_key(|(at, _)| *at);
+        Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+    }
+}
+
+/// Takes the partition: from now on nobody who claimed it before writes any more. If `topic_id` is another one than the
+/// offset is of, the offset goes.
+async fn claim_in(
+    connection: &mut AnyConnection,
+    place: &TopicPartition,
+    topic_id: Option<TopicId>,
+) -> Result<Claim, sqlx::Error> {
+    let row = sqlx::query(
+        "INSERT INTO analytics_partitions \
+         (topic, partition_no, turn, writes, next_offset, topic_id) \
+         VALUES ($1, $2, 1, 0, $3, $4) ON CONFLICT (topic, partition_no) \
+         DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0, \
+         next_offset = CASE WHEN analytics_partitions.next_offset >= 0 \
+         AND excluded.topic_id <> '' AND analytics_partitions.topic_id <> '' \
+         AND excluded.topic_id <> analytics_partitions.topic_id \
+         THEN $5 ELSE analytics_partitions.next_offset END, \
+         topic_id = CASE WHEN excluded.topic_id = '' \
+         THEN analytics_partitions.topic_id ELSE excluded.topic_id END \
+         RETURNING turn, next_offset, leader_epoch, topic_id",
+    )
+    .bind(&*place.topic)
+    .bind(i64::from(place.partition))
+    .bind(NOT_READ)
+    .bind(stored(topic_id))
+    .bind(RECREATED)
+    .fetch_one(connection)
+    .await?;
+    let (offset, leader_epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    let topic_id: String = row.try_get(3)?;
+    let next = Position {
+        offset,
+        leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
+    };
+    Ok(Claim {
+        epoch: row.try_get(0)?,
+        next: (offset >= 0).then_some(next),
+        recreated: offset == RECREATED,
+        topic_id: topic_id.parse().ok(),
+    })
 }
 
 /// Locks are taken in one order by everybody: partitions, ids, ratings, books, each by their keys.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -68,6 +69,12 @@ type Waiting<W> = (
 /// Clones hand in to the same writer. It ends when the last one is dropped.
 pub struct GroupWriter<W: BatchWrite> {
     sender: mpsc::Sender<Waiting<W>>,
+}
+
+impl<W: BatchWrite> fmt::Debug for GroupWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupWriter").finish_non_exhaustive()
+    }
 }
 
 impl<W: BatchWrite> Clone for GroupWriter<W> {
