@@ -60,6 +60,9 @@ impl Group {
         let assignor = match self.assignor {
             Assignor::Range => "RangeAssignor",
             Assignor::RoundRobin => "RoundRobinAssignor",
+            Assignor::RoundRobinAssigner => {
+                panic!("kafkajs's own: Java has no strategy of that name")
+            }
             Assignor::CooperativeSticky => "CooperativeStickyAssignor",
             Assignor::RoundRobinAssigner => panic!("the Java client has no strategy of kafkajs"),
         };
