@@ -1,34 +1,11 @@
 //! Remembers recent orders, so that a repeat costs nothing and a conflict is noticed.
-//!
-//! Best effort: it is bounded, lies in memory and knows only what this instance has seen. Whoever
-//! keeps state takes the first outcome of an order, with or without it.
 
-mod generation;
-
-use std::hash::{BuildHasher, Hash, Hasher};
-
-use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 use proto::Order;
+use service::recent::{Entry, Known, Recent};
 
-use self::generation::{Generation, Seen};
-
-/// Recent orders by the hashes of their ids. Two generations: when the younger one is full, the
-/// older is forgotten; so between half the capacity and all of it is remembered, with no bookkeeping
-/// for each order.
+/// Recent orders by id and content.
 #[derive(Debug)]
-pub struct OrderMemory {
-    hasher: RandomState,
-    /// Of one generation.
-    capacity: usize,
-    generations: Mutex<Generations>,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: Generation,
-    old: Generation,
-}
+pub struct OrderMemory(Recent);
 
 /// What the memory says of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,96 +22,43 @@ pub enum Meeting {
 
 /// Names an order that is being processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(Seen);
+pub struct Ticket(Entry);
 
 impl Ticket {
     /// Whether an earlier attempt's statuses are in the log.
     pub fn has_statuses(&self) -> bool {
-        self.0.has_statuses()
+        self.0.is_half_settled()
     }
 }
 
 impl OrderMemory {
     /// Remembers up to `capacity` orders (32 to 64 bytes each); 0 remembers none.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            hasher: RandomState::default(),
-            capacity: capacity.div_ceil(2),
-            generations: Mutex::default(),
-        }
+        Self(Recent::new(capacity))
     }
 
     /// Looks `order` up and remembers it as not settled if it is new.
     pub fn meet(&self, order: &Order<'_>) -> Meeting {
-        let ticket = self.ticket(order);
-        if self.capacity == 0 {
-            return Meeting::Process(ticket);
-        }
-        let mut generations = self.generations.lock();
-        match generations.find(&ticket.0) {
-            Some(seen) if !seen.has_content_of(&ticket.0) => Meeting::Conflict,
-            Some(seen) if seen.is_settled() => Meeting::Duplicate,
+        let content = (&order.product, order.quantity, &order.user_id);
+        let entry = self.0.entry(&order.order_id, content);
+        match self.0.meet(entry) {
+            Known::New => Meeting::Process(Ticket(entry)),
             // With what is known of it.
-            Some(seen) => Meeting::Process(Ticket(*seen)),
-            None => {
-                generations.put(ticket.0, self.capacity);
-                Meeting::Process(ticket)
-            }
+            Known::Open(known) => Meeting::Process(Ticket(known)),
+            Known::Settled => Meeting::Duplicate,
+            Known::Conflict => Meeting::Conflict,
         }
     }
 
     /// All events of the order have been acknowledged.
-    pub fn settle(&self, ticket: Ticket) {
-        self.note(ticket, Seen::settle);
+    pub fn settle(&self, Ticket(entry): Ticket) {
+        self.0.settle(entry);
     }
 
     /// The order's statuses have been acknowledged, and its notification has not: the next attempt sends
     /// that alone.
-    pub fn note_statuses(&self, ticket: Ticket) {
-        self.note(ticket, Seen::note_statuses);
-    }
-
-    fn note(&self, Ticket(mut seen): Ticket, note: impl Fn(&mut Seen)) {
-        if self.capacity == 0 {
-            return;
-        }
-        let mut generations = self.generations.lock();
-        match generations.find(&seen) {
-            Some(known) if known.has_content_of(&seen) => note(known),
-            Some(_) => {}
-            // Forgotten while it was processed.
-            None => {
-                note(&mut seen);
-                generations.put(seen, self.capacity);
-            }
-        }
-    }
-
-    fn ticket(&self, order: &Order<'_>) -> Ticket {
-        let mut hasher = self.hasher.build_hasher();
-        order.order_id.hash(&mut hasher);
-        let id = hasher.finish();
-        order.product.hash(&mut hasher);
-        order.quantity.hash(&mut hasher);
-        order.user_id.hash(&mut hasher);
-        Ticket(Seen::new(id, hasher.finish()))
-    }
-}
-
-impl Generations {
-    fn find(&mut self, like: &Seen) -> Option<&mut Seen> {
-        match self.young.find(like) {
-            Some(seen) => Some(seen),
-            None => self.old.find(like),
-        }
-    }
-
-    fn put(&mut self, seen: Seen, capacity: usize) {
-        if self.young.len() >= capacity {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-        }
-        self.young.insert(seen);
+    pub fn note_statuses(&self, Ticket(entry): Ticket) {
+        self.0.half_settle(entry);
     }
 }
 
@@ -204,24 +128,6 @@ mod tests {
         };
         assert_eq!(memory.meet(&other_user), Meeting::Conflict);
         assert_eq!(memory.meet(&order("1", 1)), Meeting::Duplicate);
-    }
-
-    #[test]
-    fn the_oldest_are_forgotten_and_memory_stays_bounded() {
-        let memory = OrderMemory::new(10);
-        let ids: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
-        for id in &ids {
-            let ticket = process(&memory, &order(id, 1));
-            memory.settle(ticket);
-        }
-        let known = |id: &str| {
-            let ticket = memory.ticket(&order(id, 1));
-            memory.generations.lock().find(&ticket.0).is_some()
-        };
-        assert!(ids[995..].iter().all(|id| known(id)), "half is always kept");
-        assert!(!ids[..990].iter().any(|id| known(id)));
-        let generations = memory.generations.lock();
-        assert!(generations.young.len() + generations.old.len() <= 10);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use service::http::{Problem, Request, Response, Router, StatusCode, json, refusa
 use service::metrics::Metrics;
 
 use crate::acceptance::{Acceptance, Outcomes};
+use crate::taken::{IdOrigin, Taken};
 use crate::{Config, SOURCE};
 
 /// One of the five ways in: the kind of event, and the topic it is written to.
@@ -27,6 +28,7 @@ struct BookIntake {
     gate: Gate,
     outcomes: Outcomes,
     acceptance: Acceptance,
+    taken: Taken,
 }
 
 /// All five, sharing a producer and what is counted.
@@ -36,6 +38,7 @@ pub(crate) fn routes(
     config: &Config,
     producer: &Producer,
     gate: &Gate,
+    taken: &Taken,
     metrics: &Metrics,
     health: &Health,
 ) -> Router {
@@ -50,6 +53,7 @@ pub(crate) fn routes(
             gate: gate.clone(),
             outcomes: outcomes.clone(),
             acceptance: Acceptance::new("event", config.book_topic(kind).as_str(), health),
+            taken: taken.clone(),
         })
     };
     BookEventKind::ALL
@@ -101,7 +105,16 @@ impl BookIntake {
             caller.acting_for(asked.user_id.as_deref())?;
             asked.user_id = Some(user.into());
         }
-        let event_id = self.event_id(&asked, book_id, request)?;
+        let (event_id, origin) = self.event_id(&asked, book_id, request)?;
+        // Statistics know an event by its id within its kind.
+        let content = (book_id, &asked.user_id, &asked.detail);
+        let claim = self.taken.claim(
+            origin,
+            (path(self.kind), &*event_id),
+            content,
+            "event",
+            "eventId",
+        )?;
         let now = Rfc3339::now();
         let event = asked.into_event(book_id, Cow::Borrowed(&event_id), now.as_str().into());
         match self.send(&event, &event_id, &now, &request.trace()).await {
@@ -109,7 +122,10 @@ impl BookIntake {
                 self.acceptance.accepted();
                 Ok(accepted(&event_id, &place))
             }
-            Err(error) => Err(self.acceptance.not_accepted(&error, "eventId", &event_id)),
+            Err(error) => {
+                claim.failed(&error);
+                Err(self.acceptance.not_accepted(&error, "eventId", &event_id))
+            }
         }
     }
 
@@ -119,18 +135,19 @@ impl BookIntake {
         asked: &BookEventRequest<'_>,
         book_id: i64,
         request: &Request,
-    ) -> Result<String, Problem> {
+    ) -> Result<(String, IdOrigin), Problem> {
         if let Some(id) = &asked.event_id {
-            return Ok(id.clone().into_owned());
+            return Ok((id.clone().into_owned(), IdOrigin::Given));
         }
-        let id = match request.idempotency_key()? {
-            None => order_id::new(),
+        let (id, origin) = match request.idempotency_key()? {
+            None => (order_id::new(), IdOrigin::New),
             Some(key) => {
                 let route = format!("{} {book_id}", path(self.kind));
-                order_id::idempotent(&route, asked.user_id.as_deref(), key)
+                let id = order_id::idempotent(&route, asked.user_id.as_deref(), key);
+                (id, IdOrigin::Key)
             }
         };
-        Ok(id.as_str().to_owned())
+        Ok((id.as_str().to_owned(), origin))
     }
 
     /// Resolves when the broker has acknowledged, or the delivery timeout has passed.

@@ -21,6 +21,8 @@ pub struct Config {
     /// Whether this instance keeps the order view and its event streams.
     pub order_view: bool,
     pub order_view_retention: Duration,
+    /// Recent ids of orders and book events that are remembered.
+    pub intake_memory: usize,
     /// Whether this instance registers users and publishes their events.
     pub users: bool,
     pub users_topic: TopicName,
@@ -120,6 +122,13 @@ pub fn program() -> Program {
             "30d",
             group::SERVICE,
             "How long the order view keeps what happened to an order.",
+        ),
+        Opt::new(
+            "INTAKE_MEMORY",
+            "100000",
+            group::SERVICE,
+            "Recent ids of orders and book events remembered (32 to 64 bytes each), so that one that \
+             comes again with other content is refused; 0: none.",
         ),
         Opt::new(
             "USERS",
@@ -242,6 +251,7 @@ impl Config {
                 "must be longer than 0",
                 |retention: &Duration| !retention.is_zero(),
             ),
+            intake_memory: values.get("INTAKE_MEMORY"),
             users: values.get("USERS"),
             users_topic: values.get(topics::USERS_EVENTS.variable),
             password_hashes: values

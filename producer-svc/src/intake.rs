@@ -14,6 +14,7 @@ use service::http::{Language, Problem, Request, Response, Router, header, prefer
 use service::metrics::Metrics;
 
 use crate::acceptance::{Acceptance, Outcomes};
+use crate::taken::{IdOrigin, Taken};
 use crate::{Config, SOURCE};
 use answer::Receipt;
 
@@ -27,6 +28,7 @@ pub(crate) struct Intake {
     gate: Gate,
     outcomes: Outcomes,
     acceptance: Acceptance,
+    taken: Taken,
 }
 
 /// Both ways in, sharing a producer and what is counted.
@@ -37,6 +39,7 @@ pub(crate) fn routes(
     config: &Config,
     producer: &Producer,
     gate: &Gate,
+    taken: &Taken,
     metrics: &Metrics,
     health: &Health,
 ) -> Router {
@@ -55,6 +58,7 @@ pub(crate) fn routes(
             gate: gate.clone(),
             outcomes: outcomes.clone(),
             acceptance: Acceptance::new("order", topic, health),
+            taken: taken.clone(),
         })
     };
     let camel = intake("/api/orders", Spelling::Camel, &config.order_topic);
@@ -81,7 +85,12 @@ impl Intake {
             caller.acting_for(asked.user_id.as_deref())?;
             asked.user_id = Some(user.into());
         }
-        let id = self.order_id(&asked, request)?;
+        let (id, origin) = self.order_id(&asked, request)?;
+        // One memory for both routes: an order is known by its id on either topic.
+        let content = (&asked.product, asked.quantity, &asked.user_id);
+        let claim =
+            self.taken
+                .claim(origin, ("order", &*id), content, "order", self.id_member())?;
         match self.send(&asked, &id, request).await {
             Ok(place) => {
                 self.acceptance.accepted();
@@ -94,7 +103,10 @@ impl Intake {
                 };
                 Ok(receipt.response(self.spelling))
             }
-            Err(error) => Err(self.not_accepted(&error, &id)),
+            Err(error) => {
+                claim.failed(&error);
+                Err(self.acceptance.not_accepted(&error, self.id_member(), &id))
+            }
         }
     }
 
@@ -103,15 +115,18 @@ impl Intake {
         &self,
         asked: &OrderRequest<'a>,
         request: &Request,
-    ) -> Result<Cow<'a, str>, Problem> {
+    ) -> Result<(Cow<'a, str>, IdOrigin), Problem> {
         if let Some(id) = &asked.order_id {
-            return Ok(id.clone());
+            return Ok((id.clone(), IdOrigin::Given));
         }
-        let id = match request.idempotency_key()? {
-            None => order_id::new(),
-            Some(key) => order_id::idempotent(self.route, asked.user_id.as_deref(), key),
+        let (id, origin) = match request.idempotency_key()? {
+            None => (order_id::new(), IdOrigin::New),
+            Some(key) => {
+                let id = order_id::idempotent(self.route, asked.user_id.as_deref(), key);
+                (id, IdOrigin::Key)
+            }
         };
-        Ok(Cow::Owned(id.as_str().to_owned()))
+        Ok((Cow::Owned(id.as_str().to_owned()), origin))
     }
 
     /// Resolves when the broker has acknowledged, or the delivery timeout has passed.
@@ -152,12 +167,12 @@ impl Intake {
         delivery.await
     }
 
-    fn not_accepted(&self, error: &ProduceError, id: &str) -> Problem {
-        let member = match self.spelling {
+    /// What the id is called in an answer.
+    fn id_member(&self) -> &'static str {
+        match self.spelling {
             Spelling::Camel => "orderId",
             Spelling::Snake => "order_id",
-        };
-        self.acceptance.not_accepted(error, member, id)
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod intake;
 mod run;
 mod schema;
 mod status_feed;
+mod taken;
 mod users;
 mod view;
 

@@ -251,3 +251,36 @@ async fn an_instance_without_books_says_so() {
     assert!(problem["detail"].as_str().unwrap().contains("BOOKS=false"));
     service.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_same_id_with_other_content_is_refused_where_it_is_known() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let purchase = |amount: u32| {
+        json!({"eventId": "e-1", "userId": "u", "amount": amount, "currency": "RUB"}).to_string()
+    };
+    for (path, amount, wanted) in [
+        ("/api/books/3/purchases", 100, 202),
+        ("/api/books/3/purchases", 100, 202),
+        // Statistics would pass over either of them as a repeat.
+        ("/api/books/3/purchases", 200, 409),
+        ("/api/books/4/purchases", 100, 409),
+    ] {
+        let (status, answer) = service.post(path, &purchase(amount)).await;
+        assert_eq!(status, wanted, "{path}: {answer}");
+        assert_eq!(answer["eventId"], "e-1");
+    }
+    // Another kind has ids of its own.
+    let (status, _) = service
+        .post("/api/books/3/views", r#"{"eventId":"e-1"}"#)
+        .await;
+    assert_eq!(status, 202);
+    let key = [("Idempotency-Key", "k1")];
+    for (rating, wanted) in [(4, 202), (4, 202), (5, 422)] {
+        let body = json!({"userId": "u", "rating": rating}).to_string();
+        let (status, answer) = service.post_with("/api/books/3/ratings", &key, &body).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+    service.end().await.unwrap();
+}

@@ -368,3 +368,79 @@ async fn an_intake_only_instance_has_no_view() {
     assert_eq!(folder.read_dir().unwrap().count(), 0);
     service.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_same_id_with_other_content_is_refused_where_it_is_known() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let order =
+        |quantity: u32| format!(r#"{{"orderId":"o1","product":"Laptop","quantity":{quantity}}}"#);
+    for _ in 0..2 {
+        let (status, receipt) = service.post("/api/orders", &order(1)).await;
+        assert_eq!(status, 200, "{receipt}");
+    }
+    let (status, problem) = service.post("/api/orders", &order(2)).await;
+    assert_eq!(
+        (status, &problem["orderId"]),
+        (409, &json!("o1")),
+        "{problem}"
+    );
+    assert_eq!(problem["status"], 409);
+    // The same order by the other route, and another one.
+    let (status, _) = service.post("/orders", &order(1)).await;
+    assert_eq!(status, 200);
+    let (status, problem) = service.post("/orders", &order(2)).await;
+    assert_eq!(
+        (status, &problem["order_id"]),
+        (409, &json!("o1")),
+        "{problem}"
+    );
+    // Many at once: one of them is the order.
+    let many = (1..=50).map(|quantity| {
+        let body = format!(r#"{{"orderId":"o2","product":"Laptop","quantity":{quantity}}}"#);
+        let service = &service;
+        async move { service.post("/api/orders", &body).await.0 }
+    });
+    let statuses = futures::future::join_all(many).await;
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 49);
+
+    // An Idempotency-Key names one request.
+    let key = [("Idempotency-Key", "k1")];
+    let body =
+        |quantity: u32| format!(r#"{{"product":"Laptop","quantity":{quantity},"userId":"u"}}"#);
+    let (status, first) = service.post_with("/api/orders", &key, &body(1)).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, problem) = service.post_with("/api/orders", &key, &body(2)).await;
+    assert_eq!(
+        (status, &problem["orderId"]),
+        (422, &first["orderId"]),
+        "{problem}"
+    );
+    let (status, again) = service.post_with("/api/orders", &key, &body(1)).await;
+    assert_eq!((status, &again["orderId"]), (200, &first["orderId"]));
+    // Nothing of what was refused is in the log: o1 twice, o2, and the key's order twice.
+    let records = scene.records(&scene.order_topic, 5).await;
+    assert_eq!(records.len(), 5);
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_kafka_did_not_take_leaves_its_id_free() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[("MAX_BODY_BYTES", "4MiB")]).await;
+    let large = "x".repeat(2 << 20);
+    let body = format!(r#"{{"orderId":"o1","product":"{large}","quantity":1}}"#);
+    let (status, problem) = service.post("/api/orders", &body).await;
+    assert_eq!(status, 413, "{problem}");
+    let body = r#"{"orderId":"o1","product":"Laptop","quantity":1}"#;
+    let (status, receipt) = service.post("/api/orders", body).await;
+    assert_eq!(status, 200, "{receipt}");
+    service.end().await.unwrap();
+}

@@ -13,6 +13,7 @@
 //! - [`feed`]: topics followed and fanned out to event streams
 //! - [`instance`]: what a process is known by after a restart
 //! - [`kafka_glue`]: configuration to client, statistics to metrics
+//! - [`recent`]: recent ids and what came under them
 //!
 //! No service's logic is here, and nothing here knows a topic or an event.
 
@@ -35,5 +36,6 @@ pub mod logging;
 pub mod metrics;
 pub mod outbox;
 pub mod process_metrics;
+pub mod recent;
 
 pub use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};

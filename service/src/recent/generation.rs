@@ -1,34 +1,51 @@
-/// What is known of one order.
+/// What is known of one id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
     /// 0 in a free slot alone.
     id: u64,
-    /// The two lowest bits say how far the order has come: [`SETTLED`], [`STATUSES`].
+    /// The three lowest bits are flags.
     content: u64,
 }
 
 const FREE: Seen = Seen { id: 0, content: 0 };
 const SETTLED: u64 = 1;
-const STATUSES: u64 = 2;
-/// The bits that are no content.
-const MARKS: u64 = SETTLED | STATUSES;
+const HALF_SETTLED: u64 = 2;
+const RELEASED: u64 = 4;
+const FLAGS: u64 = SETTLED | HALF_SETTLED | RELEASED;
 
 impl Seen {
-    /// From the hash of the order's id, and that of its id and content together: were two ids to share
-    /// a hash, their orders would be taken for a conflict, which an operator sees, never for a repeat,
-    /// which nobody sees.
+    /// From the hash of the id, and that of id and content together: were two ids to share a hash, they would be taken
+    /// for a conflict, which somebody sees, never for a repeat, which nobody sees.
     pub(super) fn new(id: u64, content: u64) -> Self {
         Self {
             id: id.max(1),
-            content: content & !MARKS,
+            content: content & !FLAGS,
         }
     }
 
     pub(super) fn has_content_of(&self, other: &Self) -> bool {
-        (self.content ^ other.content) & !MARKS == 0
+        (self.content ^ other.content) & !FLAGS == 0
     }
 
-    /// Whether all events of the order have been acknowledged.
+    /// Whether nothing has come of it, so that any content may have the id.
+    pub(super) fn is_released(&self) -> bool {
+        self.content & RELEASED != 0
+    }
+
+    pub(super) fn release(&mut self) {
+        self.content |= RELEASED;
+    }
+
+    /// Whether the first half of what was to be done about it is done.
+    pub(super) fn is_half_settled(&self) -> bool {
+        self.content & HALF_SETTLED != 0
+    }
+
+    pub(super) fn half_settle(&mut self) {
+        self.content |= HALF_SETTLED;
+    }
+
+    /// Whether it is through.
     pub(super) fn is_settled(&self) -> bool {
         self.content & SETTLED != 0
     }
@@ -36,21 +53,12 @@ impl Seen {
     pub(super) fn settle(&mut self) {
         self.content |= SETTLED;
     }
-
-    /// Whether the order's statuses have been acknowledged, be it without its notification.
-    pub(super) fn has_statuses(&self) -> bool {
-        self.content & STATUSES != 0
-    }
-
-    pub(super) fn note_statuses(&mut self) {
-        self.content |= STATUSES;
-    }
 }
 
 /// Slots of a table that has its first entry.
 const SMALLEST: usize = 64;
 
-/// A table of orders. Open addressing: the ids are hashes already, so an order is looked up, and a
+/// A table of ids. Open addressing: the ids are hashes already, so one is looked up, and a
 /// new one put, within one cache line of memory as a rule.
 #[derive(Debug, Default)]
 pub(super) struct Generation {
@@ -64,14 +72,14 @@ impl Generation {
         self.len
     }
 
-    /// What is known of the order that has the id of `like`.
+    /// What is known of the id of `like`.
     pub(super) fn find(&mut self, like: &Seen) -> Option<&mut Seen> {
         let at = self.place(like.id)?;
         let found = &mut self.slots[at];
         (found.id == like.id).then_some(found)
     }
 
-    /// Adds an order whose id is not in it yet.
+    /// Adds an id that is not in it yet.
     pub(super) fn insert(&mut self, seen: Seen) {
         debug_assert!(self.find(&seen).is_none());
         if self.len * 2 >= self.slots.len() {
@@ -148,13 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn settling_changes_no_content() {
-        let mut one = Seen::new(1, 4);
-        assert!(!one.is_settled() && !one.has_statuses());
-        one.note_statuses();
-        assert!(one.has_statuses() && !one.is_settled());
+    fn flags_change_no_content() {
+        let mut one = Seen::new(1, 8);
+        assert!(!one.is_settled() && !one.is_half_settled() && !one.is_released());
+        one.half_settle();
+        assert!(one.is_half_settled() && !one.is_settled());
         one.settle();
-        assert!(one.is_settled() && one.has_content_of(&Seen::new(1, 7)));
-        assert!(!one.has_content_of(&Seen::new(1, 8)));
+        one.release();
+        assert!(one.is_settled() && one.is_released());
+        assert!(one.has_content_of(&Seen::new(1, 15)));
+        assert!(!one.has_content_of(&Seen::new(1, 16)));
     }
 }
