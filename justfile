@@ -73,6 +73,10 @@ images *arch:
 dist:
     scripts/static archive
 
+# Spring, confluent-kafka and kafkajs beside the shop, each by its smallest program; see docs/migration.md.
+foreign *kinds:
+    scripts/foreign {{ kinds }}
+
 # Fuzzes a target (the names in fuzz/corpus) with cargo-fuzz; a finding lies in fuzz/artifacts then.
 fuzz target seconds="180":
     mkdir -p fuzz/found/{{ target }}

@@ -272,3 +272,72 @@ async fn letters_that_cannot_be_replayed_are_named_and_keep_no_other() {
     }
     assert_eq!(letters.ends().await, [0, 0, 1]);
 }
+
+/// As Spring's `DeadLetterPublishingRecoverer` writes it: numbers as Java's bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_of_spring_is_listed_and_replayed() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 0).await;
+    let (partition, offset) = (2_i32.to_be_bytes(), 17_i64.to_be_bytes());
+    let headers: [(&[u8], Option<&[u8]>); 7] = [
+        (b"x", Some(b"1")),
+        (
+            b"kafka_dlt-original-topic",
+            Some(letters.shop.orders.as_bytes()),
+        ),
+        (b"kafka_dlt-original-partition", Some(&partition)),
+        (b"kafka_dlt-original-offset", Some(&offset)),
+        (b"kafka_dlt-original-consumer-group", Some(b"spring-stock")),
+        (
+            b"kafka_dlt-exception-cause-fqcn",
+            Some(b"java.lang.IllegalStateException"),
+        ),
+        (b"kafka_dlt-exception-message", Some(b"no stock")),
+    ];
+    let record = OutgoingRecord {
+        topic: &letters.topic,
+        partition: Some(0),
+        key: Some(b"7"),
+        value: Some(br#"{"orderId":"7","product":"x","quantity":1}"#),
+        headers: &headers,
+        timestamp: None,
+    };
+    let producer = letters.shop.client.producer().build().unwrap();
+    producer.send(&record).await.unwrap();
+
+    let list = Command::new(env!("CARGO_BIN_EXE_consumer-svc"))
+        .args(["dlt", "list", "--topic", &letters.topic])
+        .args(["--kafka-bootstrap-servers", &letters.shop.bootstrap])
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(list.stdout).unwrap();
+    let from = format!("from {}/2/17  group spring-stock", letters.shop.orders);
+    assert!(listed.contains(&from), "{listed}");
+    assert!(
+        listed.contains("java.lang.IllegalStateException: no stock"),
+        "{listed}"
+    );
+
+    let (status, said) = ended(letters.replay(&[&letters.topic, "0", "0"]));
+    assert_eq!(status, Some(0), "{said}");
+    let found = letters
+        .admin
+        .read_record(&letters.shop.orders, 2, 0)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        found.headers.get("dlt-replay-of"),
+        Some(letters.at(0).as_bytes())
+    );
+    assert_eq!(
+        found.headers.get("dlt-consumer-group"),
+        Some(&b"spring-stock"[..])
+    );
+    assert_eq!(found.headers.get("x"), Some(&b"1"[..]));
+    assert_eq!(found.headers.get("kafka_dlt-original-offset"), None);
+    let (status, said) = ended(letters.replay(&[&letters.topic, "0", "0"]));
+    assert_ne!(status, Some(0), "a second replay is refused: {said}");
+}

@@ -8,10 +8,11 @@ use proto::dead_letter::{
     ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP,
     ORIGINAL_TOPIC, ORIGINAL_TOPIC_ID, Place, REASON, REPLAY_OF, REPLAYED_TO, TIME,
 };
-use proto::headers::{CE_ID, CE_TYPE};
-use proto::{Rfc3339, identity};
+use proto::headers::CE_ID;
+use proto::{ReceivedHeaders, Rfc3339, identity};
 
 use crate::claim::Claim;
+use crate::spring::{self, SpringLetter};
 
 /// What a record on a dead-letter topic is.
 #[derive(Debug)]
@@ -59,6 +60,22 @@ impl Entry {
             partition: record.partition,
             offset: record.offset,
         };
+        if record.headers.get(ORIGINAL_TOPIC).is_none()
+            && let Some(letter) = SpringLetter::read(&record.headers)
+        {
+            return Entry::Letter(Letter {
+                place,
+                source: letter.source,
+                group: letter.group,
+                reason: letter.reason,
+                attempts: "unknown".to_owned(),
+                time: Rfc3339::from_millis(record.timestamp).to_string(),
+                original_timestamp: letter.original_timestamp,
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            });
+        }
         let time = record.timestamp;
         Self::read(place, time, record.key, record.value, record.headers)
     }
@@ -139,6 +156,7 @@ impl Letter {
             ]
             .iter()
             .any(|known| known.as_bytes() == name)
+                || spring::is_of_letter(name)
         };
         let mut headers: OwnedHeaders = self
             .headers
@@ -150,7 +168,7 @@ impl Letter {
             headers.push((name.as_bytes().to_vec(), Some(value.into_bytes())));
         };
         let value = self.value.as_deref().unwrap_or_default();
-        let is_known_by_its_value = || identity::is_in_value(value, self.headers.get_str(CE_TYPE));
+        let is_known_by_its_value = || identity::is_in_value(value, self.event_type());
         if self.headers.get(CE_ID).is_none() && !is_known_by_its_value() {
             let Place {
                 topic,
@@ -160,7 +178,10 @@ impl Letter {
             add(CE_ID, identity::of_place(topic, *partition, *offset));
         }
         add(ORIGINAL_TIMESTAMP, self.original_timestamp.to_string());
-        add(CONSUMER_GROUP, self.group.clone());
+        // Without it every group acts on the replay, as nobody knows which one failed.
+        if !self.group.is_empty() {
+            add(CONSUMER_GROUP, self.group.clone());
+        }
         add(REPLAY_OF, self.place.to_string());
         headers
     }
@@ -175,6 +196,10 @@ impl Letter {
     /// name has another record at [`Letter::source`].
     pub fn source_id(&self) -> Option<TopicId> {
         self.headers.get_str(ORIGINAL_TOPIC_ID)?.parse().ok()
+    }
+
+    fn event_type(&self) -> Option<&str> {
+        ReceivedHeaders::read(|name| self.headers.get(name)).event_type
     }
 
     /// What of the record is not in the letter, which would have been too large: it lies at the
@@ -307,6 +332,66 @@ mod tests {
         // Those of earlier versions have that time as their own.
         let own = letter(b"{}", &[]).original_time();
         assert_eq!(own.as_deref(), Some("1970-01-01T00:00:01.000Z"));
+    }
+
+    #[test]
+    fn a_letter_of_spring_is_a_letter_and_its_replay_has_the_records_headers() {
+        let headers: [(&[u8], &[u8]); 9] = [
+            (b"x", b"1"),
+            (b"kafka_dlt-original-topic", b"orders"),
+            (b"kafka_dlt-original-partition", &2_i32.to_be_bytes()),
+            (b"kafka_dlt-original-offset", &17_i64.to_be_bytes()),
+            (b"kafka_dlt-original-timestamp", &1_i64.to_be_bytes()),
+            (b"kafka_dlt-original-consumer-group", b"order-processing"),
+            (
+                b"kafka_dlt-exception-fqcn",
+                b"java.lang.IllegalStateException",
+            ),
+            (b"kafka_dlt-exception-stacktrace", b"at com.example"),
+            (b"springDeserializerExceptionValue", b"\xac\xed"),
+        ];
+        let spring = |headers: &[(&[u8], &[u8])]| {
+            let pairs = headers.iter().map(|(name, value)| (*name, Some(*value)));
+            let record = ConsumerRecord {
+                topic: "orders-dlt".into(),
+                partition: 2,
+                offset: 5,
+                timestamp: 1_767_323_045_678,
+                leader_epoch: -1,
+                key: Some(Bytes::from_static(b"7")),
+                value: Some(Bytes::from_static(br#"{"orderId":"7"}"#)),
+                headers: Headers::from_pairs(pairs),
+                attempt: 1,
+            };
+            match Entry::of(record) {
+                Entry::Letter(letter) => letter,
+                other => panic!("{other:?}"),
+            }
+        };
+        let letter = spring(&headers);
+        assert_eq!(letter.source, place("orders", 2, 17));
+        assert_eq!(letter.group, "order-processing");
+        assert_eq!(letter.reason, "java.lang.IllegalStateException");
+        assert_eq!(letter.time, "2026-01-02T03:04:05.678Z");
+        assert_eq!(
+            text(letter.replay_headers()),
+            [
+                "x=1",
+                "dlt-original-timestamp=1",
+                "dlt-consumer-group=order-processing",
+                "dlt-replay-of=orders-dlt/2/5",
+            ]
+        );
+        // One that does not say which group failed is for all of them.
+        let letter = spring(&headers[..4]);
+        assert_eq!(
+            text(letter.replay_headers()),
+            [
+                "x=1",
+                "dlt-original-timestamp=-1",
+                "dlt-replay-of=orders-dlt/2/5",
+            ]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod letter;
 mod mailbox;
 pub mod replay;
+mod spring;
 
 pub use claim::Claim;
 pub use error::DeadLetterError;

@@ -8,7 +8,7 @@ use kafka::{
     Producer, ResponseError, TopicId, TopicPartition, partition_for_key,
 };
 use proto::dead_letter::{Place, REPLAY_OF};
-use proto::topics::DEAD_LETTER_SUFFIX;
+use proto::topics;
 use service::config::KafkaConfig;
 use service::kafka_glue::Scan;
 
@@ -90,7 +90,7 @@ impl Mailbox {
         let names = all.into_iter().map(|topic| topic.name.to_string());
         match only {
             None => Ok(names
-                .filter(|name| name.ends_with(DEAD_LETTER_SUFFIX))
+                .filter(|name| topics::is_of_dead_letters(name))
                 .collect()),
             Some(only) => match names.into_iter().find(|name| name == only) {
                 Some(topic) => Ok(vec![topic]),
