@@ -204,7 +204,7 @@ impl<'a> OrderEvents<'a> {
     ) -> (&Destination, Step) {
         OrderStatusEvent {
             order_id: (&*self.order.order_id).into(),
-            status,
+            status: status.into(),
             reason: reason.map(Into::into),
             updated_at: Some(self.time.as_str().into()),
         }
@@ -216,7 +216,7 @@ impl<'a> OrderEvents<'a> {
         let outcome = self.verdict.outcome();
         Notification {
             order_id: (&*self.order.order_id).into(),
-            status: outcome,
+            status: outcome.status().into(),
             user_id: self.order.user_id.as_deref().map(Into::into),
             reason: self.verdict.reason().map(Into::into),
         }

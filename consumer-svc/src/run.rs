@@ -9,8 +9,8 @@ use service::health::Health;
 use service::http::{HttpMetrics, Listeners, Router, Server, service_routes};
 use service::instance::Instance;
 use service::kafka_glue::{
-    ConsumerHealth, KafkaStats, ProcessDurations, Timed, TopicPlan, consume_after, make_topics,
-    watch_consumer, watch_kafka,
+    ConsumerHealth, KafkaStats, PassedOver, ProcessDurations, Timed, TopicPlan, consume_after,
+    make_topics, watch_consumer, watch_kafka,
 };
 use service::logging;
 use service::metrics::Metrics;
@@ -294,6 +294,7 @@ impl Parts<'_> {
             writer: GroupWriter::spawn(database.clone(), write, GroupWriterConfig::default()),
             database: database.clone(),
             metrics: CartMetrics::new(self.metrics),
+            passed_over: PassedOver::new(self.metrics, "user_events", "Events of users"),
             stages: stages.clone(),
         };
         let consumer = common

@@ -186,3 +186,42 @@ async fn a_topic_created_again_adds_to_what_is_counted() {
     assert_eq!(published.most, 500);
     service.stop().await;
 }
+
+/// A foreign writer's amounts are in the unit that is set, and producer-svc's in minor units in any case.
+#[tokio::test]
+async fn amounts_of_other_systems_are_in_the_unit_that_is_set() {
+    let kafka = Kafka::start().await;
+    let store = Bookstore::new(&kafka).await;
+    let _instance = store.spawn_with(&["--book-amounts", "major"]);
+    let producer = store.shop.client.producer().build().unwrap();
+    let ours: &[(&[u8], Option<&[u8]>)] = &[(b"ce_source", Some(b"/producer-svc"))];
+    for (value, headers) in [
+        (
+            r#"{"eventId":"a","bookId":3,"userId":"u","amount":999.99,"currency":"rub","timestamp":1767323045678}"#,
+            &[][..],
+        ),
+        (
+            r#"{"eventId":"b","bookId":3,"userId":"u","amount":"1","currency":"RUB"}"#,
+            &[],
+        ),
+        (
+            r#"{"eventId":"c","bookId":3,"userId":"u","amount":1,"currency":"RUB"}"#,
+            ours,
+        ),
+    ] {
+        let record = kafka::OutgoingRecord {
+            topic: &store.topics[2],
+            key: Some(b"u"),
+            value: Some(value.as_bytes()),
+            headers,
+            ..Default::default()
+        };
+        producer.send(&record).await.unwrap();
+    }
+    let mut published = store.published();
+    published
+        .until("three purchases", |told| told.figures().purchases == 3)
+        .await;
+    let earned: Vec<i64> = published.figures().revenue.values().copied().collect();
+    assert_eq!(earned, [99_999 + 100 + 1]);
+}

@@ -280,3 +280,34 @@ async fn without_carts_orders_are_processed_without_a_database() {
         .count();
     assert_eq!(made, 0, "no SQLite file");
 }
+
+#[tokio::test]
+async fn a_user_created_under_another_name_gets_a_cart_and_what_is_passed_over_is_counted() {
+    let kafka = Kafka::start().await;
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&[]).await;
+    let send = async |value: &str, headers: &[(&str, &str)]| {
+        shop.send(&shop.users, None, value.as_bytes(), headers)
+            .await;
+    };
+    send(
+        r#"{"type":"USER_CREATED","userId":"1","createdAt":1767323045678}"#,
+        &[],
+    )
+    .await;
+    send(
+        r#"{"userId":2.0,"createdAt":[2026,1,2,3,4,5]}"#,
+        &[("__TypeId__", "com.example.UserCreatedEvent")],
+    )
+    .await;
+    send("\u{feff}{\"type\":\"user.created\",\"user_id\":3}", &[]).await;
+    send(r#"{"type":"UserDeleted","userId":1}"#, &[]).await;
+    send(r#"{"type":"UserDeleted","userId":2}"#, &[]).await;
+    for user in 1..=3 {
+        assert_eq!(cart_of(&service, user).await["userId"], user);
+    }
+    service
+        .metric_becomes("user_events_passed_over_total", 2.0)
+        .await;
+    service.stop().await;
+}

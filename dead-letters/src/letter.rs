@@ -63,7 +63,7 @@ impl Entry {
         if record.headers.get(ORIGINAL_TOPIC).is_none()
             && let Some(letter) = SpringLetter::read(&record.headers)
         {
-            return Entry::Letter(Letter {
+            return Entry::Letter(Box::new(Letter {
                 place,
                 source: letter.source,
                 group: letter.group,
@@ -74,7 +74,7 @@ impl Entry {
                 key: record.key,
                 value: record.value,
                 headers: record.headers,
-            });
+            }));
         }
         let time = record.timestamp;
         Self::read(place, time, record.key, record.value, record.headers)
@@ -354,6 +354,7 @@ mod tests {
             let pairs = headers.iter().map(|(name, value)| (*name, Some(*value)));
             let record = ConsumerRecord {
                 topic: "orders-dlt".into(),
+                topic_id: None,
                 partition: 2,
                 offset: 5,
                 timestamp: 1_767_323_045_678,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka::{Client, ClientConfig};
-use proto::{Aggregate, AggregateData, BookEventKind};
+use proto::{Aggregate, AggregateData, BookEventKind, ReadAggregate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{eventually, http, unique};
@@ -219,7 +219,7 @@ impl Bookstore {
             |record| {
                 let value = record.value.as_deref().unwrap_or_default();
                 // A run may put there what is none.
-                published.extend(Aggregate::decode(value).ok().flatten());
+                published.extend(Aggregate::decode(value).ok().and_then(ReadAggregate::known));
             },
         )
         .await;
@@ -250,5 +250,5 @@ fn shown(kind: &str, figures: &Value) -> Aggregate {
     let at = &figures["generatedAt"];
     let aggregate = json!({"aggregationType": kind, "generatedAt": at, "data": figures});
     let decoded = Aggregate::decode(aggregate.to_string().as_bytes());
-    decoded.expect("figures").expect("a known type")
+    decoded.expect("figures").known().expect("a known type")
 }

@@ -136,7 +136,7 @@ pub fn kinds(form: Form, random: &mut fastrand::Rng) -> Vec<Poison> {
             "deeply nested objects",
             &form.with(&r#"{"a":"#.repeat(100_000)),
         ),
-        text("a status that there is not", &form.with(r#""SHIPPED""#)),
+        text("an empty text", &form.with(r#""""#)),
         text("an empty value", ""),
         text("spaces", "   "),
         Poison {

@@ -60,7 +60,10 @@ impl Views {
                 };
                 for record in records {
                     let value = record.value.expect("a value");
-                    let aggregate = Aggregate::decode(&value).unwrap().expect("a known type");
+                    let aggregate = Aggregate::decode(&value)
+                        .unwrap()
+                        .known()
+                        .expect("a known type");
                     if let AggregateData::SystemOverview { figures, .. } = aggregate.data {
                         self.most = self.most.max(figures.views);
                     }

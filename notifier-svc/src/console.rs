@@ -26,18 +26,43 @@ const BATCH: usize = 512;
 /// Pause before a database that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Batch = Vec<Arc<StoredNotification>>;
+/// What is printed.
+#[derive(Debug, Clone)]
+enum Entry {
+    /// Has a row, which is marked afterwards.
+    Stored(Arc<StoredNotification>),
+    /// `_waiting` is dropped with the last copy of the entry, when it has been printed.
+    Step {
+        step: Arc<Step>,
+        _waiting: mpsc::Sender<()>,
+    },
+}
+
+/// A step of another system on the way to a result, such as `PROCESSING`: it is shown as it is, and stored nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub order_id: String,
+    pub status: String,
+    pub user_id: Option<String>,
+    pub reason: Option<String>,
+    /// The record that it came with.
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+type Batch = Vec<Entry>;
 
 /// Takes notifications to print. Clones hand in to the same console.
 #[derive(Debug, Clone)]
 pub struct Console {
-    sender: mpsc::Sender<Arc<StoredNotification>>,
+    sender: mpsc::Sender<Entry>,
 }
 
 /// The printing side; [`Printer::run`] it.
 #[derive(Debug)]
 pub struct Printer<W> {
-    receiver: mpsc::Receiver<Arc<StoredNotification>>,
+    receiver: mpsc::Receiver<Entry>,
     database: Database,
     format: LogFormat,
     health: HealthPart,
@@ -67,7 +92,19 @@ impl Console {
     /// Hands in what has been stored; waits while too much is waiting to be printed.
     pub async fn print(&self, notification: Arc<StoredNotification>) {
         // A printer that is gone has left it without its mark, so it is printed at the next start.
-        let _ = self.sender.send(notification).await;
+        let _ = self.sender.send(Entry::Stored(notification)).await;
+    }
+
+    /// Hands in a step and waits until it has been printed, or the console has shown that it cannot: nothing else
+    /// remembers it.
+    pub async fn print_step(&self, step: Step) {
+        let (_waiting, mut printed) = mpsc::channel(1);
+        let step = Arc::new(step);
+        let entry = Entry::Step { step, _waiting };
+        if self.sender.send(entry).await.is_ok() {
+            // None as soon as nobody holds the entry.
+            let _ = printed.recv().await;
+        }
     }
 }
 
@@ -110,7 +147,7 @@ impl<W: Write + Send + 'static> Printer<W> {
                 Ok(rows) => {
                     let Some(last) = rows.last() else { break };
                     after = (last.received_at, last.order_id.clone());
-                    let rows: Batch = rows.into_iter().map(Arc::new).collect();
+                    let rows: Batch = rows.into_iter().map(Arc::new).map(Entry::Stored).collect();
                     if !self.print(&rows).await {
                         // They are still there at the next start.
                         break;
@@ -141,7 +178,7 @@ impl<W: Write + Send + 'static> Printer<W> {
 
     /// Whether all of it was written. A console that is gone is no reason to stop storing: what it
     /// did not take stays without its mark.
-    async fn print(&self, batch: &[Arc<StoredNotification>]) -> bool {
+    async fn print(&self, batch: &[Entry]) -> bool {
         let (out, format, rows) = (self.out.clone(), self.format, batch.to_vec());
         let writing = tokio::task::spawn_blocking(move || write(&mut *out.lock(), format, &rows));
         match writing.await.unwrap_or_else(|error| Err(error.into())) {
@@ -163,24 +200,20 @@ impl<W: Write + Send + 'static> Printer<W> {
     }
 }
 
-fn write(
-    out: &mut impl Write,
-    format: LogFormat,
-    batch: &[Arc<StoredNotification>],
-) -> io::Result<()> {
+fn write(out: &mut impl Write, format: LogFormat, batch: &[Entry]) -> io::Result<()> {
     let form = match format {
         LogFormat::Text => line,
         LogFormat::Json => object,
     };
-    let lines: String = batch.iter().map(|row| form(row)).collect();
+    let lines: String = batch.iter().map(|entry| form(&entry.shown())).collect();
     out.write_all(lines.as_bytes())?;
     out.flush()?;
     if format == LogFormat::Text {
-        for row in batch {
+        for row in batch.iter().map(Entry::shown) {
             tracing::info!(
                 name: service::logging::LOCAL,
                 order_id = %row.order_id,
-                status = row.status.as_str(),
+                status = row.status,
                 topic = %row.topic,
                 partition = row.partition,
                 offset = row.offset,
@@ -191,7 +224,7 @@ fn write(
     Ok(())
 }
 
-async fn mark(database: &Database, batch: &[Arc<StoredNotification>]) {
+async fn mark(database: &Database, batch: &[Entry]) {
     while let Err(error) = try_mark(database, batch).await {
         tracing::warn!("printed notifications cannot be marked: {error}; trying again");
         tokio::time::sleep(PAUSE).await;
@@ -199,17 +232,60 @@ async fn mark(database: &Database, batch: &[Arc<StoredNotification>]) {
     }
 }
 
-async fn try_mark(
-    database: &Database,
-    batch: &[Arc<StoredNotification>],
-) -> Result<(), sqlx::Error> {
-    let ids: Vec<&str> = batch.iter().map(|row| row.order_id.as_str()).collect();
+async fn try_mark(database: &Database, batch: &[Entry]) -> Result<(), sqlx::Error> {
+    let ids: Vec<&str> = batch
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Stored(row) => Some(row.order_id.as_str()),
+            Entry::Step { .. } => None,
+        })
+        .collect();
     store::mark_printed(database, &ids).await
 }
 
+/// What is shown of an entry.
+struct Shown<'a> {
+    order_id: &'a str,
+    status: &'a str,
+    user_id: Option<&'a str>,
+    reason: Option<&'a str>,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+impl Entry {
+    fn shown(&self) -> Shown<'_> {
+        match self {
+            Entry::Stored(row) => shown_row(row),
+            Entry::Step { step, .. } => Shown {
+                order_id: &step.order_id,
+                status: &step.status,
+                user_id: step.user_id.as_deref(),
+                reason: step.reason.as_deref(),
+                topic: &step.topic,
+                partition: step.partition,
+                offset: step.offset,
+            },
+        }
+    }
+}
+
+fn shown_row(row: &StoredNotification) -> Shown<'_> {
+    Shown {
+        order_id: &row.order_id,
+        status: row.status.as_str(),
+        user_id: row.user_id.as_deref(),
+        reason: row.reason.as_deref(),
+        topic: &row.topic,
+        partition: row.partition,
+        offset: row.offset,
+    }
+}
+
 /// A log record that says what [`line`] says.
-fn object(notification: &StoredNotification) -> String {
-    let StoredNotification {
+fn object(shown: &Shown<'_>) -> String {
+    let Shown {
         order_id,
         status,
         user_id,
@@ -217,18 +293,17 @@ fn object(notification: &StoredNotification) -> String {
         topic,
         partition,
         offset,
-        ..
-    } = notification;
+    } = *shown;
     let mut labels = Map::new();
     let mut label = |name: &str, text: String| labels.insert(name.to_owned(), Value::String(text));
-    label("order_id", order_id.clone());
-    label("status", status.as_str().to_owned());
-    label("topic", topic.clone());
+    label("order_id", order_id.to_owned());
+    label("status", status.to_owned());
+    label("topic", topic.to_owned());
     label("partition", partition.to_string());
     label("offset", offset.to_string());
     for (name, text) in [("user_id", user_id), ("reason", reason)] {
         if let Some(text) = text {
-            label(name, text.clone());
+            label(name, text.to_owned());
         }
     }
     EcsRecord {
@@ -244,15 +319,15 @@ fn object(notification: &StoredNotification) -> String {
 }
 
 /// One line; what came from outside cannot break out of it.
-fn line(notification: &StoredNotification) -> String {
-    let StoredNotification {
+fn line(shown: &Shown<'_>) -> String {
+    let Shown {
         order_id,
         status,
         user_id,
         reason,
         ..
-    } = notification;
-    let mut line = format!("[NOTIFICATION] Order {order_id}: {}", status.as_str());
+    } = *shown;
+    let mut line = format!("[NOTIFICATION] Order {order_id}: {status}");
     if let Some(reason) = reason {
         line.push_str(": ");
         push_safely(&mut line, reason);
@@ -299,11 +374,14 @@ mod tests {
     #[test]
     fn a_line_says_who_and_why() {
         assert_eq!(
-            line(&notification(None, None)),
+            line(&shown_row(&notification(None, None))),
             "[NOTIFICATION] Order 12345: CONFIRMED\n"
         );
         assert_eq!(
-            line(&notification(Some("quantity 1000 is above"), Some("u1"))),
+            line(&shown_row(&notification(
+                Some("quantity 1000 is above"),
+                Some("u1")
+            ))),
             "[NOTIFICATION] Order 12345: REJECTED: quantity 1000 is above (user u1)\n"
         );
     }
@@ -311,7 +389,10 @@ mod tests {
     #[test]
     fn a_line_stays_one() {
         assert_eq!(
-            line(&notification(Some("a\nb\u{1b}[2J"), Some("ё\r"))),
+            line(&shown_row(&notification(
+                Some("a\nb\u{1b}[2J"),
+                Some("ё\r")
+            ))),
             "[NOTIFICATION] Order 12345: REJECTED: a\\nb\\u{1b}[2J (user ё\\r)\n"
         );
     }

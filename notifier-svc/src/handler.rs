@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
-use proto::{DecodeError, Notification, order_id};
+use proto::{DecodeError, FinalStatus, Notification, order_id};
 use service::db::{Database, GroupWriter, WriteError, storable, storable_key};
 
-use crate::console::Console;
+use crate::console::{Console, Step};
 use crate::notification_metrics::NotificationMetrics;
 use crate::store::{NewNotification, NotificationWrite, Written};
 
-/// Stores each order's first result; a record is done when its transaction has committed.
+/// Stores each order's first result; a record is done when its transaction has committed. A step of another system on
+/// the way to a result is printed, and done then.
 pub struct NotificationHandler {
     /// The group it handles for.
     pub group: String,
@@ -26,13 +27,23 @@ impl Handler for NotificationHandler {
         if is_for_another_group(&self.group, |name| record.headers.get(name)) {
             return Outcome::Done;
         }
-        let notification = match new_notification(record, self.database.now()) {
-            Ok(notification) => Arc::new(notification),
+        let read = match record.value.as_deref() {
+            Some(value) => Notification::decode(value),
+            None => Err(DecodeError::Null),
+        };
+        let read = match read {
+            Ok(read) => read,
             Err(error) => {
                 self.metrics.invalid.inc();
                 return Outcome::Reject(error.to_string());
             }
         };
+        let Some(outcome) = read.outcome() else {
+            self.metrics.step.inc();
+            self.console.print_step(step(read, record)).await;
+            return Outcome::Done;
+        };
+        let notification = Arc::new(new_notification(read, outcome, record, self.database.now()));
         match self.writer.write(notification.clone()).await {
             Ok(Written::Stored) => {
                 self.metrics.stored.inc();
@@ -82,20 +93,35 @@ impl Handler for NotificationHandler {
 }
 
 /// `now` is when it is stored, in milliseconds since 1970.
-fn new_notification(record: &ConsumerRecord, now: i64) -> Result<NewNotification, DecodeError> {
-    let value = record.value.as_deref().ok_or(DecodeError::Null)?;
-    let notification = Notification::decode(value)?;
-    Ok(NewNotification {
-        order_id: notification.order_id.into_owned(),
-        status: notification.status,
-        user_id: notification.user_id.map(storable_key),
-        reason: notification.reason.map(storable),
+fn new_notification(
+    read: Notification<'_>,
+    status: FinalStatus,
+    record: &ConsumerRecord,
+    now: i64,
+) -> NewNotification {
+    NewNotification {
+        order_id: read.order_id.into_owned(),
+        status,
+        user_id: read.user_id.map(storable_key),
+        reason: read.reason.map(storable),
         topic: record.topic.to_string(),
         topic_id: record.topic_id,
         partition: record.partition,
         offset: record.offset,
         received_at: now,
-    })
+    }
+}
+
+fn step(read: Notification<'_>, record: &ConsumerRecord) -> Step {
+    Step {
+        order_id: read.order_id.into_owned(),
+        status: read.status.as_str().to_owned(),
+        user_id: read.user_id.map(Into::into),
+        reason: read.reason.map(Into::into),
+        topic: record.topic.to_string(),
+        partition: record.partition,
+        offset: record.offset,
+    }
 }
 
 #[cfg(test)]
@@ -119,11 +145,12 @@ mod tests {
             timestamp: 0,
             leader_epoch: -1,
             key: None,
-            value: Some(Bytes::from(value)),
+            value: Some(Bytes::from(value.clone())),
             headers: Headers::default(),
             attempt: 1,
         };
-        let stored = new_notification(&record, 0).unwrap();
+        let read = Notification::decode(value.as_bytes()).unwrap();
+        let stored = new_notification(read, FinalStatus::Rejected, &record, 0);
         assert_eq!(stored.reason.as_deref(), Some("a\u{fffd}b"));
         // More than PostgreSQL's index would take.
         assert!(stored.user_id.unwrap().len() < 2_704);

@@ -50,7 +50,7 @@ pub struct NotificationSource;
 #[derive(Serialize)]
 struct Data<'a> {
     order_id: &'a str,
-    status: &'static str,
+    status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +113,17 @@ mod tests {
         assert_eq!(
             event.data,
             r#"{"order_id":"12345","status":"REJECTED","user_id":"u","reason":"no","time":"2023-11-14T22:13:20.123Z","topic":"notifications","partition":1,"offset":7}"#
+        );
+    }
+
+    #[test]
+    fn a_step_of_another_system_is_shown_as_it_is() {
+        let record = record(br#"{"order_id":"1","status":"Processing"}"#);
+        let event = NotificationSource.event(&record).unwrap();
+        assert!(
+            event.data.contains(r#""status":"Processing""#),
+            "{}",
+            event.data
         );
     }
 

@@ -85,8 +85,8 @@ async fn what_is_no_notification_becomes_a_dead_letter() {
     let kafka = Kafka::start().await;
     let desk = Desk::new(&kafka).await;
     let service = desk.start_ready().await;
-    let created = r#"{"order_id":"1","status":"CREATED"}"#;
-    desk.send(Some("1"), created, &[]).await;
+    let none = r#"{"order_id":"1","status":""}"#;
+    desk.send(Some("1"), none, &[]).await;
     // A replay that another group asked for is none of ours.
     let headers = [
         ("dlt-consumer-group", "others"),
@@ -101,10 +101,10 @@ async fn what_is_no_notification_becomes_a_dead_letter() {
     desk.confirmed("2", "u").await;
     service.counted("stored", 1).await;
     let letter = &desk.records(&format!("{}-dlt", desk.topic), 1).await[0];
-    assert_eq!(letter.value.as_deref(), Some(created.as_bytes()));
+    assert_eq!(letter.value.as_deref(), Some(none.as_bytes()));
     assert_eq!(
         letter.headers.get_str(dead_letter::REASON),
-        Some("status must be CONFIRMED or REJECTED")
+        Some("status must not be empty")
     );
     let rows = service.list("").await;
     assert_eq!((rows.len(), &rows[0]["order_id"]), (1, &"2".into()));
@@ -261,4 +261,32 @@ async fn the_service_says_how_it_fares() {
         assert!(openapi["paths"][path]["get"].is_object(), "{path}");
     }
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_another_system_is_shown_and_not_stored() {
+    let kafka = Kafka::start().await;
+    let desk = Desk::new(&kafka).await;
+    let service = desk.start_ready().await;
+    let mut events = Events::open(service.address, "/api/notifications/events", None).await;
+    events.positioned().await;
+    let step = r#"{"order_id":"1","status":"PROCESSING","user_id":"u"}"#;
+    desk.send(Some("1"), step, &[]).await;
+    service.counted("step", 1).await;
+    // It is not the result.
+    desk.send(
+        Some("1"),
+        r#"{"order_id":"1","status":"confirmed","user_id":"u"}"#,
+        &[],
+    )
+    .await;
+    service.counted("stored", 1).await;
+    let rows = service.list("").await;
+    assert_eq!((rows.len(), &rows[0]["status"]), (1, &"CONFIRMED".into()));
+    for expected in ["PROCESSING", "CONFIRMED"] {
+        let event = events.next().await.unwrap();
+        assert!(event.data.contains(expected), "{}", event.data);
+    }
+    service.stop().await;
+    assert_eq!(desk.committed().await, 2);
 }

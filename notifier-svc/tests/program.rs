@@ -106,3 +106,18 @@ async fn json_output_has_one_object_a_line() {
         assert!(object["@timestamp"].is_string(), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_another_system_is_printed() {
+    let kafka = Kafka::start().await;
+    let desk = Desk::new(&kafka).await;
+    kafka.create_topic(&desk.topic, 3).await;
+    let step = r#"{"orderId":7,"status":"PROCESSING","userId":"9b2f","reason":42}"#;
+    desk.send(None, step, &[]).await;
+    run_until(
+        &desk,
+        &[],
+        &["[NOTIFICATION] Order 7: PROCESSING: 42 (user 9b2f)"],
+    )
+    .await;
+}

@@ -22,6 +22,7 @@ use crate::callers::Callers;
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
+use crate::taken::Taken;
 use crate::users::{self, Passwords, UserStore};
 use crate::view::{self, ViewStore};
 use crate::{Config, NAME, books, intake};
@@ -81,9 +82,14 @@ fn scene() -> (Runtime, Guard, Server) {
         let feed = Feed::new(client, &topics, StatusSource, FeedConfig::default());
         let gate = Gate::new(&config.common.auth);
         let callers = Callers::new(&gate, &guard);
+        let taken = Taken::new(config.intake_memory);
         let routes = service_routes(&health, &metrics, "{}")
-            .merge(intake::routes(&config, &producer, &gate, &metrics, &health))
-            .merge(books::routes(&config, &producer, &gate, &metrics, &health))
+            .merge(intake::routes(
+                &config, &producer, &gate, &taken, &metrics, &health,
+            ))
+            .merge(books::routes(
+                &config, &producer, &gate, &taken, &metrics, &health,
+            ))
             .merge(operators.around(guard.clone(), Guard::let_through))
             .merge(view::routes(&store, &callers))
             .merge(users::routes(users, Passwords::new(1), patience))

@@ -25,6 +25,7 @@ use crate::callers::Callers;
 use crate::doctor::{self, Doctor};
 use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
+use crate::taken::Taken;
 use crate::users::{self, Passwords, Stages, UserStore};
 use crate::view::{self, ViewHandler, ViewStore};
 use crate::{Config, NAME, admin, books, intake};
@@ -76,10 +77,11 @@ pub async fn run(
     let guard = Guard::new(&config.admin_user, &config.admin_password);
     guard.warn_of_default();
     let callers = Callers::new(&gate, &guard);
-    let mut routes = intake::routes(&config, &producer, &gate, &metrics, &health)
+    let taken = Taken::new(config.intake_memory);
+    let mut routes = intake::routes(&config, &producer, &gate, &taken, &metrics, &health)
         .merge(service_routes(&health, &metrics, OPENAPI))
         .merge(match config.books {
-            true => books::routes(&config, &producer, &gate, &metrics, &health),
+            true => books::routes(&config, &producer, &gate, &taken, &metrics, &health),
             false => books::routes_without_books(),
         });
     // Behind the guard.
@@ -307,7 +309,7 @@ fn start_analytics(
         topics: &[&config.aggregates_topic],
         dead_letters,
     };
-    let handler = AnalyticsHandler::new(store.clone(), group.id);
+    let handler = AnalyticsHandler::new(store.clone(), group.id, parts.metrics);
     parts.consume(&group, database, handler)?;
     Ok(analytics::routes(&store))
 }

@@ -9,7 +9,7 @@ use service::feed::{Feed, FeedEvent, FeedSource, SeenRecord, Since};
 use service::http::{EventFrame, Problem, Request, Response, Router, StatusCode};
 
 use crate::callers::Callers;
-use crate::view::{OrderEvent, ViewStore, asked_id};
+use crate::view::{OrderEvent, OrderEvents, ViewStore, asked_id};
 
 /// The name of the events.
 const STATUS: &str = "status";
@@ -73,10 +73,11 @@ async fn of_one(streams: Streams, request: Request) -> Result<Response, Problem>
             .stream(Some(id), Vec::new(), since, &streams.stop));
     }
     // Without its database the stream is still worth having.
-    let mut history = streams.store.events_of(&id).await.unwrap_or_else(|error| {
+    let history = streams.store.events_of(&id).await.unwrap_or_else(|error| {
         tracing::warn!("order view: {error}; the stream begins without history");
-        Vec::new()
+        OrderEvents::default()
     });
+    let mut history = history.events;
     history.sort_by_key(|event| (event.time, event.offset));
     let first = history
         .iter()
@@ -124,7 +125,7 @@ impl FeedSource for StatusSource {
 #[serde(rename_all = "camelCase")]
 struct StatusData<'a> {
     order_id: &'a str,
-    status: &'static str,
+    status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     topic: &'a str,

@@ -12,7 +12,7 @@ mod schema;
 mod store;
 
 pub(crate) use handler::ViewHandler;
-pub(crate) use order_state::OrderEvent;
+pub(crate) use order_state::{OrderEvent, OrderEvents};
 pub(crate) use routes::{asked_id, routes, routes_without_view};
 pub(crate) use schema::{ORDER_EVENTS, RETENTION, STORED_POSTGRES, STORED_SQLITE};
 pub(crate) use store::ViewStore;

@@ -130,7 +130,7 @@ async fn a_status_that_is_none_goes_to_the_dead_letters_and_others_go_on() {
     let service = scene.start_ready(&[]).await;
     let producer = scene.producer();
     let id = service.place().await;
-    scene.send_status(&producer, &id, "LOST").await;
+    scene.send_status(&producer, &id, "").await;
     scene.send_status(&producer, &id, "CREATED").await;
     service.order(&id, "CREATED").await;
     let dead = scene
@@ -325,5 +325,87 @@ async fn an_id_that_no_path_can_carry_is_refused_and_another_systems_is_read_by_
     }
     let unnamed = http::get(service.address, "/api/orders").await;
     assert_eq!(unnamed.status, 422, "{unnamed:?}");
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn statuses_of_other_systems_are_shown_as_they_are_and_end_nothing() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let producer = scene.producer();
+    let id = service.place().await;
+    let mut events = Events::open(service.address, "/api/orders/events", None).await;
+    events.positioned().await;
+    scene.send_status(&producer, &id, "CREATED").await;
+    scene.send_status(&producer, &id, "Processing").await;
+    let state = service.order(&id, "Processing").await;
+    assert_eq!(state["events"][2]["status"], "Processing");
+    for expected in ["CREATED", "Processing"] {
+        let event = events.next().await.unwrap();
+        let data: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!(data["status"], expected);
+    }
+    // As a Java part may spell it, with a time that is none of ours.
+    let confirmed = format!(
+        "\u{feff}{{\"orderId\":\"{id}\",\"status\":\"confirmed\",\"updatedAt\":1767323045.678}}"
+    );
+    support::send(&producer, &scene.status_topic, &id, &confirmed).await;
+    scene.send_status(&producer, &id, "SHIPPED").await;
+    let state = service.order_with(&id, 5).await;
+    assert_eq!(state["status"], "CONFIRMED", "{state}");
+    assert_eq!(state["events"][4]["status"], "SHIPPED");
+    service.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn conflicts_are_shown_in_the_order_and_its_events_are_bounded() {
+    const REPEATS: usize = 500;
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    let producer = scene.producer();
+    let mut sent = Vec::new();
+    for quantity in 1..=REPEATS {
+        let value = format!(r#"{{"orderId":"o1","product":"Laptop","quantity":{quantity}}}"#);
+        let record = kafka::OutgoingRecord {
+            topic: &scene.order_topic,
+            key: Some(b"o1"),
+            value: Some(value.as_bytes()),
+            ..Default::default()
+        };
+        sent.push(producer.enqueue(&record).unwrap());
+    }
+    for delivery in sent {
+        delivery.await.unwrap();
+    }
+    scene.send_status(&producer, "o1", "CONFIRMED").await;
+    let state = eventually(SOON, || async {
+        let answer = http::get(service.address, "/api/orders/o1").await;
+        assert!(answer.body.len() < 20_000, "{} bytes", answer.body.len());
+        let state: Value = serde_json::from_str(&answer.body).unwrap();
+        let shown = state["events"].as_array().map_or(0, Vec::len);
+        let all = state["conflicts"] == REPEATS - 1
+            && state["status"] == "CONFIRMED"
+            && state["eventsLeftOut"] == REPEATS + 1 - shown;
+        all.then_some(state)
+    })
+    .await;
+    // The first one counts, and the answer says what it leaves out.
+    assert_eq!(
+        (&state["product"], &state["quantity"]),
+        (&json!("Laptop"), &json!(1))
+    );
+    let events = state["events"].as_array().unwrap();
+    assert_eq!(events[0].get("conflict"), None);
+    assert_eq!(events[1]["conflict"], true);
+    assert_eq!(events.last().unwrap()["status"], "CONFIRMED");
+    // An order without any says nothing of it.
+    let fine = service.place().await;
+    let state = service.order(&fine, "ACCEPTED").await;
+    assert_eq!(
+        (state.get("conflicts"), state.get("eventsLeftOut")),
+        (None, None)
+    );
     service.end().await.unwrap();
 }

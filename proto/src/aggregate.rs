@@ -6,6 +6,7 @@ use crate::average::Average;
 use crate::currency::Currency;
 use crate::error::{DecodeError, FieldError, FieldErrors};
 use crate::event_type::EventType;
+use crate::fields::BYTE_ORDER_MARK;
 use crate::time::Rfc3339;
 use crate::writer::ObjectWriter;
 
@@ -20,6 +21,24 @@ pub struct Aggregate {
     /// Milliseconds since 1970.
     pub generated_at: i64,
     pub data: AggregateData,
+}
+
+/// An aggregate as a reader finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadAggregate {
+    Known(Aggregate),
+    /// Of a type that is not known here, as it is called.
+    Other(String),
+}
+
+impl ReadAggregate {
+    /// None if its type is not known here.
+    pub fn known(self) -> Option<Aggregate> {
+        match self {
+            ReadAggregate::Known(aggregate) => Some(aggregate),
+            ReadAggregate::Other(_) => None,
+        }
+    }
 }
 
 /// The kinds of [`Aggregate`].
@@ -99,9 +118,10 @@ impl AggregateData {
 }
 
 impl Aggregate {
-    /// Reads a record's value. `None` is an aggregate of a type that is not known here: nothing to do for a reader, and
-    /// nothing wrong either. Wrong fields are named by their path, such as `data.views`.
-    pub fn decode(value: &[u8]) -> Result<Option<Self>, DecodeError> {
+    /// Reads a record's value. [`ReadAggregate::Other`] is one of a type that is not known here: nothing to do for a
+    /// reader, and nothing wrong either. Wrong fields are named by their path, such as `data.views`.
+    pub fn decode(value: &[u8]) -> Result<ReadAggregate, DecodeError> {
+        let value = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
         if value.trim_ascii().is_empty() {
             return Err(DecodeError::Empty);
         }
@@ -111,11 +131,15 @@ impl Aggregate {
             return Err(DecodeError::NotObject(kind(&value)));
         };
         let mut reader = Reader::default();
-        let kind = reader.text(object, AGGREGATION_TYPE);
-        if let Some(kind) = kind
-            && !["BOOK_STATS", "SYSTEM_OVERVIEW", "POPULAR_BOOKS"].contains(&kind)
-        {
-            return Ok(None);
+        let named = reader.text(object, AGGREGATION_TYPE);
+        let kind = named.and_then(|named| {
+            let known = ["BOOK_STATS", "SYSTEM_OVERVIEW", "POPULAR_BOOKS"];
+            known
+                .into_iter()
+                .find(|known| known.eq_ignore_ascii_case(named))
+        });
+        if let (Some(named), None) = (named, kind) {
+            return Ok(ReadAggregate::Other(named.to_owned()));
         }
         let generated_at = reader.time(object, GENERATED_AT);
         let data = reader.of(object, DATA);
@@ -143,7 +167,7 @@ impl Aggregate {
         };
         match (generated_at, data) {
             (Some(generated_at), Some(data)) if reader.errors.is_empty() => {
-                Ok(Some(Self { generated_at, data }))
+                Ok(ReadAggregate::Known(Self { generated_at, data }))
             }
             _ => Err(DecodeError::Fields(FieldErrors(reader.errors))),
         }
@@ -291,12 +315,12 @@ impl Reader {
         data.as_object()
     }
 
-    /// An integer, or its digits as a string.
+    /// A whole number, `2.0` too, or its digits as a string.
     fn integer(&mut self, object: &Map<String, Value>, name: Name, least: i64) -> Option<i64> {
         let value = self.of(object, name)?;
         let number = match value {
             Value::String(digits) => digits.parse().ok(),
-            value => value.as_i64(),
+            value => value.as_i64().or_else(|| whole(value.as_f64()?)),
         };
         let number = number.filter(|number| *number >= least);
         if number.is_none() {
@@ -376,6 +400,12 @@ impl Reader {
         }
         Some(books)
     }
+}
+
+/// The integer that a number of floating point is, as far as it holds integers exactly.
+fn whole(number: f64) -> Option<i64> {
+    let exact = 9_007_199_254_740_991.0;
+    (number.fract() == 0.0 && number.abs() <= exact).then_some(number as i64)
 }
 
 fn kind(value: &Value) -> &'static str {

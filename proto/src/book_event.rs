@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use crate::amount::Amounts;
 use crate::currency::Currency;
 use crate::error::DecodeError;
 use crate::event_type::EventType;
@@ -80,13 +81,13 @@ pub struct BookEvent<'a> {
     pub book_id: i64,
     /// 1 to 128 printable characters; never none where it is the key.
     pub user_id: Option<Cow<'a, str>>,
-    /// When it happened, RFC 3339.
+    /// When it happened, RFC 3339; what other systems write otherwise counts as none.
     pub timestamp: Option<Cow<'a, str>>,
     pub detail: BookDetail<'a>,
 }
 
 /// The kinds of [`BookEvent`], with what they add.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BookDetail<'a> {
     Viewed,
     Downloaded,
@@ -104,7 +105,7 @@ pub enum BookDetail<'a> {
 }
 
 /// Whether a review is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReviewAction {
     Created,
     /// It was there before, and counts as little as nothing.
@@ -117,6 +118,15 @@ impl ReviewAction {
             ReviewAction::Created => "created",
             ReviewAction::Updated => "updated",
         }
+    }
+}
+
+impl ReviewAction {
+    /// The reverse of [`ReviewAction::as_str`].
+    fn parse(text: &str) -> Option<Self> {
+        [ReviewAction::Created, ReviewAction::Updated]
+            .into_iter()
+            .find(|known| known.as_str() == text)
     }
 }
 
@@ -155,15 +165,23 @@ static NAMES: [Names; FIELDS] = [
 ];
 
 impl<'a> BookEvent<'a> {
-    /// Reads a record's value; `kind` is that of its topic.
-    pub fn decode(value: &'a [u8], kind: BookEventKind) -> Result<Self, DecodeError> {
+    /// Reads a record's value; `kind` is that of its topic, `amounts` the unit of its writer's amounts.
+    pub fn decode(
+        value: &'a [u8],
+        kind: BookEventKind,
+        amounts: Amounts,
+    ) -> Result<Self, DecodeError> {
         let mut fields = read(value)?;
         let event_id = event_id(&mut fields);
         let book_id = fields.number_id(BOOK_ID);
         let book_id = fields.required(BOOK_ID, book_id);
-        let user_id = user_id(&mut fields, kind);
+        let user_id = match kind {
+            // Nobody asks who it was.
+            BookEventKind::Viewed | BookEventKind::Reviewed => fields.id_if_fine(USER_ID),
+            _ => user_id(&mut fields, kind),
+        };
         let timestamp = fields.time(TIMESTAMP);
-        let detail = detail(&mut fields, kind);
+        let detail = detail(&mut fields, kind, Reading::Record(amounts));
         match (book_id, detail) {
             (Some(book_id), Some(detail)) if fields.is_fine() => Ok(Self {
                 event_id,
@@ -221,16 +239,33 @@ pub(crate) fn user_id<'a>(
     user_id
 }
 
+/// How strictly what a kind adds is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Reading {
+    /// As a request must have it.
+    Request,
+    /// As other systems write it.
+    Record(Amounts),
+}
+
 /// What the kind adds; none if something is wrong with it.
 pub(crate) fn detail<'a>(
     fields: &mut Fields<'a, FIELDS>,
     kind: BookEventKind,
+    reading: Reading,
 ) -> Option<BookDetail<'a>> {
     match kind {
         BookEventKind::Viewed => Some(BookDetail::Viewed),
         BookEventKind::Downloaded => Some(BookDetail::Downloaded),
         BookEventKind::Purchased => {
-            let amount = fields.integer(AMOUNT);
+            let amount = match reading {
+                Reading::Request => fields.integer(AMOUNT),
+                Reading::Record(amounts) => {
+                    let currency = fields.peek_text(CURRENCY).and_then(Currency::parse);
+                    let decimals = currency.map_or(2, |currency| currency.decimals());
+                    fields.amount(AMOUNT, amounts, decimals)
+                }
+            };
             let amount = fields.required(AMOUNT, amount);
             match amount {
                 Some(..0) => fields.wrong(AMOUNT, "must be at least 0"),
@@ -255,8 +290,10 @@ pub(crate) fn detail<'a>(
             let text = fields.required(TEXT, text);
             let action = fields.text(ACTION);
             let action = fields.required(ACTION, action).and_then(|action| {
-                let known = [ReviewAction::Created, ReviewAction::Updated];
-                let found = known.into_iter().find(|known| known.as_str() == action);
+                let found = match reading {
+                    Reading::Request => ReviewAction::parse(&action),
+                    Reading::Record(_) => ReviewAction::parse(&action.to_ascii_lowercase()),
+                };
                 if found.is_none() {
                     fields.wrong(ACTION, "must be created or updated");
                 }
@@ -266,7 +303,10 @@ pub(crate) fn detail<'a>(
             Some(BookDetail::Reviewed { text, action })
         }
         BookEventKind::Rated => {
-            let rating = fields.integer(RATING);
+            let rating = match reading {
+                Reading::Request => fields.integer(RATING),
+                Reading::Record(_) => fields.whole(RATING),
+            };
             let rating = fields.required(RATING, rating)?;
             if !(1..=5).contains(&rating) {
                 fields.wrong(RATING, "must be 1 to 5");

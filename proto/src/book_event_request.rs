@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::book_event::{self, BookDetail, BookEvent, BookEventKind};
+use crate::book_event::{self, BookDetail, BookEvent, BookEventKind, Reading};
 use crate::error::DecodeError;
 
 /// Longest text of a review, in characters.
@@ -27,7 +27,7 @@ impl<'a> BookEventRequest<'a> {
         let mut fields = book_event::read(body)?;
         let event_id = book_event::event_id(&mut fields);
         let user_id = book_event::user_id(&mut fields, kind);
-        let detail = book_event::detail(&mut fields, kind);
+        let detail = book_event::detail(&mut fields, kind, Reading::Request);
         if let Some(BookDetail::Reviewed { text, .. }) = &detail
             && text.chars().count() > MAX_TEXT
         {

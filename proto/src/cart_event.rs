@@ -66,7 +66,7 @@ const QUANTITY: usize = 5;
 const PRICE: usize = 6;
 const UPDATED_AT: usize = 7;
 static NAMES: [Names; 8] = [
-    same("type"),
+    either("type", "eventType"),
     either("cartId", "cart_id"),
     either("userId", "user_id"),
     either("itemId", "item_id"),
@@ -82,7 +82,9 @@ impl<'a> CartEvent<'a> {
         let mut fields = Fields::read(value, &NAMES, Spelling::Camel)?;
         let text = fields.text(TYPE);
         let kind = fields.required(TYPE, text).and_then(|text| {
-            let kind = EventType::parse(&text).filter(|kind| as_change(*kind).is_some());
+            let kind = EventType::ALL
+                .into_iter()
+                .find(|kind| as_change(*kind).is_some() && kind.is_named(&text));
             if kind.is_none() {
                 fields.wrong(TYPE, "must be that of a cart's event");
             }
@@ -147,8 +149,9 @@ fn item<'a>(fields: &mut Fields<'a, 8>) -> Option<CartItem<'a>> {
     let id = fields.required(ITEM_ID, id);
     let product = fields.non_empty_text(PRODUCT);
     let product = fields.required(PRODUCT, product);
-    let quantity = fields.integer(QUANTITY);
+    let quantity = fields.whole(QUANTITY);
     let quantity = fields.required(QUANTITY, quantity);
+    // Money: `999.0` is more likely to be of major units.
     let price = fields.integer(PRICE);
     let price = fields.required(PRICE, price);
     Some(CartItem {

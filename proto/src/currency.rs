@@ -50,6 +50,18 @@ impl Currency {
             .then_some(Self(code))
     }
 
+    /// How many decimals its major unit has, so that a minor unit is one of the last: 2 for RUB, 0 for JPY, 3 for KWD
+    /// (ISO 4217, list one, "minor unit"). Two for what that list does not know.
+    pub const fn decimals(&self) -> u32 {
+        match &self.0 {
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG"
+            | b"RWF" | b"UGX" | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            b"CLF" | b"UYW" => 4,
+            _ => 2,
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         // Letters are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()

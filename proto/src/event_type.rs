@@ -80,6 +80,15 @@ impl EventType {
         Self::ALL.into_iter().find(|event| event.as_str() == text)
     }
 
+    /// Whether `text` names this event in one of the usual spellings: `UserCreated`, `USER_CREATED`, `user-created`,
+    /// `user.created`, `user.created.v1`, `UserCreatedEvent`, and any of them with what comes before a name in its
+    /// package, module or topic: `com.example.UserCreated`, `com.example.user.created`, `shop/user-created`,
+    /// `Events$UserCreated`.
+    pub fn is_named(self, text: &str) -> bool {
+        let name = self.as_str();
+        text == name || is_spelling_of(text, name)
+    }
+
     /// The variable that names the class Spring readers map this event to.
     pub const fn type_id_variable(self) -> &'static str {
         match self {
@@ -101,6 +110,70 @@ impl EventType {
             EventType::PopularBooks => "KAFKA_TYPE_ID_POPULAR_BOOKS",
         }
     }
+}
+
+/// What parts a name from what it is in.
+const PATH: [char; 6] = ['.', '/', '$', ':', '#', '\\'];
+
+fn is_spelling_of(text: &str, name: &str) -> bool {
+    let mut parts = text.rsplit(PATH);
+    let Some(mut last) = parts.next() else {
+        return false;
+    };
+    if is_version(last) {
+        last = parts.next().unwrap_or_default();
+    }
+    if last.eq_ignore_ascii_case("event") {
+        last = parts.next().unwrap_or_default();
+    }
+    if is_joined(last, name) {
+        return true;
+    }
+    // `user.created`: a word a part.
+    let mut rest = name;
+    loop {
+        match rest.len().checked_sub(last.len()) {
+            Some(at) if !last.is_empty() && rest.is_char_boundary(at) => {
+                if !rest[at..].eq_ignore_ascii_case(last)
+                    || !rest[at..].starts_with(char::is_uppercase)
+                {
+                    return false;
+                }
+                rest = &rest[..at];
+            }
+            _ => return false,
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        match parts.next() {
+            Some(part) => last = part,
+            None => return false,
+        }
+    }
+}
+
+/// `v1`, `1`.
+fn is_version(part: &str) -> bool {
+    let digits = part.strip_prefix(['v', 'V']).unwrap_or(part);
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// Whether a part is the name in any case, with or without `_`, `-` and blanks between its words, and `Event` behind it.
+fn is_joined(part: &str, name: &str) -> bool {
+    let joints = ['_', '-', ' '];
+    let mut letters = part.chars().filter(|c| !joints.contains(c));
+    for wanted in name.chars() {
+        match letters.next() {
+            Some(letter) if letter.eq_ignore_ascii_case(&wanted) => {}
+            _ => return false,
+        }
+    }
+    let mut suffix = letters.peekable();
+    suffix.peek().is_none()
+        || suffix
+            .map(|letter| letter.to_ascii_lowercase())
+            .eq("event".chars())
 }
 
 /// The `__TypeId__` of each kind of event; none unless configured.
@@ -148,6 +221,61 @@ mod tests {
             Some("com.shop.OrderStatusEvent")
         );
         assert_eq!(ids.get(EventType::OrderResult), None);
+    }
+
+    #[test]
+    fn names_in_their_usual_spellings() {
+        for text in [
+            "UserCreated",
+            "userCreated",
+            "USERCREATED",
+            "USER_CREATED",
+            "user_created",
+            "user-created",
+            "user created",
+            "user.created",
+            "User.Created",
+            "user.created.v1",
+            "user-created.v2",
+            "USER_CREATED_EVENT",
+            "UserCreatedEvent",
+            "user.created.event",
+            "com.example.UserCreated",
+            "com.example.UserCreatedEvent",
+            "com.example.user.created",
+            "com.example.user.created.v1",
+            "com.example.Events$UserCreated",
+            "users/user-created",
+            "urn:shop:UserCreated",
+            "Shop.Events.UserCreated",
+        ] {
+            assert!(EventType::UserCreated.is_named(text), "{text}");
+            assert!(!EventType::CartCreated.is_named(text), "{text}");
+        }
+        for text in [
+            "",
+            "created",
+            "user",
+            "UserCreate",
+            "UserCreatedTwice",
+            "AdminUserCreated",
+            "admin_user_created",
+            "user.re-created",
+            "user.created.failed",
+            "UserDeleted",
+            "v1",
+            ".v1",
+            "event",
+            "us.ercreated",
+            "ПользовательСоздан",
+        ] {
+            assert!(!EventType::UserCreated.is_named(text), "{text}");
+        }
+        assert!(EventType::CartItemAdded.is_named("cart.item.added"));
+        assert!(EventType::CartItemAdded.is_named("CART_ITEM_ADDED"));
+        for event in EventType::ALL {
+            assert!(event.is_named(event.as_str()));
+        }
     }
 
     #[test]

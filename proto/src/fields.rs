@@ -2,14 +2,22 @@
 //!
 //! Every event names its fields in a table, each with all its spellings. The object is walked once;
 //! a wrong type does not end the walk, so that all wrong fields can be named. Null counts as absent.
+//!
+//! Two kinds of reader use it. Requests are strict: an integer is an integer. Records of other systems are taken as
+//! these write them: a whole number may be `2.0` or `"2"` ([`Fields::whole`]), words may be in any case, and what is
+//! ill-formed in a field that no reader here needs counts as absent ([`Fields::time`], [`Fields::remark`]).
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::amount::{self, Amounts};
 use crate::error::{DecodeError, FieldError, FieldErrors};
 use crate::{Spelling, order_id};
+
+/// In UTF-8; what .NET and some editors put before a text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The spellings of one field.
 pub(crate) struct Names {
@@ -54,8 +62,13 @@ enum Value<'a> {
     Text(Cow<'a, str>),
     Unsigned(u64),
     Negative(i64),
+    /// A number with a fraction or an exponent, or one beyond 64 bits.
+    Fraction(f64),
     Other(&'static str),
 }
+
+/// The numbers that 64-bit floating point holds exactly: up to 2^53 - 1 in size.
+const EXACT: f64 = 9_007_199_254_740_991.0;
 
 impl Value<'_> {
     fn kind(&self) -> &'static str {
@@ -63,13 +76,33 @@ impl Value<'_> {
             Value::Absent => "absent",
             Value::Text(_) => "a string",
             Value::Unsigned(_) | Value::Negative(_) => "an integer",
+            Value::Fraction(_) => "a number with a fraction or beyond 64 bits",
             Value::Other(kind) => kind,
+        }
+    }
+
+    /// `7.0` and `1e2` as integers. Numbers beyond 64 bits are not among them: they have lost digits.
+    fn unfractioned(self) -> Self {
+        match self {
+            Value::Fraction(number) if number.fract() == 0.0 && number.abs() <= EXACT => {
+                match number as i64 {
+                    number @ ..0 => Value::Negative(number),
+                    number => Value::Unsigned(number.unsigned_abs()),
+                }
+            }
+            other => other,
         }
     }
 
     /// Equal as a reader takes them: an id may be a string in one spelling, a number in the other.
     fn agrees(&self, other: &Value<'_>) -> bool {
         match (self, other) {
+            (Value::Fraction(number), other) | (other, Value::Fraction(number)) => {
+                match Value::Fraction(*number).unfractioned() {
+                    Value::Fraction(_) => self == other,
+                    whole => whole.agrees(other),
+                }
+            }
             (Value::Text(text), Value::Unsigned(number))
             | (Value::Unsigned(number), Value::Text(text)) => **text == number.to_string(),
             (Value::Text(text), Value::Negative(number))
@@ -87,6 +120,7 @@ impl<'a, const N: usize> Fields<'a, N> {
         names: &'static [Names; N],
         missing_as: Spelling,
     ) -> Result<Self, DecodeError> {
+        let value = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
         let first = value.iter().copied().find(|b| !b.is_ascii_whitespace());
         let Some(first) = first else {
             return Err(DecodeError::Empty);
@@ -151,9 +185,9 @@ impl<'a, const N: usize> Fields<'a, N> {
         self.wrong(index, format!("must be {expected}, is {}", value.kind()));
     }
 
-    /// An identifier: a string, or an integer taken as its digits.
+    /// An identifier: a string, or a whole number taken as its digits.
     pub(crate) fn id(&mut self, index: usize) -> Option<Cow<'a, str>> {
-        match self.take(index) {
+        match self.take(index).unfractioned() {
             Value::Absent => None,
             Value::Text(text) => Some(text),
             Value::Unsigned(number) => Some(Cow::Owned(number.to_string())),
@@ -207,18 +241,106 @@ impl<'a, const N: usize> Fields<'a, N> {
         Some(text)
     }
 
-    /// An RFC 3339 time, kept as it was written.
-    pub(crate) fn time(&mut self, index: usize) -> Option<Cow<'a, str>> {
+    /// A word: 1 to 128 printable characters. Whoever reads it compares without regard to case.
+    pub(crate) fn word(&mut self, index: usize) -> Option<Cow<'a, str>> {
         let text = self.text(index)?;
-        if chrono::DateTime::parse_from_rfc3339(&text).is_err() {
-            self.wrong(index, "must be an RFC 3339 time");
-            return None;
+        match order_id::check(&text) {
+            Ok(()) => Some(text),
+            Err(problem) => {
+                self.wrong(index, problem.to_string());
+                None
+            }
         }
-        Some(text)
     }
 
-    pub(crate) fn integer(&mut self, index: usize) -> Option<i64> {
+    /// An identifier that nobody needs here: one that is not 1 to 128 printable characters counts as absent.
+    pub(crate) fn id_if_fine(&mut self, index: usize) -> Option<Cow<'a, str>> {
+        match self.take(index).unfractioned() {
+            Value::Text(text) if order_id::check(&text).is_ok() => Some(text),
+            Value::Unsigned(number) => Some(Cow::Owned(number.to_string())),
+            Value::Negative(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        }
+    }
+
+    /// Text that is shown to people and that no reader needs: a number is taken as its digits, and what is neither
+    /// counts as absent.
+    pub(crate) fn remark(&mut self, index: usize) -> Option<Cow<'a, str>> {
+        match self.take(index).unfractioned() {
+            Value::Text(text) => Some(text),
+            Value::Unsigned(number) => Some(Cow::Owned(number.to_string())),
+            Value::Negative(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        }
+    }
+
+    /// An RFC 3339 time, kept as it was written. No reader here needs one, since the record has a time of its own:
+    /// what is written otherwise (an epoch number, an array, a local time) counts as absent.
+    pub(crate) fn time(&mut self, index: usize) -> Option<Cow<'a, str>> {
         match self.take(index) {
+            Value::Text(text) if chrono::DateTime::parse_from_rfc3339(&text).is_ok() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An integer, as a request must have it.
+    pub(crate) fn integer(&mut self, index: usize) -> Option<i64> {
+        let value = self.take(index);
+        self.as_integer(index, value)
+    }
+
+    /// A whole number, as records of others may have it: `2`, `2.0`, `"2"`, `"2.0"`.
+    pub(crate) fn whole(&mut self, index: usize) -> Option<i64> {
+        match self.take(index).unfractioned() {
+            Value::Text(text) => {
+                let number = whole(&text);
+                if number.is_none() {
+                    self.wrong(index, "must be an integer, is another string");
+                }
+                number
+            }
+            value => self.as_integer(index, value),
+        }
+    }
+
+    /// An amount of money in minor units, of a currency that has so many `digits` of them. In [`Amounts::Minor`] a
+    /// fraction is refused, zeros too: `999.00` is more likely to be of major units.
+    pub(crate) fn amount(&mut self, index: usize, amounts: Amounts, digits: u32) -> Option<i64> {
+        let value = self.take(index);
+        let amount = match (&value, amounts) {
+            (Value::Absent, _) => return None,
+            (Value::Text(text), Amounts::Minor) => text.parse().ok(),
+            (Value::Text(text), Amounts::Major) => amount::of_text(text, digits),
+            (Value::Fraction(number), Amounts::Major) => amount::of_number(*number, digits),
+            (Value::Unsigned(number), Amounts::Major) => amount::of_integer(*number, digits),
+            (Value::Fraction(_), Amounts::Minor) => {
+                self.wrong(
+                    index,
+                    "must be an integer in minor units, is a number with a fraction (where its writer \
+                     sends major units, BOOK_AMOUNTS=major)",
+                );
+                return None;
+            }
+            _ => return self.as_integer(index, value),
+        };
+        if amount.is_none() {
+            self.wrong(
+                index,
+                match amounts {
+                    Amounts::Minor => {
+                        "must be an integer in minor units, is another string".to_owned()
+                    }
+                    Amounts::Major => {
+                        format!("must be at least 0, with at most {digits} decimals, and is not")
+                    }
+                },
+            );
+        }
+        amount
+    }
+
+    fn as_integer(&mut self, index: usize, value: Value<'_>) -> Option<i64> {
+        match value {
             Value::Absent => None,
             Value::Negative(number) => Some(number),
             Value::Unsigned(number) => match i64::try_from(number) {
@@ -235,6 +357,14 @@ impl<'a, const N: usize> Fields<'a, N> {
         }
     }
 
+    /// The text of a field that is still to be asked for.
+    pub(crate) fn peek_text(&self, index: usize) -> Option<&str> {
+        match &self.found[index].value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether it is there, right or wrong; null is not.
     pub(crate) fn is_given(&self, index: usize) -> bool {
         self.found[index].value != Value::Absent
@@ -248,6 +378,13 @@ impl<'a, const N: usize> Fields<'a, N> {
     pub(crate) fn is_fine(&self) -> bool {
         self.errors.is_empty()
     }
+}
+
+/// The integer that a text is, with or without a fraction of zeros.
+fn whole(text: &str) -> Option<i64> {
+    let (digits, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_zero = !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0');
+    digits.parse().ok().filter(|_| is_zero)
 }
 
 struct Walk<const N: usize> {
@@ -360,9 +497,9 @@ impl<'a> Visitor<'a> for Value<'a> {
         })
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value<'a>, E> {
+    fn visit_f64<E>(self, number: f64) -> Result<Value<'a>, E> {
         // Integers beyond 64 bits arrive here too, with digits lost: no id can be made of them.
-        Ok(Value::Other("a number with a fraction or beyond 64 bits"))
+        Ok(Value::Fraction(number))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Value<'a>, E> {

@@ -74,7 +74,7 @@ impl<'a> std::ops::Deref for HeaderList<'a> {
 pub struct ReceivedHeaders<'a> {
     /// `ce_id`, if it is text and not empty.
     pub id: Option<&'a str>,
-    /// `ce_type`, if it is text.
+    /// `ce_type`, else Spring's `__TypeId__`, if it is text.
     pub event_type: Option<&'a str>,
     /// `traceparent`, if it is valid.
     pub trace: Option<Traceparent>,
@@ -86,7 +86,7 @@ impl<'a> ReceivedHeaders<'a> {
         let text = |name| std::str::from_utf8(lookup(name)?).ok();
         Self {
             id: text(CE_ID).filter(|id| !id.is_empty()),
-            event_type: text(CE_TYPE),
+            event_type: text(CE_TYPE).or_else(|| text(TYPE_ID)),
             trace: lookup(TRACEPARENT).and_then(Traceparent::parse),
         }
     }

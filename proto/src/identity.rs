@@ -8,7 +8,7 @@
 use sha1::{Digest, Sha1};
 use uuid::{Builder, Uuid};
 
-use crate::fields::{Fields, Names, either, same};
+use crate::fields::{Fields, Names, either};
 use crate::{EventType, FinalStatus, Spelling, Status};
 
 // UUIDv5 of their names, in a namespace of this system (see the test).
@@ -85,21 +85,26 @@ const BOOK_ID: usize = 4;
 static NAMES: [Names; 5] = [
     either("orderId", "order_id"),
     either("eventId", "event_id"),
-    same("type"),
+    either("type", "eventType"),
     either("userId", "user_id"),
     either("bookId", "book_id"),
 ];
 
 /// Whether a record's value says which event it is, so that without a `ce_id` it is the same event at any place.
-/// What else is in the value may be wrong. `ce_type` is its header, which counts where the value has no type.
-pub fn is_in_value(value: &[u8], ce_type: Option<&str>) -> bool {
+/// What else is in the value may be wrong. `event_type` is that of its headers
+/// ([`ReceivedHeaders::event_type`](crate::ReceivedHeaders)), which counts where the value has no type.
+pub fn is_in_value(value: &[u8], event_type: Option<&str>) -> bool {
     let Ok(mut fields) = Fields::read(value, &NAMES, Spelling::Camel) else {
         return false;
     };
     // An order's id beside a book's is not the event's.
     let is_known = (!fields.is_given(BOOK_ID) && fields.order_id(ORDER_ID).is_some())
         || fields.order_id(EVENT_ID).is_some()
-        || fields.text(TYPE).as_deref().or(ce_type) == Some(EventType::UserCreated.as_str())
+        || fields
+            .text(TYPE)
+            .as_deref()
+            .or(event_type)
+            .is_some_and(|kind| EventType::UserCreated.is_named(kind))
             && fields.number_id(USER_ID).is_some();
     is_known && fields.is_fine()
 }

@@ -18,6 +18,7 @@
 //! caller reuses, headers and their values lie on the stack.
 
 mod aggregate;
+mod amount;
 mod average;
 mod book_event;
 mod book_event_request;
@@ -48,7 +49,8 @@ mod user_event;
 mod uuid_text;
 mod writer;
 
-pub use aggregate::{Aggregate, AggregateData, Figures, PopularBook};
+pub use aggregate::{Aggregate, AggregateData, Figures, PopularBook, ReadAggregate};
+pub use amount::Amounts;
 pub use average::Average;
 pub use book_event::{BookDetail, BookEvent, BookEventKind, MAX_AMOUNT, ReviewAction};
 pub use book_event_request::BookEventRequest;
@@ -61,7 +63,7 @@ pub use headers::{EventHeaders, Header, HeaderList, ReceivedHeaders};
 pub use notification::Notification;
 pub use order::Order;
 pub use order_request::OrderRequest;
-pub use order_status::{FinalStatus, OrderStatusEvent, Status};
+pub use order_status::{FinalStatus, OrderStatusEvent, Status, StatusWord};
 pub use registration_request::RegistrationRequest;
 pub use spelling::Spelling;
 pub use time::{Rfc3339, now_millis};

@@ -16,7 +16,7 @@ pub struct Order<'a> {
     /// Whatever integer the sender wrote; what is allowed is for the processing to say.
     pub quantity: i64,
     pub user_id: Option<Cow<'a, str>>,
-    /// RFC 3339; orders in snake_case and those of other systems have none.
+    /// RFC 3339; orders in snake_case have none, and what other systems write otherwise counts as none.
     pub created_at: Option<Cow<'a, str>>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Order<'a> {
         let order_id = fields.required(ORDER_ID, order_id);
         let product = fields.non_empty_text(PRODUCT);
         let product = fields.required(PRODUCT, product);
-        let quantity = fields.integer(QUANTITY);
+        let quantity = fields.whole(QUANTITY);
         let quantity = fields.required(QUANTITY, quantity);
         let user_id = fields.id(USER_ID);
         let created_at = fields.time(CREATED_AT);

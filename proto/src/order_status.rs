@@ -22,11 +22,11 @@ impl Status {
         }
     }
 
-    /// The reverse of [`Status::as_str`].
+    /// The reverse of [`Status::as_str`], in any case.
     pub fn parse(text: &str) -> Option<Self> {
         [Status::Created, Status::Confirmed, Status::Rejected]
             .into_iter()
-            .find(|status| status.as_str() == text)
+            .find(|status| status.as_str().eq_ignore_ascii_case(text))
     }
 
     /// The outcome that this step is, if it ends the order.
@@ -64,13 +64,58 @@ impl FinalStatus {
     }
 }
 
+/// What a status is called: one of ours, or another system's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusWord<'a> {
+    Known(Status),
+    /// `PROCESSING`, `SHIPPED`: 1 to 128 printable characters, as they were written. Never final.
+    Other(Cow<'a, str>),
+}
+
+impl<'a> StatusWord<'a> {
+    /// Ours, in any case, or the word as it is.
+    pub fn of(text: Cow<'a, str>) -> Self {
+        match Status::parse(&text) {
+            Some(status) => StatusWord::Known(status),
+            None => StatusWord::Other(text),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            StatusWord::Known(status) => status.as_str(),
+            StatusWord::Other(word) => word,
+        }
+    }
+
+    /// The outcome that this step is, if it ends the order.
+    pub fn outcome(&self) -> Option<FinalStatus> {
+        match self {
+            StatusWord::Known(status) => status.outcome(),
+            StatusWord::Other(_) => None,
+        }
+    }
+}
+
+impl From<Status> for StatusWord<'_> {
+    fn from(status: Status) -> Self {
+        StatusWord::Known(status)
+    }
+}
+
+impl PartialEq<Status> for StatusWord<'_> {
+    fn eq(&self, status: &Status) -> bool {
+        matches!(self, StatusWord::Known(known) if known == status)
+    }
+}
+
 /// A step of an order, on `order_status_topic`.
 ///
 /// `{"orderId":"…","status":"CREATED|CONFIRMED|REJECTED","reason":"…"?,"updatedAt":"…"}`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderStatusEvent<'a> {
     pub order_id: Cow<'a, str>,
-    pub status: Status,
+    pub status: StatusWord<'a>,
     /// Why the order was rejected.
     pub reason: Option<Cow<'a, str>>,
     /// RFC 3339. Ours always have it; a reader can do with the record's own time.
@@ -94,15 +139,9 @@ impl<'a> OrderStatusEvent<'a> {
         let mut fields = Fields::read(value, &NAMES, Spelling::Camel)?;
         let order_id = fields.order_id(ORDER_ID);
         let order_id = fields.required(ORDER_ID, order_id);
-        let text = fields.text(STATUS);
-        let status = fields.required(STATUS, text).and_then(|text| {
-            let status = Status::parse(&text);
-            if status.is_none() {
-                fields.wrong(STATUS, "must be CREATED, CONFIRMED or REJECTED");
-            }
-            status
-        });
-        let reason = fields.text(REASON);
+        let word = fields.word(STATUS);
+        let status = fields.required(STATUS, word).map(StatusWord::of);
+        let reason = fields.remark(REASON);
         let updated_at = fields.time(UPDATED_AT);
         match (order_id, status) {
             (Some(order_id), Some(status)) if fields.is_fine() => Ok(Self {

@@ -10,8 +10,8 @@ use crate::writer::ObjectWriter;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserEvent<'a> {
     Created(UserCreated<'a>),
-    /// Of a type that is not known here: nothing to do for a reader, and nothing wrong either.
-    Other,
+    /// Of a type that is not known here, as it is called: nothing to do for a reader, and nothing wrong either.
+    Other(Cow<'a, str>),
 }
 
 /// `{"type":"UserCreated","userId":1,"email":"…","createdAt":"…"}`
@@ -22,7 +22,7 @@ pub struct UserCreated<'a> {
     /// From 1 on.
     pub user_id: i64,
     pub email: Option<Cow<'a, str>>,
-    /// RFC 3339.
+    /// RFC 3339; what other systems write otherwise counts as none.
     pub created_at: Option<Cow<'a, str>>,
 }
 
@@ -31,28 +31,29 @@ const USER_ID: usize = 1;
 const EMAIL: usize = 2;
 const CREATED_AT: usize = 3;
 static NAMES: [Names; 4] = [
-    same("type"),
+    either("type", "eventType"),
     either("userId", "user_id"),
     same("email"),
     either("createdAt", "created_at"),
 ];
 
 impl<'a> UserEvent<'a> {
-    /// Reads a record's value. `header` is its `ce_type`, which counts where the body has no type.
-    pub fn decode(value: &'a [u8], header: Option<&str>) -> Result<Self, DecodeError> {
+    /// Reads a record's value. `header` is its type by its headers (`ce_type`, or Spring's `__TypeId__`), which counts
+    /// where the body has none. The type may be in any spelling that [`EventType::is_named`] knows.
+    pub fn decode(value: &'a [u8], header: Option<&'a str>) -> Result<Self, DecodeError> {
         let mut fields = Fields::read(value, &NAMES, Spelling::Camel)?;
         let of_body = fields.text(TYPE);
-        let kind = match (&of_body, header) {
-            (Some(kind), _) => Some(&**kind),
-            (None, kind) => kind,
-        };
+        let kind = of_body.or(header.map(Cow::Borrowed));
         let kind = fields.required(TYPE, kind);
-        if fields.is_fine() && kind != Some(EventType::UserCreated.as_str()) {
-            return Ok(Self::Other);
+        if fields.is_fine()
+            && let Some(kind) = kind
+            && !EventType::UserCreated.is_named(&kind)
+        {
+            return Ok(Self::Other(kind));
         }
         let user_id = fields.number_id(USER_ID);
         let user_id = fields.required(USER_ID, user_id);
-        let email = fields.text(EMAIL);
+        let email = fields.remark(EMAIL);
         let created_at = fields.time(CREATED_AT);
         match user_id {
             Some(user_id) if fields.is_fine() => Ok(Self::Created(UserCreated {

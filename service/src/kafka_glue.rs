@@ -4,6 +4,7 @@ mod connect;
 mod consume;
 mod explained;
 mod letter_retention;
+mod passed_over;
 mod process_duration;
 mod refused;
 mod scan;
@@ -15,6 +16,7 @@ mod watch_topics;
 
 pub use consume::{ConsumeError, consume, consume_after};
 pub use explained::explained;
+pub use passed_over::PassedOver;
 pub use process_duration::{ProcessDurations, Timed};
 pub use refused::{ORDINARY_RECORD, is_oversized};
 pub use scan::{Scan, ScanError};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use proto::{BookEventKind, EventType, Topic, groups, topics};
+use proto::{Amounts, BookEventKind, EventType, Topic, groups, topics};
 use service::config::{Opt, TopicName, Values, group, strategy_option};
 
 /// How the statistics are kept.
@@ -15,6 +15,8 @@ pub struct AnalyticsConfig {
     pub top: i64,
     /// How long an event's id is known.
     pub dedup_window: Duration,
+    /// The unit of other systems' amounts.
+    pub amounts: Amounts,
     /// By [`BookEventKind::ALL`].
     pub topics: [TopicName; 5],
     /// Where aggregates go.
@@ -77,6 +79,13 @@ pub(crate) fn options() -> Vec<Opt> {
             "How many books POPULAR_BOOKS names, 1 to 1000.",
         ),
         Opt::new(
+            "BOOK_AMOUNTS",
+            "minor",
+            group::SERVICE,
+            "Unit of the amounts in other systems' purchases: minor (kopecks; a fraction is a dead letter) or major \
+             (roubles, with the decimals that ISO 4217 gives the currency). Those of producer-svc are always minor.",
+        ),
+        Opt::new(
             "ANALYTICS_DEDUP_WINDOW",
             "1d",
             group::SERVICE,
@@ -111,6 +120,7 @@ impl AnalyticsConfig {
                 "must be longer than 0",
                 |window: &Duration| !window.is_zero(),
             ),
+            amounts: values.get("BOOK_AMOUNTS"),
             topics: BookEventKind::ALL.map(|kind| values.get(kind.topic().variable)),
             aggregated_topic: values.get(topics::AGGREGATED_STATS.variable),
         }

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use kafka::{ConsumerRecord, Handler, Lane, Outcome, TopicPartition};
 use proto::dead_letter::is_for_another_group;
-use proto::{BookEvent, DecodeError, ReceivedHeaders};
+use proto::headers::CE_SOURCE;
+use proto::{Amounts, BookEvent, DecodeError, ReceivedHeaders};
 
 use super::fact::{Fact, number};
 use super::keeper::{Keeper, Recorded};
@@ -19,7 +20,12 @@ pub(crate) struct AnalyticsHandler {
     pub(crate) group: String,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) metrics: AnalyticsMetrics,
+    /// The unit of other systems' amounts.
+    pub(crate) amounts: Amounts,
 }
+
+/// `ce_source` of producer-svc, which writes minor units whatever others write.
+const OURS: &[u8] = b"/producer-svc";
 
 impl Handler for AnalyticsHandler {
     async fn handle(&self, record: &ConsumerRecord) -> Outcome {
@@ -88,7 +94,11 @@ impl AnalyticsHandler {
             return Ok(None);
         };
         let value = record.value.as_deref().ok_or(DecodeError::Null)?;
-        let event = BookEvent::decode(value, kind)?;
+        let amounts = match self.amounts {
+            Amounts::Major if header(CE_SOURCE) != Some(OURS) => Amounts::Major,
+            _ => Amounts::Minor,
+        };
+        let event = BookEvent::decode(value, kind, amounts)?;
         Ok(Fact::of(&event, ReceivedHeaders::read(header).id))
     }
 }

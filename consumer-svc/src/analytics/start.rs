@@ -152,6 +152,7 @@ impl Analytics {
             group: group.clone(),
             keeper: self.keeper.clone(),
             metrics: self.metrics.clone(),
+            amounts: self.config.amounts,
         };
         let consumer = self
             .common

@@ -2,6 +2,7 @@ use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
 use proto::{ReceivedHeaders, Traceparent, UserEvent};
 use service::db::{Database, GroupWriter, WriteError};
+use service::kafka_glue::PassedOver;
 
 use super::metrics::CartMetrics;
 use super::stages::Stages;
@@ -14,6 +15,7 @@ pub(crate) struct CartHandler {
     pub(crate) writer: GroupWriter<CreateCarts>,
     pub(crate) database: Database,
     pub(crate) metrics: CartMetrics,
+    pub(crate) passed_over: PassedOver,
     pub(crate) stages: Stages,
 }
 
@@ -34,7 +36,10 @@ impl Handler for CartHandler {
                 self.stages.creating(&created);
                 created.user_id
             }
-            Ok(UserEvent::Other) => return Outcome::Done,
+            Ok(UserEvent::Other(kind)) => {
+                self.passed_over.note(record, &kind);
+                return Outcome::Done;
+            }
             Err(error) => {
                 self.metrics.invalid.inc();
                 return Outcome::Reject(error.to_string());

@@ -74,8 +74,14 @@ impl Bookstore {
 
     /// An instance as a process of its own.
     pub fn spawn(&self) -> Instance {
+        self.spawn_with(&[])
+    }
+
+    /// The same with further flags.
+    pub fn spawn_with(&self, more: &[&str]) -> Instance {
         let child = Command::new(env!("CARGO_BIN_EXE_consumer-svc"))
             .args(self.flags())
+            .args(more)
             .args(["--kafka-session-timeout", "6s", "--log-level", "warn"])
             .env_clear()
             .current_dir(std::env::temp_dir())
@@ -181,7 +187,10 @@ impl Published {
                 if let ReaderEvent::Records(records) = self.reader.next_batch().await {
                     for record in records {
                         let value = record.value.expect("a value");
-                        let aggregate = Aggregate::decode(&value).unwrap().expect("a known type");
+                        let aggregate = Aggregate::decode(&value)
+                            .unwrap()
+                            .known()
+                            .expect("a known type");
                         let key = aggregate.data.aggregation_type().as_bytes();
                         assert_eq!(record.key.as_deref(), Some(key));
                         self.take(aggregate);

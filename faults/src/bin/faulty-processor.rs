@@ -17,7 +17,7 @@ use kafka::{
     Client, ClientConfig, ConsumerRecord, DeadLetters, Handler, Outcome, OutgoingRecord,
     ProduceError, Producer, RetryPolicy,
 };
-use proto::{FinalStatus, Notification, Order, OrderStatusEvent, Spelling, Status};
+use proto::{Notification, Order, OrderStatusEvent, Spelling, Status};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How much later than its commit an order is handled, with the bug that commits first.
@@ -73,9 +73,9 @@ struct Desk {
 impl Desk {
     async fn send(&self, order: &Order<'_>, step: Step) -> Result<(), ProduceError> {
         let mut value = Vec::new();
-        let status = |status| OrderStatusEvent {
+        let status = |status: Status| OrderStatusEvent {
             order_id: order.order_id.as_ref().into(),
-            status,
+            status: status.into(),
             reason: None,
             updated_at: None,
         };
@@ -91,7 +91,7 @@ impl Desk {
             Step::Told => {
                 let told = Notification {
                     order_id: order.order_id.as_ref().into(),
-                    status: FinalStatus::Confirmed,
+                    status: Status::Confirmed.into(),
                     user_id: order.user_id.as_deref().map(Into::into),
                     reason: None,
                 };

@@ -100,9 +100,13 @@ fn note(record: &ConsumerRecord, names: &Names, history: &mut History) {
             let reader = Group::Notification;
             return history.strangers.push(noted(record, Stranger { reader }));
         };
+        let Some(end) = told.outcome() else {
+            // A step that is printed and not stored.
+            return;
+        };
         let event = Outcome {
             order: (&*told.order_id).into(),
-            end: told.status,
+            end,
         };
         history.results.push(noted(record, event));
     } else if topic.ends_with(proto::topics::DEAD_LETTER_SUFFIX) {

@@ -1,8 +1,10 @@
 use kafka::{ConsumerRecord, Handler, Lane, Outcome};
 use proto::dead_letter::is_for_another_group;
-use proto::{Aggregate, AggregateData, DecodeError, ReceivedHeaders, identity};
+use proto::{Aggregate, AggregateData, DecodeError, ReadAggregate, ReceivedHeaders, identity};
 use serde::Serialize;
 use service::db::{WriteError, storable_key};
+use service::kafka_glue::PassedOver;
+use service::metrics::Metrics;
 
 use super::figures::{BookFigures, Generated, Overview, PopularBook, SystemFigures};
 use super::store::AnalyticsStore;
@@ -12,13 +14,15 @@ use super::write::{StoredAggregate, StoredFigures, SystemType};
 pub(crate) struct AnalyticsHandler {
     store: AnalyticsStore,
     group: String,
+    passed_over: PassedOver,
 }
 
 impl AnalyticsHandler {
-    pub(crate) fn new(store: AnalyticsStore, group: &str) -> Self {
+    pub(crate) fn new(store: AnalyticsStore, group: &str, metrics: &Metrics) -> Self {
         Self {
             store,
             group: group.to_owned(),
+            passed_over: PassedOver::new(metrics, "aggregates", "Aggregates"),
         }
     }
 }
@@ -29,9 +33,12 @@ impl Handler for AnalyticsHandler {
             return Outcome::Done;
         }
         let aggregate = match stored(record, self.store.database().now()) {
-            Ok(Some(aggregate)) => aggregate,
+            Ok(Ok(aggregate)) => aggregate,
             // A later version's.
-            Ok(None) => return Outcome::Done,
+            Ok(Err(Other(kind))) => {
+                self.passed_over.note(record, &kind);
+                return Outcome::Done;
+            }
             Err(error) => return Outcome::Reject(error.to_string()),
         };
         match self.store.add(aggregate).await {
@@ -56,11 +63,18 @@ impl Handler for AnalyticsHandler {
     }
 }
 
+/// The type of an aggregate that is not known here.
+struct Other(String);
+
 /// `now` is when it is stored, in milliseconds since 1970.
-fn stored(record: &ConsumerRecord, now: i64) -> Result<Option<StoredAggregate>, DecodeError> {
+fn stored(
+    record: &ConsumerRecord,
+    now: i64,
+) -> Result<Result<StoredAggregate, Other>, DecodeError> {
     let value = record.value.as_deref().ok_or(DecodeError::Null)?;
-    let Some(aggregate) = Aggregate::decode(value)? else {
-        return Ok(None);
+    let aggregate = match Aggregate::decode(value)? {
+        ReadAggregate::Known(aggregate) => aggregate,
+        ReadAggregate::Other(kind) => return Ok(Err(Other(kind))),
     };
     let headers = ReceivedHeaders::read(|name| record.headers.get(name));
     let generated = Generated {
@@ -92,7 +106,7 @@ fn stored(record: &ConsumerRecord, now: i64) -> Result<Option<StoredAggregate>, 
             identity::of_place(topic, record.partition, record.offset).into()
         }
     };
-    Ok(Some(StoredAggregate {
+    Ok(Ok(StoredAggregate {
         event_id: storable_key(id),
         figures,
     }))

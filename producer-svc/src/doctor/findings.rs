@@ -15,6 +15,9 @@ pub(super) struct Findings {
     pub(super) asked: Asked,
     /// When the user registered, in milliseconds since 1970; none: there is no such user.
     pub(super) user: Seen<Option<i64>>,
+    /// The user's event in the topic though the database has neither user nor event: another system registered them.
+    /// None: not found, or not asked for.
+    pub(super) foreign: Seen<Option<Foreign>>,
     /// The `UserCreated` in the outbox; none: not there (any more).
     pub(super) event: Seen<Option<Published>>,
     /// How many partitions the users' topic has; none: it does not exist. An error: Kafka is away.
@@ -52,6 +55,15 @@ pub(super) struct Record {
     pub(super) begin: i64,
     /// Where its next record will be.
     pub(super) end: i64,
+}
+
+/// A `UserCreated` that this service did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Foreign {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// The record's, milliseconds since 1970.
+    pub(super) time: i64,
 }
 
 /// What lies at the event's offset.
@@ -124,12 +136,19 @@ impl Findings {
                 count,
             ))
         };
-        stored.filter(|partition| *partition >= 0).or_else(by_key)
+        let foreign = self.foreign().map(|foreign| foreign.partition);
+        stored
+            .filter(|partition| *partition >= 0)
+            .or(foreign)
+            .or_else(by_key)
     }
 
     /// The event's offset, if Kafka said it.
     pub(super) fn offset(&self) -> Option<i64> {
-        self.place()?.offset
+        match &self.event {
+            Ok(Some(_)) => self.place()?.offset,
+            _ => self.foreign().map(|foreign| foreign.offset),
+        }
     }
 
     /// Where the event was published, unless that was another topic than there is now.
@@ -151,5 +170,10 @@ impl Findings {
             None => self.published(),
             Some(_) => None,
         }
+    }
+
+    /// The event of a user whom another system registered.
+    pub(super) fn foreign(&self) -> Option<Foreign> {
+        self.foreign.as_ref().ok().copied().flatten()
     }
 }

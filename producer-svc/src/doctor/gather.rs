@@ -2,19 +2,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka::{
-    Admin, Client, CommittedOffset, GroupDescription, OffsetAt, TopicDescription, TopicPartition,
+    Admin, Client, CommittedOffset, ConsumerRecord, GroupDescription, OffsetAt, TopicDescription,
+    TopicPartition,
 };
 use proto::headers::CE_ID;
 use proto::topics::DEAD_LETTER_SUFFIX;
-use proto::{UuidText, identity};
+use proto::{ReceivedHeaders, UserEvent, UuidText, identity};
 use serde_json::Value;
 use service::config::Secret;
 use service::db::Database;
 use service::http::{ServiceAnswer, ServiceUrl, StatusCode};
-use service::kafka_glue::explained;
+use service::kafka_glue::{Scan, explained};
 use service::outbox::{self, Published};
 
-use super::findings::{Asked, Cart, Findings, Letters, Readiness, Record, Seen, There};
+use super::findings::{Asked, Cart, Findings, Foreign, Letters, Readiness, Record, Seen, There};
 use super::letters::{self, Search};
 use super::report::{Report, report};
 use crate::{Config, users};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longest walk over the dead letters.
 const LETTERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest walk over the users' topic, for a user whom the database does not know.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks everybody concerned about one user's cart.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ impl Doctor {
         }
     }
 
-    /// Why the user has no cart. Takes fifteen seconds at most, whoever is away, and a fraction of one
+    /// Why the user has no cart. Takes twenty seconds at most, whoever is away, and a fraction of one
     /// where all are there.
     pub(super) async fn examine(&self, user_id: i64) -> Report {
         report(&self.gather(user_id).await)
@@ -85,6 +89,7 @@ impl Doctor {
             asked,
             user,
             event,
+            foreign: Ok(None),
             record: Err("it was not asked for".to_owned()),
             letter: Err("they were not asked for".to_owned()),
             topic,
@@ -94,6 +99,9 @@ impl Doctor {
             cart_service,
             cart,
         };
+        if let (Ok(None), Ok(None)) = (&findings.user, &findings.event) {
+            findings.foreign = self.foreign(&findings).await;
+        }
         if findings.topic.is_ok() {
             (findings.record, findings.letter) =
                 tokio::join!(self.record(&findings), self.letter(&findings));
@@ -140,6 +148,45 @@ impl Doctor {
             .filter(|(of, _)| *of.topic == *self.asked.users_topic)
             .map(|(of, committed)| (of.partition, committed))
             .collect())
+    }
+
+    /// The first `UserCreated` of a user whom this service did not register. Other clients choose the partition
+    /// otherwise, so all of them are read.
+    async fn foreign(&self, findings: &Findings) -> Seen<Option<Foreign>> {
+        let count = match &findings.topic {
+            Ok(Some(count)) => *count,
+            Ok(None) => return Ok(None),
+            Err(problem) => return Err(problem.clone()),
+        };
+        let topic = &self.asked.users_topic;
+        let looking = async {
+            let partitions: Vec<_> = (0..count)
+                .map(|partition| TopicPartition::new(topic.as_str(), partition))
+                .collect();
+            let begins = kafka(self.admin.offsets(&partitions, OffsetAt::Earliest).await)?;
+            let scan = Scan::new(&self.client, &self.admin, begins.into_iter().collect()).await;
+            let mut scan = told(scan)?;
+            while let Some(records) = told(scan.next().await)? {
+                let found = records
+                    .iter()
+                    .find(|record| is_created(record, findings.user_id));
+                if let Some(record) = found {
+                    return Ok(Some(Foreign {
+                        partition: record.partition,
+                        offset: record.offset,
+                        time: record.timestamp,
+                    }));
+                }
+            }
+            Ok(None)
+        };
+        match tokio::time::timeout(TOPIC_PATIENCE, looking).await {
+            Ok(found) => found,
+            Err(_) => Err(format!(
+                "{topic} was not read to its end in {} s",
+                TOPIC_PATIENCE.as_secs()
+            )),
+        }
     }
 
     /// What lies where the event should be.
@@ -189,6 +236,7 @@ impl Doctor {
         let id = UuidText::new(identity::user_created(user_id));
         Ok(match record.headers.get(CE_ID) {
             Some(found) if found == id.as_bytes() => There::Event,
+            _ if is_created(&record, user_id) => There::Event,
             _ => There::Another,
         })
     }
@@ -272,6 +320,16 @@ impl Doctor {
             )),
         }
     }
+}
+
+/// Whether a record is the `UserCreated` of this user, whoever wrote it.
+fn is_created(record: &ConsumerRecord, user_id: i64) -> bool {
+    let event_type = ReceivedHeaders::read(|name| record.headers.get(name)).event_type;
+    let value = record.value.as_deref().unwrap_or_default();
+    matches!(
+        UserEvent::decode(value, event_type),
+        Ok(UserEvent::Created(created)) if created.user_id == user_id
+    )
 }
 
 fn told<T>(answer: Result<T, impl std::fmt::Display>) -> Seen<T> {

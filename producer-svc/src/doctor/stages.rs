@@ -69,6 +69,19 @@ fn users_database(f: &Findings) -> Look {
 fn user(f: &Findings) -> Look {
     match &f.user {
         Ok(Some(at)) => Look::ok(format!("registered at {}", time(*at))),
+        Ok(None) if f.foreign().is_some() => Look::ok(format!(
+            "registered by another system: this database has no user {}, and {} has their UserCreated",
+            f.user_id, f.asked.users_topic
+        )),
+        Ok(None) if f.foreign.is_err() => Look::unknown(format!(
+            "this database has no user {}, and whether {} has one of another system is not known: {}",
+            f.user_id,
+            f.asked.users_topic,
+            f.foreign
+                .as_ref()
+                .err()
+                .map_or("", |problem| untold(f, problem))
+        )),
         Ok(None) => Look::failed(
             format!("there is no user {}", f.user_id),
             "check the id, which the answer to POST /api/auth/registration has; if it is right, this \
@@ -84,6 +97,9 @@ fn event(f: &Findings) -> Look {
             return Look::ok(format!("row {}, of {}", event.id, time(event.created_at)));
         }
         (Err(_), _) | (_, Err(_)) => return Look::unknown("the users' database does not answer"),
+        (Ok(None), Ok(None)) if f.foreign().is_some() => {
+            return Look::ok("none is needed: another system published it");
+        }
         (Ok(None), Ok(None)) => return Look::unknown(NO_USER),
         (Ok(None), Ok(Some(at))) => *at,
     };
@@ -125,7 +141,18 @@ fn kafka(f: &Findings) -> Look {
 fn published(f: &Findings) -> Look {
     let event = match &f.event {
         Ok(Some(event)) => event,
-        Ok(None) if matches!(f.user, Ok(None)) => return Look::unknown(NO_USER),
+        Ok(None) if matches!(f.user, Ok(None)) => {
+            return match f.foreign() {
+                Some(at) => Look::ok(format!(
+                    "at {}, to {}/{}/{}, by another system",
+                    time(at.time),
+                    f.asked.users_topic,
+                    at.partition,
+                    at.offset
+                )),
+                None => Look::unknown(NO_USER),
+            };
+        }
         Ok(None) => return Look::unknown("its row is not in the outbox"),
         Err(_) => return Look::unknown("the users' database does not answer"),
     };
@@ -295,7 +322,7 @@ fn has_handled(f: &Findings, partition: i32, offset: i64) -> Option<bool> {
 }
 
 fn handled(f: &Findings) -> Look {
-    if let (Ok(None), Ok(None)) = (&f.user, &f.event) {
+    if let (Ok(None), Ok(None), None) = (&f.user, &f.event, f.foreign()) {
         return Look::unknown(NO_USER);
     }
     if matches!(&f.event, Ok(Some(event)) if event.place.is_none()) {

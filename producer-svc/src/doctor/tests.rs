@@ -7,7 +7,7 @@ use kafka::{CommittedOffset, GroupDescription, GroupMember, TopicId, TopicPartit
 use proto::dead_letter::Place;
 use service::outbox;
 
-use super::findings::{Asked, Cart, Findings, Letter, Letters, Readiness, Record, There};
+use super::findings::{Asked, Cart, Findings, Foreign, Letter, Letters, Readiness, Record, There};
 use super::report::{Report, State, Verdict, report};
 
 const NOW: i64 = 1_780_000_000_000;
@@ -28,6 +28,7 @@ fn findings() -> Findings {
         },
         user: Ok(Some(NOW - HOUR)),
         event: Ok(Some(published(Some(42)))),
+        foreign: Ok(None),
         topic: Ok(Some(3)),
         topic_id: TopicId::from_u128(1),
         record: Ok(Record {
@@ -108,6 +109,61 @@ fn kafka_away(f: &mut Findings) {
     f.group = away();
     f.committed = away();
     f.letter = away();
+}
+
+/// Another system registered the user.
+fn of_another_system(f: &mut Findings) {
+    f.user = Ok(None);
+    f.event = Ok(None);
+    f.foreign = Ok(Some(Foreign {
+        partition: 0,
+        offset: 42,
+        time: NOW - HOUR,
+    }));
+}
+
+#[test]
+fn a_user_whom_another_system_registered_is_told_from_no_user() {
+    let mut f = findings();
+    of_another_system(&mut f);
+    let said = report(&f);
+    let of = |name: &str| said.stages.iter().find(|stage| stage.name == name).unwrap();
+    assert!(
+        of("user").seen.contains("registered by another system"),
+        "{}",
+        of("user").seen
+    );
+    assert!(of("published").seen.contains("users.events/0/42"));
+    // What comes after it is looked at as for a user of ours.
+    assert_eq!(
+        said.stages
+            .iter()
+            .filter(|stage| stage.state == State::Failed)
+            .count(),
+        1
+    );
+    assert_eq!(of("cart").state, State::Failed);
+    f.committed = Ok(committed(40, ""));
+    let said = report(&f);
+    let handled = said
+        .stages
+        .iter()
+        .find(|stage| stage.name == "handled")
+        .unwrap();
+    assert_eq!(handled.state, State::Failed);
+    // Kafka away: it cannot be told.
+    let mut f = findings();
+    f.user = Ok(None);
+    f.event = Ok(None);
+    kafka_away(&mut f);
+    f.foreign = away();
+    let said = report(&f);
+    assert_eq!(said.stages[1].state, State::Unknown);
+    assert!(
+        said.stages[1].seen.contains("no user 1"),
+        "{}",
+        said.stages[1].seen
+    );
 }
 
 /// What is changed of [`findings`], the first stage that fails, and what is said of it.

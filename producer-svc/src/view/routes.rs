@@ -8,7 +8,7 @@ use service::http::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::order_state::{self, OrderEvent, OrderState};
+use super::order_state::{self, OrderEvents, OrderState};
 use super::store::ViewStore;
 use crate::callers::Callers;
 
@@ -88,11 +88,7 @@ impl ViewStore {
     /// # Errors
     /// 403 for another user's; 404 for one that has not been seen, which for a user is one whose order
     /// itself has not been: a status alone does not say whose it is; 503 without the database.
-    pub(crate) async fn shown_to(
-        &self,
-        caller: &Caller,
-        id: &str,
-    ) -> Result<Vec<OrderEvent>, Problem> {
+    pub(crate) async fn shown_to(&self, caller: &Caller, id: &str) -> Result<OrderEvents, Problem> {
         let deadline = Instant::now() + PATIENCE;
         let mut commits = self.commits();
         loop {
@@ -101,10 +97,10 @@ impl ViewStore {
                 let away = "the order view's database does not answer";
                 database_problem(self.database(), &error, away)
             })?;
-            if caller.user().is_none() && !events.is_empty() {
+            if caller.user().is_none() && !events.events.is_empty() {
                 return Ok(events);
             }
-            if let Some(order) = order_state::content(&events) {
+            if let Some(order) = order_state::content(&events.events) {
                 caller.may_touch(order.user_id.as_deref())?;
                 return Ok(events);
             }

@@ -91,8 +91,7 @@ pub(super) fn read(row: &AnyRow) -> Result<OrderEvent, sqlx::Error> {
             .map_err(|error| sqlx::Error::Decode(error.into()))?,
         offset: row.try_get(2)?,
         order_id: row.try_get(3)?,
-        status: EventStatus::parse(&status)
-            .ok_or_else(|| sqlx::Error::Decode(format!("unknown status {status}").into()))?,
+        status: EventStatus::parse(status),
         time: row.try_get(5)?,
         reason: row.try_get(9)?,
         content: product

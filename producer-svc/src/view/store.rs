@@ -7,7 +7,7 @@ use service::metrics::{Counter, Metrics};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use tokio::sync::watch;
 
-use super::order_state::OrderEvent;
+use super::order_state::{OrderEvent, OrderEvents, first_content};
 use super::rows::{self, COLUMN_COUNT, COLUMNS};
 
 /// Writes and reads `order_events`.
@@ -53,21 +53,53 @@ impl ViewStore {
         Ok(())
     }
 
-    /// All events of one order.
+    /// The events of one order: of those that are alike in a partition the first [`ALIKE`] and the last ones, so that an
+    /// order with any number of repeats and conflicts costs no more than this.
     ///
     /// # Errors
     /// The database does not answer.
-    pub(crate) async fn events_of(&self, order_id: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
-        let query = format!("SELECT {COLUMNS} FROM order_events WHERE order_id = $1");
-        let rows = sqlx::query(AssertSqlSafe(query))
+    pub(crate) async fn events_of(&self, order_id: &str) -> Result<OrderEvents, sqlx::Error> {
+        let query = sqlx::query(AssertSqlSafe(select_some()))
             .bind(order_id)
             .fetch_all(self.database.pool());
-        let rows = self.database.read(rows).await?;
+        let rows = self.database.read(query).await?;
+        let total = match rows.first() {
+            Some(row) => row.try_get::<i64, _>(COLUMN_COUNT)?,
+            None => 0,
+        };
         let mut events: Vec<OrderEvent> = rows.iter().map(rows::read).collect::<Result<_, _>>()?;
         // Read again by a version that keeps topics' ids.
         let known = events.clone();
         events.retain(|event| !known.iter().any(|other| event.is_again(other)));
-        Ok(events)
+        let again = known.len() - events.len();
+        let conflicts = self.conflicts(&events).await?;
+        Ok(OrderEvents {
+            events,
+            total: usize::try_from(total).map_or(usize::MAX, |total| total.saturating_sub(again)),
+            conflicts,
+        })
+    }
+
+    /// How many records of an order have another content than its first one.
+    async fn conflicts(&self, events: &[OrderEvent]) -> Result<usize, sqlx::Error> {
+        let records = events.iter().filter(|event| event.content.is_some());
+        let (Some(first), true) = (first_content(events), records.count() > 1) else {
+            return Ok(0);
+        };
+        let Some(content) = &first.content else {
+            return Ok(0);
+        };
+        let query = sqlx::query(
+            "SELECT COUNT(*) FROM order_events WHERE order_id = $1 AND product IS NOT NULL \
+             AND NOT (product = $2 AND quantity = $3 AND COALESCE(user_id, '') = $4)",
+        )
+        .bind(&first.order_id)
+        .bind(&content.product)
+        .bind(content.quantity)
+        .bind(content.user_id.as_deref().unwrap_or_default())
+        .fetch_one(self.database.pool());
+        let count: i64 = self.database.read(query).await?.try_get(0)?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// A receiver that changes with every batch this instance commits.
@@ -78,6 +110,22 @@ impl ViewStore {
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
+}
+
+/// Events that are alike in a partition are shown from both ends, so many of each.
+const ALIKE: usize = 10;
+
+/// Alike are those of one status; all words of other systems are one.
+fn select_some() -> String {
+    let alike = "topic, partition_no, CASE WHEN status IN \
+                 ('ACCEPTED', 'CREATED', 'CONFIRMED', 'REJECTED') THEN status ELSE '' END";
+    format!(
+        "SELECT {COLUMNS}, total FROM (SELECT {COLUMNS}, COUNT(*) OVER () AS total, \
+         ROW_NUMBER() OVER (PARTITION BY {alike} ORDER BY record_offset) AS nth, \
+         ROW_NUMBER() OVER (PARTITION BY {alike} ORDER BY record_offset DESC) AS nth_last \
+         FROM order_events WHERE order_id = $1) AS numbered \
+         WHERE nth <= {ALIKE} OR nth_last <= {ALIKE}"
+    )
 }
 
 struct InsertEvents {
@@ -270,7 +318,7 @@ mod tests {
         assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 0);
         for number in 0..5 {
             let events = store.events_of(&number.to_string()).await.unwrap();
-            assert_eq!(events.len(), 2, "order {number}");
+            assert_eq!(events.events.len(), 2, "order {number}");
         }
         // Stored long ago, but for one row of the first.
         let age = "UPDATE order_events SET stored_ms = stored_ms - $1 \
@@ -331,11 +379,11 @@ mod tests {
             store.add(OrderEvent { topic_id, ..event }).await.unwrap();
         }
         for order in ["new", "other", "beside"] {
-            let found = store.events_of(order).await.unwrap();
+            let found = store.events_of(order).await.unwrap().events;
             assert_eq!(found.len(), 1, "{order}: {found:?}");
             assert_eq!(found[0].topic, "order_topic");
         }
-        assert_eq!(store.events_of("new").await.unwrap()[0].topic_id, id);
+        assert_eq!(store.events_of("new").await.unwrap().events[0].topic_id, id);
         let missing = "SELECT COUNT(*) FROM order_events WHERE stored_ms IS NULL";
         let missing = sqlx::query_scalar::<_, i64>(missing);
         assert_eq!(missing.fetch_one(database.pool()).await.unwrap(), 0);

@@ -65,6 +65,12 @@ impl Value for kafka::Assignor {
     }
 }
 
+impl Value for proto::Amounts {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(str::to_owned)
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
