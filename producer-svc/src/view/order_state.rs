@@ -430,7 +430,7 @@ mod tests {
             ..event("status", offset, status, time)
         };
         let events = [of(1, 90, Confirmed, 10), of(2, 3, Rejected, 50)];
-        let state = OrderState::of(events.to_vec()).unwrap();
+        let state = state_of(&events).unwrap();
         assert_eq!(state.status, "CONFIRMED");
         assert!(events[0].precedes(&events[1]) && !events[1].precedes(&events[0]));
         // The same record, read once more since ids are kept.
