@@ -65,6 +65,11 @@ impl Client {
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 impl Admin {
+    /// For what this crate asks by itself.
+    pub(crate) fn of(cluster: Arc<Cluster>, timeout: Duration) -> Self {
+        Self { cluster, timeout }
+    }
+
     /// The same with another bound for each call.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {

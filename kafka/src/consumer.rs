@@ -31,6 +31,7 @@ pub(crate) mod positions;
 pub(crate) mod protocol;
 mod record;
 mod runner;
+pub(crate) mod skip;
 pub(crate) mod standing;
 mod static_member;
 mod stats;
@@ -48,10 +49,11 @@ pub use self::lanes::Lane;
 pub use self::listener::{NewPartition, PartitionListener, StartAt};
 pub use self::record::ConsumerRecord;
 pub use self::runner::Report;
+pub use self::skip::{SkipError, SkipRequest};
 pub use self::static_member::StaticMember;
 pub use self::stats::{
-    ConsumerState, ConsumerStats, ConsumerStatsHandle, InFlightRecord, Outcomes, PartitionStats,
-    TopicStats,
+    ConsumerState, ConsumerStats, ConsumerStatsHandle, HeldBatch, InFlightRecord, Outcomes,
+    PartitionStats, TopicStats,
 };
 pub use self::topic_partition::TopicPartition;
 use crate::client::Client;

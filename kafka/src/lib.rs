@@ -43,9 +43,9 @@ pub use self::{
     consumer::{
         Assignor, AutoOffsetReset, Consumer, ConsumerBuilder, ConsumerError, ConsumerRecord,
         ConsumerState, ConsumerStats, ConsumerStatsHandle, DeadLetters, GroupError, Handler,
-        InFlightRecord, Lane, NewPartition, Outcome, Outcomes, PartitionListener, PartitionStats,
-        Report, RetryPolicy, StartAt, StaticMember, TopicPartition, TopicStats, UnknownAssignor,
-        dead_letter,
+        HeldBatch, InFlightRecord, Lane, NewPartition, Outcome, Outcomes, PartitionListener,
+        PartitionStats, Report, RetryPolicy, SkipError, SkipRequest, StartAt, StaticMember,
+        TopicPartition, TopicStats, UnknownAssignor, dead_letter,
     },
     error::{ConfigError, Error, ResponseError},
     partitioner::{murmur2, partition_for_key},

@@ -59,6 +59,8 @@ pub struct BatchError {
     pub partition: i32,
     /// The batch's first offset, or the offset that was asked for if even that is unreadable.
     pub offset: i64,
+    /// The batch's last offset, if its header can be believed.
+    pub last: Option<i64>,
     /// What is wrong with it, and what can be done.
     pub problem: BatchProblem,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::FutureExt as _;
 use kafka_protocol::{
     error::ResponseError,
@@ -26,6 +27,28 @@ const MAX_BYTES: i32 = 1024 * 1024;
 /// How long the broker waits if there is no record at that offset yet.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
+/// What a partition holds from an offset on.
+pub(crate) struct FetchedAt {
+    records: Bytes,
+    /// Where the partition ends.
+    pub(crate) end: i64,
+}
+
+impl FetchedAt {
+    /// Its records, those of aborted or open transactions as well.
+    pub(crate) fn walk(self, of: &TopicPartition, offset: i64) -> Walker {
+        let options = WalkOptions {
+            topic: of.topic.clone(),
+            partition: of.partition,
+            fetch_offset: offset,
+            isolation: IsolationLevel::ReadUncommitted,
+            aborted: Vec::new(),
+            max_decompressed: MAX_DECOMPRESSED,
+        };
+        Walker::new(self.records, options)
+    }
+}
+
 impl Admin {
     /// The record at an offset, of an aborted or open transaction as well. `None` if there is none: not
     /// written yet, deleted by retention or compaction, or a transaction's marker.
@@ -44,11 +67,49 @@ impl Admin {
             .await
     }
 
-    async fn fetch_one(
+    /// The batch at an offset, if it is one that no consumer can read; `None` if it can be read, or nothing
+    /// lies there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`], or no answer in time.
+    pub async fn unreadable_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<BatchError>, Error> {
+        let of = TopicPartition::new(topic, partition);
+        let what = format!("reading the batch at {of} offset {offset}");
+        let fetched = self
+            .retrying(&what, || self.fetch_at(&of, offset).boxed())
+            .await?;
+        let Some(fetched) = fetched else {
+            return Ok(None);
+        };
+        // A batch is read to its end: what is wrong may be behind good records.
+        for walked in fetched.walk(&of, offset) {
+            match walked {
+                Ok(walked) if walked.offset() > offset => return Ok(None),
+                Ok(_) => {}
+                Err(error) => return Ok((error.offset <= offset).then_some(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The id of a topic; `None` where it does not exist or the broker knows no ids.
+    pub(crate) async fn topic_id(&self, topic: &str) -> Result<Option<u128>, Error> {
+        let view = self.cluster.fetch_topics(&[topic.into()]).await?;
+        let known = view.topics.get(topic).map(|topic| topic.id);
+        Ok(known.filter(|id| *id != 0))
+    }
+
+    /// Whole batches from the one with `offset` on; `None` where the log does not hold the offset.
+    pub(crate) async fn fetch_at(
         &self,
         of: &TopicPartition,
         offset: i64,
-    ) -> Result<Option<ConsumerRecord>, Error> {
+    ) -> Result<Option<FetchedAt>, Error> {
         let view = self.existing(std::slice::from_ref(&of.topic)).await?;
         let (leader, epoch) = leader_of(&view, of)?;
         let request = FetchRequest::default()
@@ -85,16 +146,22 @@ impl Admin {
             return Ok(None);
         }
         Error::check(ApiKey::Fetch, answer.error_code, None, || of.to_string())?;
-        let options = WalkOptions {
-            topic: of.topic.clone(),
-            partition: of.partition,
-            fetch_offset: offset,
-            isolation: IsolationLevel::ReadUncommitted,
-            aborted: Vec::new(),
-            max_decompressed: MAX_DECOMPRESSED,
+        Ok(Some(FetchedAt {
+            records: answer.records.unwrap_or_default(),
+            end: answer.high_watermark,
+        }))
+    }
+
+    async fn fetch_one(
+        &self,
+        of: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<ConsumerRecord>, Error> {
+        let Some(fetched) = self.fetch_at(of, offset).await? else {
+            return Ok(None);
         };
         // The first record at or behind the offset is the one, or there is none.
-        match Walker::new(answer.records.unwrap_or_default(), options).next() {
+        match fetched.walk(of, offset).next() {
             None => Ok(None),
             Some(Err(error)) => Err(error.into()),
             Some(Ok(walked)) if walked.offset() != offset => Ok(None),
@@ -108,6 +175,7 @@ impl Admin {
                 topic: of.topic.clone(),
                 partition: of.partition,
                 offset,
+                last: Some(offset),
                 problem: BatchProblem::Malformed(format!("the record is broken: {reason}")),
             })),
         }

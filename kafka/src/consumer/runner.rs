@@ -16,6 +16,7 @@ mod assignment;
 mod commits;
 mod core;
 mod handing_out;
+mod holding;
 mod letters;
 mod listening;
 mod quiet;
@@ -279,11 +280,13 @@ impl Core {
                 revocation,
             } => self.on_committed(sent, results, revocation),
             Done::Buried { letter, result } => self.on_buried(letter, result),
-            Done::Resume { slot, life } => {
-                if self.slot(slot, life).is_some() {
+            Done::Resume { slot, life, looked } => {
+                if let Some(found) = self.slot(slot, life) {
+                    found.looked = looked;
                     self.start_fetching(slot);
                 }
             }
+            Done::Skip { slot, life, skip } => self.on_skip(slot, life, &skip),
         }
     }
 }

@@ -103,6 +103,20 @@ pub struct PartitionStats {
     pub dead_letters_pending: usize,
     /// Why it does not go on, if it does not.
     pub problem: Option<String>,
+    /// The batch that cannot be read and that it does not go past, if that is why.
+    pub held: Option<HeldBatch>,
+}
+
+/// A batch that a consumer cannot read. It stays before it until the batch can be read, or until an operator
+/// says that it is to be passed over ([`Admin::skip`](crate::Admin::skip)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBatch {
+    /// The first offset that is held.
+    pub first: i64,
+    /// The batch's last offset, if its header can be believed.
+    pub last: Option<i64>,
+    /// Why it cannot be read.
+    pub reason: String,
 }
 
 impl PartitionStats {

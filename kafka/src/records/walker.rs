@@ -142,13 +142,14 @@ impl Walker {
         !self.saw_batch && !self.data.is_empty()
     }
 
-    fn error(&mut self, offset: i64, problem: BatchProblem) -> BatchError {
+    fn error(&mut self, offset: i64, last: Option<i64>, problem: BatchProblem) -> BatchError {
         self.failed = true;
         self.batch = None;
         BatchError {
             topic: self.options.topic.clone(),
             partition: self.options.partition,
             offset,
+            last,
             problem,
         }
     }
@@ -165,7 +166,7 @@ impl Walker {
             if let Some(&magic) = self.data.get(layout::MAGIC)
                 && magic != 2
             {
-                return Err(self.error(base_offset, BatchProblem::Magic(magic as i8)));
+                return Err(self.error(base_offset, None, BatchProblem::Magic(magic as i8)));
             }
             let minimum = layout::RECORDS - layout::LENGTH_OVERHEAD;
             let size = match usize::try_from(length) {
@@ -174,7 +175,7 @@ impl Walker {
                     let problem = BatchProblem::Malformed(format!(
                         "its length is {length}, less than a header's {minimum}"
                     ));
-                    return Err(self.error(base_offset, problem));
+                    return Err(self.error(base_offset, None, problem));
                 }
             };
             if self.data.len() < size {
@@ -182,10 +183,13 @@ impl Walker {
             }
             let data = self.data.split_to(size);
             self.saw_batch = true;
+            let last = base_offset
+                .checked_add(i64::from(get_i32(&data, layout::LAST_OFFSET_DELTA)))
+                .filter(|last| (base_offset..=MAX_OFFSET).contains(last));
             match self.open(data, base_offset) {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => {}
-                Err(problem) => return Err(self.error(base_offset, problem)),
+                Err(problem) => return Err(self.error(base_offset, last, problem)),
             }
         }
     }
@@ -289,8 +293,8 @@ impl Iterator for Walker {
                     self.batch = None;
                 }
                 Err(problem) => {
-                    let offset = batch.base_offset;
-                    return Some(Err(self.error(offset, problem)));
+                    let (first, last) = (batch.base_offset, batch.last_offset);
+                    return Some(Err(self.error(first, Some(last), problem)));
                 }
             }
         }

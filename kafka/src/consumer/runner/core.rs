@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
@@ -16,6 +15,7 @@ use super::super::fetcher::{Fetched, Fetcher, What};
 use super::super::group::{CommitResult, GroupHandle};
 use super::super::lanes::{Lane, Lanes};
 use super::super::positions::End;
+use super::super::skip::Skip;
 use super::super::stats::{ConsumerStatsHandle, Outcomes, TopicStats};
 use super::super::topic_partition::TopicPartition;
 use super::MAX_PARKED_BYTES;
@@ -81,8 +81,15 @@ pub(super) enum Done {
         letter: Box<Letter>,
         result: Result<(), DeadLetterError>,
     },
-    /// A partition that was held may be fetched again.
-    Resume { slot: usize, life: u64 },
+    /// A partition that was held may be fetched again; the dead letters were looked through for a skip, for
+    /// the first offset and up to the second.
+    Resume {
+        slot: usize,
+        life: u64,
+        looked: Option<(i64, i64)>,
+    },
+    /// An operator says that what holds a partition is to be passed over.
+    Skip { slot: usize, life: u64, skip: Skip },
 }
 
 pub(super) struct Located {
@@ -277,30 +284,6 @@ impl Core {
             slot.stalled = false;
             self.start_fetching(at);
         }
-    }
-
-    /// A batch cannot be read: the partition stays before it and tries again. Never stepped over.
-    pub(super) fn hold(&mut self, at: usize, problem: String) {
-        self.stop_fetching(at);
-        let Some(slot) = &mut self.slots[at] else {
-            return;
-        };
-        let wait = slot.holds.next_delay();
-        tracing::error!(
-            group = %self.settings.group.group, topic = %slot.name.topic, partition = slot.name.partition,
-            offset = slot.tracker.as_ref().map(|tracker| tracker.position()),
-            times = slot.holds.failures(), retry_in_ms = wait.as_millis() as u64,
-            "the partition is held: {problem}"
-        );
-        slot.hold_problem = Some(problem);
-        let life = slot.life;
-        self.operations.push(
-            async move {
-                tokio::time::sleep(wait).await;
-                Done::Resume { slot: at, life }
-            }
-            .boxed(),
-        );
     }
 
     /// The record is finished with: its offset counts, its lane goes on.

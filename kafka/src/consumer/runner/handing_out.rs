@@ -63,16 +63,16 @@ where
                 None => {
                     if slot.end_chunk() {
                         let problem = "its next batch is larger than an answer may be; raise partition_fetch_max_bytes";
-                        self.core.hold(at, problem.to_owned());
+                        self.core.hold(at, None, problem.to_owned());
                         return;
                     }
-                    slot.holds.reset();
-                    slot.hold_problem = None;
+                    slot.release();
                     continue;
                 }
                 Some(Err(error)) => {
                     slot.end_chunk();
-                    self.core.hold(at, error.to_string());
+                    let range = (error.offset, error.last);
+                    self.core.hold(at, Some(range), error.to_string());
                     return;
                 }
             };

@@ -102,6 +102,7 @@ impl Core {
                     .and_then(|tracker| tracker.oldest_unfinished()),
                 dead_letters_pending: slot.dead_letters,
                 problem: slot.problem(),
+                held: slot.held.clone(),
             })
             .collect();
         partitions.sort_by(|a, b| a.partition.cmp(&b.partition));

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use super::super::fetcher::{Chunk, Reservation, Ticket};
 use super::super::group::{Claim, Commit, Committed};
 use super::super::lineage::Lineage;
+use super::super::stats::HeldBatch;
 use super::super::topic_partition::TopicPartition;
 use super::super::tracker::{OffsetTracker, metadata};
 use super::listening::Told;
+use tokio::time::Instant;
+
 use crate::backoff::Retries;
 use crate::records::walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walker};
 use crate::topic_id::TopicId;
@@ -51,6 +54,12 @@ pub(super) struct Slot {
     pub(super) holds: Retries,
     pub(super) fetch_problem: Option<String>,
     pub(super) hold_problem: Option<String>,
+    /// The batch that it is held by.
+    pub(super) held: Option<HeldBatch>,
+    /// When that was last told.
+    pub(super) hold_told: Option<Instant>,
+    /// For which held offset the dead letters were looked through for a skip, and how far.
+    pub(super) looked: Option<(i64, i64)>,
     pub(super) letter_problem: Option<String>,
     pub(super) told: Told,
 }
@@ -84,6 +93,9 @@ impl Slot {
             holds: Retries::new(HOLD.0, HOLD.1),
             fetch_problem: None,
             hold_problem: None,
+            held: None,
+            hold_told: None,
+            looked: None,
             letter_problem: None,
             told: Told::default(),
         }
@@ -158,6 +170,15 @@ impl Slot {
             },
             due.version,
         ))
+    }
+
+    /// It gets on: nothing holds it any more.
+    pub(super) fn release(&mut self) {
+        self.holds.reset();
+        self.hold_problem = None;
+        self.held = None;
+        self.hold_told = None;
+        self.looked = None;
     }
 
     pub(super) fn problem(&self) -> Option<String> {
