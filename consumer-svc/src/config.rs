@@ -201,6 +201,24 @@ fn commands() -> Vec<Command> {
                 Opt::switch("FORCE", "Replay although it has been replayed before."),
             ],
         },
+        Command {
+            name: "dlt skip",
+            arguments: "TOPIC PARTITION FROM TO",
+            about: "Have a group pass over offsets that nobody can read, which hold their partition; FROM and TO \
+                    are the first and the last, as /readyz and the log name them.",
+            options: vec![
+                Opt::flag(
+                    "GROUP",
+                    None,
+                    "The group that is held; default: each group whose commit stands there.",
+                ),
+                Opt::flag("REASON", None, "Added to the reason in the dead letter."),
+                Opt::switch(
+                    "BEYOND",
+                    "Also pass over what lies behind the batch that cannot be read.",
+                ),
+            ],
+        },
         healthcheck::command(),
     ]
 }

@@ -1,13 +1,14 @@
-//! Dead letters for an operator: `consumer-svc dlt list|show|replay`, the command line before the
+//! Dead letters for an operator: `consumer-svc dlt list|show|replay|skip`, the command line before the
 //! crate [`dead_letters`], where letters and replays are explained.
 
 mod address;
 mod list;
 mod replay;
 mod show;
+mod skip;
 mod text;
 
-use dead_letters::{DeadLetterError, Mailbox};
+use dead_letters::{DeadLetterError, Mailbox, Skip};
 use proto::dead_letter::Place;
 use service::config::{Common, Invocation, Mistakes};
 
@@ -28,6 +29,7 @@ pub enum Command {
     ReplayAll {
         topic: Option<String>,
     },
+    Skip(Skip),
 }
 
 impl Command {
@@ -56,6 +58,7 @@ impl Command {
                     topic: values.find("TOPIC"),
                 }
             }
+            Some("dlt skip") => Self::Skip(skip::read(&arguments, &mut values)),
             named => {
                 let name = named.unwrap_or("dlt");
                 let place = address::address(&arguments).unwrap_or_else(|problem| {
@@ -94,6 +97,7 @@ pub async fn run(config: &Config, command: Command) -> Result<(), DeadLetterErro
         Command::List { topic } => list::list(&mailbox, topic.as_deref(), &mut out).await,
         Command::Show(place) => show::show(&mailbox, &place, &mut out).await,
         Command::Replay { letter, force } => replay::one(&mailbox, &letter, force, &mut out).await,
+        Command::Skip(wanted) => skip::skip(&mailbox, &wanted, &mut out).await,
         Command::ReplayAll { topic } => replay::all(&mailbox, topic.as_deref(), &mut out).await,
     }
 }

@@ -35,6 +35,7 @@ fn help_lists_every_option() {
         "dlt list",
         "dlt show TOPIC PARTITION OFFSET",
         "dlt replay",
+        "dlt skip TOPIC PARTITION FROM TO",
         "healthcheck",
         "--ready",
         "--force",
@@ -80,6 +81,7 @@ fn all_mistakes_are_named_at_once_with_status_2() {
     for arguments in [
         &["dlt", "show"][..],
         &["dlt", "replay"],
+        &["dlt", "skip", "a", "0", "9", "8"],
         &["dlt", "replay", "a", "0", "x"],
     ] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");

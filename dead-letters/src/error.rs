@@ -46,6 +46,27 @@ pub enum DeadLetterError {
     },
     #[error("{letter} has already been replayed, to {replayed_to}; --force replays it again")]
     AlreadyReplayed { letter: Place, replayed_to: Place },
+    #[error(
+        "{letter} says that {source_place} to offset {last} was passed over, since nobody could read it: there is \
+         no record to replay"
+    )]
+    PassedOver {
+        letter: Place,
+        source_place: Place,
+        last: i64,
+    },
+    #[error(transparent)]
+    Skip(#[from] kafka::SkipError),
+    #[error(
+        "no group's commit stands at offsets {first} to {last} of {topic} partition {partition}: name the one that \
+         is held with --group"
+    )]
+    NobodyHeld {
+        topic: String,
+        partition: i32,
+        first: i64,
+        last: i64,
+    },
     #[error("topic {0} does not exist")]
     NoTopic(String),
     #[error("{letter} was not replayed: its source topic {topic} does not exist")]
@@ -64,6 +85,7 @@ impl DeadLetterError {
             Self::NoSource { .. }
             | Self::Gone { .. }
             | Self::NotThere { .. }
+            | Self::PassedOver { .. }
             | Self::NoLetter(_) => true,
             Self::NotClaimed { source, .. } => source.blames_record(),
             Self::NotReplayed { source, .. } => match **source {

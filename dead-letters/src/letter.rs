@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use kafka::{ConsumerRecord, Headers, TopicId};
 use proto::dead_letter::{
-    ATTEMPTS, CONSUMER_GROUP, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP,
-    ORIGINAL_TOPIC, ORIGINAL_TOPIC_ID, Place, REASON, REPLAY_OF, REPLAYED_TO, TIME,
+    ATTEMPTS, CONSUMER_GROUP, LAST_OFFSET, OMITTED, ORIGINAL_OFFSET, ORIGINAL_PARTITION,
+    ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC, ORIGINAL_TOPIC_ID, Place, REASON, REPLAY_OF, REPLAYED_TO,
+    TIME,
 };
 use proto::headers::CE_ID;
 use proto::{ReceivedHeaders, Rfc3339, identity};
@@ -208,6 +209,12 @@ impl Letter {
         self.headers.get_str(OMITTED)
     }
 
+    /// The last offset that was passed over on an operator's word, where it is a letter of that: nobody could
+    /// read what lies from its source to there, so that there is no record to replay.
+    pub fn passed_over(&self) -> Option<i64> {
+        self.headers.get_str(LAST_OFFSET)?.parse().ok()
+    }
+
     /// The letter with what it had to leave out, from the record that it is of.
     pub fn completed(self, record: ConsumerRecord) -> Self {
         Self {
@@ -221,6 +228,7 @@ impl Letter {
     /// The body for a person: text as it is (shortened to `limit` characters), bytes escaped.
     pub fn body(&self, limit: Option<usize>) -> String {
         match &self.value {
+            _ if self.passed_over().is_some() => "(passed over: nobody could read it)".to_owned(),
             _ if self.omitted().is_some() => {
                 format!("(too large for a letter; see {})", self.source)
             }
@@ -393,6 +401,14 @@ mod tests {
                 "dlt-replay-of=orders-dlt/2/5",
             ]
         );
+    }
+
+    #[test]
+    fn a_letter_of_what_was_passed_over_has_no_record() {
+        assert_eq!(letter(b"{}", &[]).passed_over(), None);
+        let skip = letter(b"", &[(LAST_OFFSET, Some("19"))]);
+        assert_eq!(skip.passed_over(), Some(19));
+        assert_eq!(skip.body(None), "(passed over: nobody could read it)");
     }
 
     #[test]

@@ -12,9 +12,11 @@ mod error;
 mod letter;
 mod mailbox;
 pub mod replay;
+mod skip;
 mod spring;
 
 pub use claim::Claim;
 pub use error::DeadLetterError;
 pub use letter::{Entry, Letter, Marker, shown};
 pub use mailbox::{Mailbox, Survey};
+pub use skip::{Skip, Skipped};

@@ -19,9 +19,9 @@ use crate::letter::{Entry, Letter, Marker, OwnedHeaders};
 /// Access to dead letters and to where they came from.
 pub struct Mailbox {
     client: Client,
-    /// Of claims and markers.
-    producer: Producer,
-    admin: Admin,
+    /// Of claims, markers and skips.
+    pub(crate) producer: Producer,
+    pub(crate) admin: Admin,
 }
 
 /// What dead-letter topics hold, of all letters or of one, without the letters themselves.
@@ -51,6 +51,8 @@ impl Survey {
             return;
         }
         match entry {
+            // There is nothing to replay.
+            Entry::Letter(letter) if letter.passed_over().is_some() => {}
             Entry::Letter(letter) => {
                 self.open.insert(letter.place, letter.source);
             }

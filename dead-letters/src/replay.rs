@@ -93,6 +93,13 @@ pub async fn one(
     force: bool,
 ) -> Result<Replayed, DeadLetterError> {
     let letter = mailbox.letter(place).await?;
+    if let Some(last) = letter.passed_over() {
+        return Err(DeadLetterError::PassedOver {
+            letter: letter.place,
+            source_place: letter.source,
+            last,
+        });
+    }
     if force {
         let claim = claim(mailbox, &letter.place, &letter.source).await?;
         return replay(mailbox, &letter, &claim).await;

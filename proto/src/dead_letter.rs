@@ -15,6 +15,9 @@ pub const ATTEMPTS: &str = "dlt-attempts";
 pub const TIME: &str = "dlt-time";
 /// What of the record did not fit into the letter: `value`, or `key, value, headers`.
 pub const OMITTED: &str = "dlt-omitted";
+/// On a letter that passes over a batch which nobody can read: the last offset of the range; the original offset is
+/// the first.
+pub const LAST_OFFSET: &str = "dlt-last-offset";
 /// On a replayed record, and on the claim and the marker of its replay: where the dead letter lies, see [`Place`].
 pub const REPLAY_OF: &str = "dlt-replay-of";
 /// On the marker of a replay: where the replayed record lies.

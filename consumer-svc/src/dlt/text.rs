@@ -10,11 +10,13 @@ const BODY_IN_LIST: usize = 120;
 
 /// Three lines for a list.
 pub fn in_list(letter: &Letter, replayed_to: Option<&Place>) -> String {
+    let source = match letter.passed_over() {
+        Some(last) => format!("{} to {last}, passed over", letter.source),
+        None => format!("{} of {}", letter.source, written(letter)),
+    };
     let mut text = format!(
-        "{}  from {} of {}  group {}  attempts {}  {}",
+        "{}  from {source}  group {}  attempts {}  {}",
         letter.place,
-        letter.source,
-        written(letter),
         escaped(&letter.group),
         escaped(&letter.attempts),
         escaped(&letter.time),
@@ -48,6 +50,13 @@ pub fn in_full(letter: &Letter, replayed_to: Option<&Place>) -> String {
     line("reason", &escaped(&letter.reason));
     let replayed = replayed_to.map_or("no".to_owned(), |place| format!("yes, to {place}"));
     line("replayed", &replayed);
+    if let Some(last) = letter.passed_over() {
+        let range = format!(
+            "offsets {} to {last}, which nobody could read: there is no record to replay",
+            letter.source.offset
+        );
+        line("passed over", &range);
+    }
     if let Some(omitted) = letter.omitted() {
         line(
             "not here",
@@ -120,6 +129,24 @@ mod tests {
                 .next()
                 .unwrap()
                 .ends_with("  replayed to orders/2/99")
+        );
+    }
+
+    #[test]
+    fn what_was_passed_over_is_called_that() {
+        let skip = Letter {
+            value: None,
+            headers: Headers::from_pairs([(&b"dlt-last-offset"[..], Some(&b"19"[..]))]),
+            ..letter()
+        };
+        let text = in_list(&skip, None);
+        let line = "orders-dlt/2/5  from orders/2/17 to 19, passed over  group order-processing";
+        assert!(text.starts_with(line), "{text}");
+        assert!(text.contains("body:   (passed over"), "{text}");
+        let text = in_full(&skip, None);
+        assert!(
+            text.contains("passed over: offsets 17 to 19, which"),
+            "{text}"
         );
     }
 

@@ -20,6 +20,7 @@ use crate::{
         BatchError, BatchProblem,
         walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
     },
+    topic_id::TopicId,
 };
 
 /// Asked for at most; the broker sends the first batch whole whatever its size (KIP-74).
@@ -30,6 +31,7 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 /// What a partition holds from an offset on.
 pub(crate) struct FetchedAt {
     records: Bytes,
+    pub(crate) topic_id: Option<TopicId>,
     /// Where the partition ends.
     pub(crate) end: i64,
 }
@@ -98,10 +100,9 @@ impl Admin {
     }
 
     /// The id of a topic; `None` where it does not exist or the broker knows no ids.
-    pub(crate) async fn topic_id(&self, topic: &str) -> Result<Option<u128>, Error> {
+    pub(crate) async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
         let view = self.cluster.fetch_topics(&[topic.into()]).await?;
-        let known = view.topics.get(topic).map(|topic| topic.id);
-        Ok(known.filter(|id| *id != 0))
+        Ok(view.topic_id(topic))
     }
 
     /// Whole batches from the one with `offset` on; `None` where the log does not hold the offset.
@@ -147,6 +148,7 @@ impl Admin {
         }
         Error::check(ApiKey::Fetch, answer.error_code, None, || of.to_string())?;
         Ok(Some(FetchedAt {
+            topic_id: view.topic_id(&of.topic),
             records: answer.records.unwrap_or_default(),
             end: answer.high_watermark,
         }))
@@ -160,6 +162,7 @@ impl Admin {
         let Some(fetched) = self.fetch_at(of, offset).await? else {
             return Ok(None);
         };
+        let topic_id = fetched.topic_id;
         // The first record at or behind the offset is the one, or there is none.
         match fetched.walk(of, offset).next() {
             None => Ok(None),
@@ -167,7 +170,7 @@ impl Admin {
             Some(Ok(walked)) if walked.offset() != offset => Ok(None),
             Some(Ok(Walked::Record(record))) => Ok(Some(ConsumerRecord::new(
                 of.topic.clone(),
-                view.topic_id(&of.topic),
+                topic_id,
                 of.partition,
                 record,
             ))),

@@ -30,7 +30,7 @@ pub const ATTEMPTS: &str = "dlt-attempts";
 /// Header: when, RFC 3339 in UTC.
 pub const TIME: &str = "dlt-time";
 
-pub use super::skip::{BEYOND, LAST_OFFSET, TOPIC_ID};
+pub use super::skip::{BEYOND, LAST_OFFSET};
 
 /// Header: what the record has and the letter has not, since it was larger than the dead-letter topic
 /// takes: `value`, or `key, value, headers`. The record lies at its original place for as long as its

@@ -11,7 +11,8 @@ use std::time::SystemTime;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::dead_letter::{
-    ATTEMPTS, CONSUMER_GROUP, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, REASON, TIME,
+    ATTEMPTS, CONSUMER_GROUP, ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP,
+    ORIGINAL_TOPIC, ORIGINAL_TOPIC_ID, REASON, TIME,
 };
 use super::record::ConsumerRecord;
 use super::topic_partition::TopicPartition;
@@ -19,12 +20,10 @@ use crate::admin::{Admin, OffsetAt};
 use crate::error::Error;
 use crate::producer::{OutgoingRecord, ProduceError, Producer};
 use crate::records::BatchError;
+use crate::topic_id::TopicId;
 
 /// Header of a skip: the last offset that is passed over, in decimal; `dlt-original-offset` is the first.
 pub const LAST_OFFSET: &str = "dlt-last-offset";
-/// Header of a skip: the id of the topic, 32 hexadecimal digits; missing where the broker knows none. A topic
-/// that was deleted and made again has another one, and other records at these offsets.
-pub const TOPIC_ID: &str = "dlt-original-topic-id";
 /// Header of a skip: `true` where it may pass over more than the batch that holds the group.
 pub const BEYOND: &str = "dlt-beyond-batch";
 
@@ -151,13 +150,14 @@ impl Admin {
             (CONSUMER_GROUP, group.clone()),
             (REASON, format!("{}{separator}{reason}", batch.problem)),
             (ATTEMPTS, "0".to_owned()),
+            (ORIGINAL_TIMESTAMP, "-1".to_owned()),
             (TIME, now()),
         ];
         if *beyond {
             texts.push((BEYOND, "true".to_owned()));
         }
         if let Some(id) = self.topic_id(topic).await? {
-            texts.push((TOPIC_ID, format!("{id:032x}")));
+            texts.push((ORIGINAL_TOPIC_ID, id.to_string()));
         }
         let headers: Vec<_> = texts
             .iter()
@@ -194,7 +194,7 @@ pub(crate) struct Skip {
     topic: String,
     partition: i32,
     group: String,
-    topic_id: Option<u128>,
+    topic_id: Option<TopicId>,
     first: i64,
     /// The last offset that is passed over.
     pub(crate) last: i64,
@@ -213,8 +213,8 @@ impl Skip {
             partition: text(ORIGINAL_PARTITION)?.parse().ok()?,
             first: text(ORIGINAL_OFFSET)?.parse().ok()?,
             group: text(CONSUMER_GROUP)?.to_owned(),
-            topic_id: match text(TOPIC_ID) {
-                Some(id) => Some(u128::from_str_radix(id, 16).ok()?),
+            topic_id: match text(ORIGINAL_TOPIC_ID) {
+                Some(id) => Some(id.parse().ok()?),
                 None => None,
             },
             beyond: text(BEYOND) == Some("true"),
@@ -259,7 +259,7 @@ impl Search {
                 *read_to = None;
                 return Ok(None);
             };
-            let end = fetched.end;
+            let (end, letters_id) = (fetched.end, fetched.topic_id);
             let mut walker = fetched.walk(&of, at);
             let mut broken = None;
             while let Some(walked) = walker.next() {
@@ -271,7 +271,7 @@ impl Search {
                         break;
                     }
                 };
-                let record = ConsumerRecord::new(of.topic.clone(), partition, record);
+                let record = ConsumerRecord::new(of.topic.clone(), letters_id, partition, record);
                 if let Some(skip) = Skip::read(&record)
                     && self.accepts(&skip, topic_id)
                 {
@@ -305,7 +305,7 @@ impl Search {
 
     /// Whether a skip is for this group, this topic and what holds it now. Where it goes beyond the batch
     /// without saying so, that is told: whoever wrote it did not know the batch.
-    fn accepts(&self, skip: &Skip, topic_id: Option<u128>) -> bool {
+    fn accepts(&self, skip: &Skip, topic_id: Option<TopicId>) -> bool {
         let ours = skip.topic == *self.topic
             && skip.partition == self.partition
             && skip.group == *self.group
@@ -313,10 +313,7 @@ impl Search {
         if !ours {
             return false;
         }
-        let same_topic = match (skip.topic_id, topic_id) {
-            (Some(asked), Some(found)) => asked == found,
-            _ => true,
-        };
+        let same_topic = !TopicId::differ(skip.topic_id, topic_id);
         let within = skip.beyond || self.last.is_none_or(|last| skip.last <= last);
         if !same_topic || !within {
             tracing::warn!(
@@ -354,12 +351,16 @@ mod tests {
         }
     }
 
+    fn id(id: u128) -> Option<TopicId> {
+        TopicId::from_u128(id)
+    }
+
     fn skip() -> Skip {
         Skip {
             topic: "orders".into(),
             partition: 2,
             group: "g".into(),
-            topic_id: Some(7),
+            topic_id: id(7),
             first: 17,
             last: 19,
             beyond: false,
@@ -371,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_skip_for_what_holds_the_group_is_taken() {
         let search = search(Some(19));
-        let taken = |skip: &Skip| search.accepts(skip, Some(7));
+        let taken = |skip: &Skip| search.accepts(skip, id(7));
         assert!(taken(&skip()));
         assert!(taken(&Skip { first: 3, ..skip() }));
         assert!(taken(&Skip {
@@ -407,7 +408,7 @@ mod tests {
             },
             Skip { last: 20, ..skip() },
             Skip {
-                topic_id: Some(8),
+                topic_id: id(8),
                 ..skip()
             },
         ] {
@@ -417,6 +418,6 @@ mod tests {
 
     #[tokio::test]
     async fn where_the_end_of_the_batch_is_unknown_the_operator_decides() {
-        assert!(search(None).accepts(&Skip { last: 90, ..skip() }, Some(7)));
+        assert!(search(None).accepts(&Skip { last: 90, ..skip() }, id(7)));
     }
 }

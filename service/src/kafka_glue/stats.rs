@@ -150,6 +150,28 @@ impl Collector for KafkaStats {
             }
         }
         {
+            let help =
+                "1 where a batch that cannot be read holds a partition of this instance, else 0";
+            let mut family = encoder.encode_descriptor(
+                "kafka_consumer_partition_held",
+                help,
+                None,
+                MetricType::Gauge,
+            )?;
+            for stats in &consumers {
+                for partition in &stats.partitions {
+                    let number = partition.partition.partition.to_string();
+                    let labels = [
+                        ("consumergroup", &*stats.group),
+                        ("topic", &*partition.partition.topic),
+                        ("partition", number.as_str()),
+                    ];
+                    let held = i64::from(partition.held.is_some());
+                    ConstGauge::new(held).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        {
             let help = "Records between a group's commit and the log's end, of partitions this instance owns";
             let mut family = encoder.encode_descriptor(
                 "kafka_consumergroup_lag",

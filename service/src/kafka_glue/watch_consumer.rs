@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use kafka::{ConsumerState, ConsumerStats, ConsumerStatsHandle};
+use kafka::{
+    ConsumerState, ConsumerStats, ConsumerStatsHandle, HeldBatch, PartitionStats, TopicPartition,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::HealthPart;
@@ -27,6 +29,7 @@ pub async fn watch_consumer(
     stop: CancellationToken,
 ) {
     let mut interval = tokio::time::interval(INTERVAL);
+    let mut told = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -34,6 +37,7 @@ pub async fn watch_consumer(
                 let stats = stats.snapshot();
                 report(&health.consumes, standstill(&stats));
                 report(&health.unhindered, hindrance(&stats));
+                tell(&stats, &mut told);
             }
         }
     }
@@ -101,7 +105,11 @@ fn fenced(stats: &ConsumerStats) -> Option<String> {
 fn held(stats: &ConsumerStats) -> Option<String> {
     let mut held = stats.partitions.iter().filter_map(|partition| {
         let problem = partition.problem.as_ref()?;
-        Some(format!("{}: {problem}", partition.partition))
+        let way_out = match &partition.held {
+            Some(held) => format!("; {}", way_out(stats, partition, held)),
+            None => String::new(),
+        };
+        Some(format!("{}: {problem}{way_out}", partition.partition))
     });
     let mut named: Vec<_> = held.by_ref().take(NAMED).collect();
     match held.count() {
@@ -111,10 +119,38 @@ fn held(stats: &ConsumerStats) -> Option<String> {
     (!named.is_empty()).then(|| named.join("; "))
 }
 
+/// What an operator types to pass over a batch that nobody can read.
+fn way_out(stats: &ConsumerStats, partition: &PartitionStats, held: &HeldBatch) -> String {
+    let of = &partition.partition;
+    let to = held.last.map_or("TO".to_owned(), |last| last.to_string());
+    format!(
+        "`consumer-svc dlt skip {} {} {} {to} --group {}` gives these offsets up and goes on behind them",
+        of.topic, of.partition, held.first, stats.group
+    )
+}
+
+/// Tells of batches that hold a partition and were not told of before.
+fn tell(stats: &ConsumerStats, told: &mut Vec<(TopicPartition, i64)>) {
+    let held = stats.partitions.iter().filter_map(|partition| {
+        let held = partition.held.as_ref()?;
+        Some((partition, held, (partition.partition.clone(), held.first)))
+    });
+    let held: Vec<_> = held.collect();
+    for (partition, batch, name) in &held {
+        if !told.contains(name) {
+            tracing::error!(
+                group = %stats.group, topic = %partition.partition.topic,
+                partition = partition.partition.partition, offset = batch.first, last_offset = batch.last,
+                "a batch that cannot be read holds the partition: {}; {}",
+                batch.reason, way_out(stats, partition, batch)
+            );
+        }
+    }
+    *told = held.into_iter().map(|(_, _, name)| name).collect();
+}
+
 #[cfg(test)]
 mod tests {
-    use kafka::{PartitionStats, TopicPartition};
-
     use super::*;
 
     /// A member with these partitions' problems.
@@ -128,6 +164,7 @@ mod tests {
             oldest_unfinished: None,
             dead_letters_pending: 0,
             problem: problem.map(str::to_owned),
+            held: None,
         };
         ConsumerStats {
             group: "g".into(),
@@ -165,6 +202,30 @@ mod tests {
         assert_eq!(standstill(&fenced), None);
         let said = hindrance(&fenced).unwrap();
         assert!(said.contains("pod-1 (from INSTANCE_NAME)"), "{said}");
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_read_is_named_with_the_command() {
+        let mut stats = running(&[Some("its checksum is wrong")]);
+        let held = |last| HeldBatch {
+            first: 17,
+            last,
+            reason: "its checksum is wrong".to_owned(),
+        };
+        stats.partitions[0].held = Some(held(Some(19)));
+        let said = hindrance(&stats).unwrap();
+        assert!(
+            said.contains("`consumer-svc dlt skip t 0 17 19 --group g`"),
+            "{said}"
+        );
+        stats.partitions[0].held = Some(held(None));
+        let said = hindrance(&stats).unwrap();
+        assert!(said.contains("skip t 0 17 TO --group g"), "{said}");
+        let mut told = Vec::new();
+        tell(&stats, &mut told);
+        assert_eq!(told, [(TopicPartition::new("t", 0), 17)]);
+        tell(&running(&[None]), &mut told);
+        assert_eq!(told, []);
     }
 
     #[test]

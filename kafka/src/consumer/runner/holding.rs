@@ -72,6 +72,7 @@ impl Core {
             async move {
                 let until = Instant::now() + wait;
                 let mut read_to = from;
+                let mut told = false;
                 loop {
                     match search.look(&mut read_to).await {
                         Ok(Some(skip)) => {
@@ -82,10 +83,15 @@ impl Core {
                             };
                         }
                         Ok(None) => {}
-                        Err(error) => tracing::warn!(
-                            group = %search.group, topic = %search.letters,
-                            "cannot look for a skip: {error}"
-                        ),
+                        // Told once before the batch is tried again.
+                        Err(error) if !told => {
+                            told = true;
+                            tracing::warn!(
+                                group = %search.group, topic = %search.letters,
+                                "cannot look for a skip: {error}"
+                            );
+                        }
+                        Err(_) => {}
                     }
                     let now = Instant::now();
                     if now >= until {
