@@ -322,6 +322,74 @@ async fn a_dead_letter_is_listed_shown_and_replayed_once() {
     service.end().await.unwrap();
 }
 
+#[tokio::test]
+async fn offsets_that_nobody_can_read_are_passed_over_on_the_pages_word() {
+    let kafka = Kafka::own_broker().await;
+    let scene = Scene::new(&kafka).await;
+    let service = scene.start_ready(&[]).await;
+    // 121 bytes that call themselves a batch of three records, and are none.
+    let mut garbage = vec![0xa5; 121];
+    garbage[..8].fill(0);
+    garbage[8..12].copy_from_slice(&109_i32.to_be_bytes());
+    garbage[16] = 2;
+    garbage[23..27].copy_from_slice(&2_i32.to_be_bytes());
+    let broker = kafka.broker().unwrap();
+    let planted = broker.plant(&scene.orders_topic, 2, 0, garbage);
+    assert_eq!(planted.unwrap(), 0);
+    eventually(SOON, || async {
+        let answer = http::get(service.address, "/readyz").await;
+        answer.body.contains("dlt skip").then_some(())
+    })
+    .await;
+
+    let skip = |more: &str| {
+        let topic = &scene.orders_topic;
+        format!("/api/admin/dead-letters/skip?topic={topic}&partition=2&first=0{more}")
+    };
+    let foreign = [DEFAULT, ("origin", "http://evil.example")];
+    let path = skip("&last=2");
+    let answer = http::request(service.address, "POST", &path, &foreign, "").await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    for (more, status) in [
+        ("", 422),
+        ("&last=x", 422),
+        ("&last=-1", 422),
+        ("&last=3&group=g", 409),
+    ] {
+        let (answered, problem) = post(&service, &skip(more)).await;
+        assert_eq!(answered, status, "{more}: {problem}");
+    }
+    // The group whose commit stands there is the service's own.
+    let told = eventually(SOON, || async {
+        let (status, told) = post(&service, &skip("&last=2")).await;
+        (status == 200).then_some(told)
+    })
+    .await;
+    let letter = &told["told"][0]["letter"];
+    assert_eq!(letter["topic"], format!("{}-dlt", scene.orders_topic));
+    eventually(SOON, || async {
+        let answer = http::get(service.address, "/readyz?strict").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let path = format!(
+        "/api/admin/dead-letters/{}/2/{}",
+        letter["topic"].as_str().unwrap(),
+        letter["offset"]
+    );
+    let (status, shown) = get(&service, &path).await;
+    assert_eq!(
+        (status, &shown["passedOverTo"]),
+        (200, &json!(2)),
+        "{shown}"
+    );
+    let (status, refused) = post(&service, &format!("{path}/replay")).await;
+    assert_eq!(status, 409, "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("no record to replay"), "{detail}");
+    service.end().await.unwrap();
+}
+
 /// Records that are no business of a replay, each so large that it takes a fetch of its own.
 const OTHERS: u64 = 20;
 

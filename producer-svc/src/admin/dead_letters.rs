@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dead_letters::{DeadLetterError, Entry, Letter, Mailbox, replay};
-use kafka::{Client, ConfigError};
+use dead_letters::{DeadLetterError, Entry, Letter, Mailbox, Skip, replay};
+use kafka::{Client, ConfigError, SkipError};
 use proto::dead_letter::Place;
 use serde::Serialize;
 use service::config::KafkaConfig;
@@ -16,6 +16,7 @@ use super::shown::{self, Shown, ShownHeader};
 
 const ALL: &str = "/api/admin/dead-letters";
 const ONE: &str = "/api/admin/dead-letters/{topic}/{partition}/{offset}";
+const SKIP: &str = "/api/admin/dead-letters/skip";
 const REPLAY: &str = "/api/admin/dead-letters/{topic}/{partition}/{offset}/replay";
 
 /// Letters that are listed, the newest.
@@ -55,6 +56,16 @@ pub(super) fn routes(
         .get(ALL, letters.clone(), list)
         .taking(&["topic"])
         .get(ONE, letters.clone(), show)
+        .post(SKIP, letters.clone(), pass_over)
+        .taking(&[
+            "topic",
+            "partition",
+            "first",
+            "last",
+            "group",
+            "reason",
+            "beyond",
+        ])
         .post(REPLAY, letters, send_again)
         .taking(&["force"]))
 }
@@ -88,6 +99,9 @@ struct Summary {
     /// What of the record was too large for a letter, and lies at its source alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     omitted: Option<String>,
+    /// The last offset that was passed over, where it says that: then there is no record to replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed_over_to: Option<i64>,
     /// Null for one that has not been replayed.
     replayed_to: Option<At>,
 }
@@ -133,6 +147,7 @@ impl Summary {
                 .as_deref()
                 .map(|value| Shown::new(value, bytes)),
             omitted: letter.omitted().map(text),
+            passed_over_to: letter.passed_over(),
             replayed_to: None,
         }
     }
@@ -191,6 +206,84 @@ async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, 
         replayed_to: At::from(replayed.replayed_to()),
     };
     Ok(json(StatusCode::OK, &answer))
+}
+
+/// What the query asks to be passed over.
+fn wanted(request: &Request) -> Result<Skip, Problem> {
+    let text = |name| request.query(name).filter(|value| !value.is_empty());
+    let number = |name: &str| {
+        let number = text(name).and_then(|value| value.parse::<i64>().ok());
+        number.filter(|number| *number >= 0).ok_or_else(|| {
+            let wrong = format!("?{name}= must be a whole number of at least 0");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, wrong)
+        })
+    };
+    let partition = i32::try_from(number("partition")?).map_err(|_| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "?partition= is larger than a partition's number",
+        )
+    })?;
+    let topic = text("topic").ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "?topic= must name the topic whose partition is held",
+        )
+    })?;
+    Ok(Skip {
+        topic,
+        partition,
+        first: number("first")?,
+        last: number("last")?,
+        group: text("group"),
+        reason: text("reason").unwrap_or_default(),
+        beyond: text("beyond").is_some_and(|beyond| beyond == "true"),
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct PassedOver {
+    told: Vec<Told>,
+}
+
+/// A group, and the letter that tells it.
+#[derive(Debug, Serialize)]
+struct Told {
+    group: String,
+    letter: At,
+}
+
+/// Goes on when the client has gone, as a replay does.
+async fn pass_over(letters: DeadLetters, request: Request) -> Result<Response, Problem> {
+    let wanted = wanted(&request)?;
+    let permit = tokio::time::timeout(PATIENCE, letters.replays.clone().acquire_owned()).await;
+    let permit = permit.map_err(|_| busy())?;
+    let skipping = tokio::spawn(async move {
+        let _permit = permit;
+        tokio::time::timeout(REPLAY_PATIENCE, letters.mailbox.skip(&wanted)).await
+    });
+    let told = match skipping.await {
+        Ok(Ok(told)) => told.map_err(|error| problem(&error))?,
+        Ok(Err(_)) => {
+            return Err(Problem::unavailable(
+                "this took longer than a minute and was left off; to say it again does no harm",
+                Duration::from_secs(1),
+            ));
+        }
+        Err(panic) => {
+            tracing::error!("passing over: {panic}");
+            return Err(Problem::internal());
+        }
+    };
+    let told = told.into_iter().map(|told| {
+        tracing::warn!(group = %told.group, letter = %told.letter, "an operator has offsets passed over");
+        Told {
+            group: told.group,
+            letter: At::from(&told.letter),
+        }
+    });
+    let told = told.collect();
+    Ok(json(StatusCode::OK, &PassedOver { told }))
 }
 
 #[derive(Debug, Serialize)]
@@ -260,6 +353,13 @@ fn problem(error: &DeadLetterError) -> Problem {
             "{letter} has already been replayed, to {replayed_to}; ?force=true replays it again"
         ))
         .with("replayedTo", serde_json::json!(At::from(replayed_to))),
+        DeadLetterError::Skip(SkipError::Kafka(error)) => kafka_problem(error),
+        DeadLetterError::Skip(SkipError::NoLetters(_)) => Problem::not_found(error.to_string()),
+        DeadLetterError::Skip(
+            SkipError::Readable { .. } | SkipError::Beyond { .. } | SkipError::NoRange { .. },
+        )
+        | DeadLetterError::NobodyHeld { .. }
+        | DeadLetterError::PassedOver { .. } => conflict(error.to_string()),
         DeadLetterError::Gone { .. }
         | DeadLetterError::NoSource { .. }
         | DeadLetterError::NotThere { .. } => conflict(error.to_string()),

@@ -15,7 +15,8 @@ let letters = [];
 let older = false;
 
 const nameOf = ({ topic, partition, offset }) => `${topic}/${partition}/${offset}`;
-const openLetters = () => letters.filter((letter) => letter.replayedTo === null);
+const isSkip = (letter) => letter.passedOverTo !== undefined;
+const openLetters = () => letters.filter((letter) => letter.replayedTo === null && !isSkip(letter));
 
 /** Asks for the letters; gives how many have not been replayed, or null where that is not known. */
 export async function refreshLetters() {
@@ -60,11 +61,12 @@ function create(letter) {
 function update(row, letter) {
   const [top, reason, facts, value] = row.children;
   const [name, chip, button] = top.children;
-  say(name, nameOf(letter.source));
+  const skip = isSkip(letter);
+  say(name, skip ? `${nameOf(letter.source)} to ${letter.passedOverTo}` : nameOf(letter.source));
   const to = letter.replayedTo;
-  say(chip, to === null ? "open" : `replayed to ${nameOf(to)}`);
-  chip.className = `chip ${to === null ? "warn" : "good"}`;
-  button.hidden = to !== null;
+  say(chip, skip ? "passed over: no record to replay" : to === null ? "open" : `replayed to ${nameOf(to)}`);
+  chip.className = `chip ${to === null && !skip ? "warn" : "good"}`;
+  button.hidden = to !== null || skip;
   say(reason, letter.reason);
   const tries = letter.attempts === "1" ? "1 attempt" : `${letter.attempts || "?"} attempts`;
   say(facts, `${letter.group || "unknown group"} · ${tries} · ${moment(letter.time)}`);
@@ -100,5 +102,24 @@ async function sendAgain(letter, button) {
   button.disabled = false;
   await refreshLetters();
 }
+
+const skipForm = byId("skip");
+skipForm.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const fields = new FormData(skipForm);
+  const { topic, first, last, partition } = Object.fromEntries(fields);
+  if (!confirm(`Give up offsets ${first} to ${last} of ${topic}, partition ${partition}?`)) return;
+  const button = skipForm.querySelector("button");
+  button.disabled = true;
+  try {
+    const { told } = await ask(`/api/admin/dead-letters/skip?${new URLSearchParams(fields)}`, { method: "POST" });
+    say(status, `${told.map(({ group }) => group).join(", ")}: offsets ${first} to ${last} of ${topic}, partition ${partition}, are passed over.`);
+    skipForm.reset();
+  } catch (error) {
+    say(status, error.message);
+  }
+  button.disabled = false;
+  await refreshLetters();
+});
 
 export const letterCount = (count) => (count === null ? "–" : number(count));
