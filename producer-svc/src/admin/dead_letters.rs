@@ -210,7 +210,7 @@ async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, 
 
 /// What the query asks to be passed over.
 fn wanted(request: &Request) -> Result<Skip, Problem> {
-    let text = |name| request.query(name).filter(|value| !value.is_empty());
+    let text = |name: &str| request.query(name).filter(|value| !value.is_empty());
     let number = |name: &str| {
         let number = text(name).and_then(|value| value.parse::<i64>().ok());
         number.filter(|number| *number >= 0).ok_or_else(|| {
