@@ -64,7 +64,6 @@ impl Group {
                 panic!("kafkajs's own: Java has no strategy of that name")
             }
             Assignor::CooperativeSticky => "CooperativeStickyAssignor",
-            Assignor::RoundRobinAssigner => panic!("the Java client has no strategy of kafkajs"),
         };
         let mut command = apache::java(&folder.join(format!("{name}.log")));
         command

@@ -262,7 +262,7 @@ impl Search {
             let (end, letters_id) = (fetched.end, fetched.topic_id);
             let mut walker = fetched.walk(&of, at);
             let mut broken = None;
-            while let Some(walked) = walker.next() {
+            for walked in walker.by_ref() {
                 let record = match walked {
                     Ok(crate::records::walker::Walked::Record(record)) => record,
                     Ok(_) => continue,

@@ -173,11 +173,14 @@ fn what_nobody_has_signed_is_refused() {
     assert_eq!(read(&other, &keys), Err(TokenError::Signature));
 }
 
+/// Makes the signature of a text.
+type Sign = Box<dyn Fn(&str) -> Vec<u8>>;
+
 /// A key, its JWK, and how it signs.
 struct Signer {
     jwk: Value,
     alg: &'static str,
-    sign: Box<dyn Fn(&str) -> Vec<u8>>,
+    sign: Sign,
 }
 
 fn p256(kid: &str) -> Signer {
