@@ -344,7 +344,7 @@ async fn offsets_that_nobody_can_read_are_passed_over_on_the_pages_word() {
 
     let skip = |more: &str| {
         let topic = &scene.orders_topic;
-        format!("/api/admin/dead-letters/skip?topic={topic}&partition=2&first=0{more}")
+        format!("/api/admin/dead-letters/skip?first={topic}/2/0{more}")
     };
     let foreign = [DEFAULT, ("origin", "http://evil.example")];
     let path = skip("&last=2");

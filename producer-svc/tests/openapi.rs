@@ -53,12 +53,27 @@ async fn every_answer_is_as_documented_whatever_is_asked() {
     let letters = format!("{}-dlt", scene.status_topic);
     scene.records(&letters, 1).await;
 
+    // A batch that nobody can read, to be passed over.
+    let held = testkit::unique("held");
+    for topic in [held.clone(), format!("{held}-dlt")] {
+        kafka.create_topic(&topic, partition + 1).await;
+    }
+    let mut garbage = vec![0xa5; 121];
+    garbage[..8].fill(0);
+    garbage[8..12].copy_from_slice(&109_i32.to_be_bytes());
+    garbage[16] = 2;
+    garbage[23..27].copy_from_slice(&2_i32.to_be_bytes());
+    let broker = kafka.broker().unwrap();
+    broker.plant(&held, partition, 0, garbage).unwrap();
+
     let interface = Interface::new(include_str!("../src/openapi.json"))
         .known("orderId", &["there"])
         .known("bookId", &["3"])
         .known("topic", &[&letters])
         .known("partition", &[&partition.to_string()])
         .known("offset", &["0"])
+        .known("first", &[&format!("{held}/{partition}/0")])
+        .known("last", &["2"])
         .opaque(&["Last-Event-ID", "after"]);
     interface.exercise(service.address).await;
     service.end().await.unwrap();

@@ -57,15 +57,7 @@ pub(super) fn routes(
         .taking(&["topic"])
         .get(ONE, letters.clone(), show)
         .post(SKIP, letters.clone(), pass_over)
-        .taking(&[
-            "topic",
-            "partition",
-            "first",
-            "last",
-            "group",
-            "reason",
-            "beyond",
-        ])
+        .taking(&["first", "last", "group", "reason", "beyond"])
         .post(REPLAY, letters, send_again)
         .taking(&["force"]))
 }
@@ -211,30 +203,20 @@ async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, 
 /// What the query asks to be passed over.
 fn wanted(request: &Request) -> Result<Skip, Problem> {
     let text = |name: &str| request.query(name).filter(|value| !value.is_empty());
-    let number = |name: &str| {
-        let number = text(name).and_then(|value| value.parse::<i64>().ok());
-        number.filter(|number| *number >= 0).ok_or_else(|| {
-            let wrong = format!("?{name}= must be a whole number of at least 0");
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, wrong)
-        })
-    };
-    let partition = i32::try_from(number("partition")?).map_err(|_| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "?partition= is larger than a partition's number",
-        )
+    let wrong = |wrong: &'static str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, wrong);
+    let first = text("first").and_then(|first| Place::parse(&first));
+    let first = first.ok_or_else(|| {
+        wrong("?first= must be the first offset that nobody can read, such as orders/0/17")
     })?;
-    let topic = text("topic").ok_or_else(|| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "?topic= must name the topic whose partition is held",
-        )
+    let last = text("last").and_then(|last| last.parse().ok().filter(|last: &i64| *last >= 0));
+    let last = last.ok_or_else(|| {
+        wrong("?last= must be the last offset that nobody can read, a whole number of at least 0")
     })?;
     Ok(Skip {
-        topic,
-        partition,
-        first: number("first")?,
-        last: number("last")?,
+        topic: first.topic,
+        partition: first.partition,
+        first: first.offset,
+        last,
         group: text("group"),
         reason: text("reason").unwrap_or_default(),
         beyond: text("beyond").is_some_and(|beyond| beyond == "true"),

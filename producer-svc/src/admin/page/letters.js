@@ -107,12 +107,13 @@ const skipForm = byId("skip");
 skipForm.addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = new FormData(skipForm);
-  const { topic, first, last, partition } = Object.fromEntries(fields);
+  const { source: topic, first, last, partition } = Object.fromEntries(fields);
   if (!confirm(`Give up offsets ${first} to ${last} of ${topic}, partition ${partition}?`)) return;
   const button = skipForm.querySelector("button");
   button.disabled = true;
   try {
-    const { told } = await ask(`/api/admin/dead-letters/skip?${new URLSearchParams(fields)}`, { method: "POST" });
+    const range = new URLSearchParams({ first: `${topic}/${partition}/${first}`, last });
+    const { told } = await ask(`/api/admin/dead-letters/skip?${range}`, { method: "POST" });
     say(status, `${told.map(({ group }) => group).join(", ")}: offsets ${first} to ${last} of ${topic}, partition ${partition}, are passed over.`);
     skipForm.reset();
   } catch (error) {
