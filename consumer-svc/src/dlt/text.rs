@@ -52,10 +52,10 @@ pub fn in_full(letter: &Letter, replayed_to: Option<&Place>) -> String {
     line("replayed", &replayed);
     if let Some(last) = letter.passed_over() {
         let range = format!(
-            "offsets {} to {last}, which nobody could read: there is no record to replay",
+            "{} to {last}, passed over since nobody could read them: there is no record to replay",
             letter.source.offset
         );
-        line("passed over", &range);
+        line("offsets", &range);
     }
     if let Some(omitted) = letter.omitted() {
         line(
@@ -144,10 +144,7 @@ mod tests {
         assert!(text.starts_with(line), "{text}");
         assert!(text.contains("body:   (passed over"), "{text}");
         let text = in_full(&skip, None);
-        assert!(
-            text.contains("passed over: offsets 17 to 19, which"),
-            "{text}"
-        );
+        assert!(text.contains("offsets:    17 to 19, passed over"), "{text}");
     }
 
     #[test]
