@@ -119,6 +119,7 @@ impl BookIntake {
         let event = asked.into_event(book_id, Cow::Borrowed(&event_id), now.as_str().into());
         match self.send(&event, &event_id, &now, &request.trace()).await {
             Ok(place) => {
+                claim.succeeded();
                 self.acceptance.accepted();
                 Ok(accepted(&event_id, &place))
             }

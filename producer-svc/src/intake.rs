@@ -93,6 +93,7 @@ impl Intake {
                 .claim(origin, ("order", &*id), content, "order", self.id_member())?;
         match self.send(&asked, &id, request).await {
             Ok(place) => {
+                claim.succeeded();
                 self.acceptance.accepted();
                 let receipt = Receipt {
                     order_id: &id,

@@ -422,6 +422,7 @@ async fn the_same_id_with_other_content_is_refused_where_it_is_known() {
         (422, &first["orderId"]),
         "{problem}"
     );
+    assert_eq!(problem["errors"][0]["field"], "Idempotency-Key");
     let (status, again) = service.post_with("/api/orders", &key, &body(1)).await;
     assert_eq!((status, &again["orderId"]), (200, &first["orderId"]));
     // Nothing of what was refused is in the log: o1 twice, o2, and the key's order twice.

@@ -94,7 +94,8 @@ impl Recent {
         }
     }
 
-    /// All that was to be done about it is done.
+    /// All that was to be done about it is done: it cannot be released any more. Of one that was released meanwhile
+    /// the id is taken again, unless it has come with other content since.
     pub fn settle(&self, entry: Entry) {
         self.note(entry, Seen::settle);
     }
@@ -187,6 +188,13 @@ mod tests {
         memory.settle(memory.entry("1", "b"));
         memory.release(memory.entry("1", "b"));
         assert_eq!(memory.meet(memory.entry("1", "b")), Known::Settled);
+        // Also where the release came before.
+        let second = memory.entry("2", "a");
+        assert_eq!(memory.meet(second), Known::New);
+        memory.release(second);
+        memory.settle(second);
+        assert_eq!(memory.meet(memory.entry("2", "b")), Known::Conflict);
+        assert_eq!(memory.meet(second), Known::Settled);
     }
 
     #[test]

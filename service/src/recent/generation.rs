@@ -50,8 +50,9 @@ impl Seen {
         self.content & SETTLED != 0
     }
 
+    /// Also where it was released meanwhile: something has come of it.
     pub(super) fn settle(&mut self) {
-        self.content |= SETTLED;
+        self.content = (self.content | SETTLED) & !RELEASED;
     }
 }
 
