@@ -130,6 +130,19 @@ fn reason(error: &ProduceError, what: &str) -> String {
                 "Kafka did not confirm the {what} in time{answer}; send it again with the same id"
             )
         }
+        ProduceError::NoProducerId { cause, .. } => {
+            let answer = cause
+                .code()
+                .map_or(String::new(), |_| format!(" (the answer: {cause})"));
+            format!(
+                "Kafka gives this service no producer id{answer}; send the {what} again with the same id when that \
+                 is put right"
+            )
+        }
+        ProduceError::PartitionGone { topic, .. } => format!(
+            "{topic} was created again with fewer partitions while the {what} was on its way; send it again with \
+             the same id"
+        ),
         error => format!(
             "Kafka does not take the {what}: {error}; send it again with the same id when that is put \
              right"
@@ -208,6 +221,38 @@ mod tests {
         }
         acceptance.accepted();
         assert!(health.report().degraded.is_empty());
+    }
+
+    #[test]
+    fn clients_are_told_no_address_of_a_broker() {
+        let cause = kafka::Error::Unreachable {
+            bootstrap: "kafka.internal:9092".into(),
+            last: kafka::Error::UnknownNode { node: 1 }.into(),
+        };
+        let cause = std::sync::Arc::new(cause);
+        let errors = [
+            ProduceError::NoProducerId {
+                topic: "t".into(),
+                cause: cause.clone(),
+            },
+            ProduceError::Timeout {
+                topic: "t".into(),
+                partition: None,
+                elapsed: Duration::from_secs(5),
+                may_be_written: false,
+                cause: Some(cause),
+            },
+            ProduceError::PartitionGone {
+                topic: "t".into(),
+                partition: 2,
+                count: 1,
+            },
+        ];
+        for error in errors {
+            let reason = reason(&error, "order");
+            assert!(!reason.contains("internal"), "{reason}");
+            assert_eq!(reason.matches("send").count(), 1, "{reason}");
+        }
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub async fn run(
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    config.common.claim_instance();
+    let stores = config.order_view || config.users || config.analytics;
+    // One that joins no group and has no outbox needs no name, nor a folder to keep it in.
+    if stores {
+        config.common.claim_instance();
+    }
     let common = &config.common;
     let (health, metrics) = (Health::new(), Metrics::new());
     process_metrics::register(&metrics);
@@ -98,7 +102,7 @@ pub async fn run(
         stats: &stats,
         duties: &mut duties,
     };
-    let database = match config.order_view || config.users || config.analytics {
+    let database = match stores {
         true => Some(parts.database()?),
         false => None,
     };

@@ -354,10 +354,14 @@ async fn offsets_that_nobody_can_read_are_passed_over_on_the_pages_word() {
         ("", 422),
         ("&last=x", 422),
         ("&last=-1", 422),
+        ("&last=2&group=", 422),
+        ("&last=2&beyond=yes", 422),
         ("&last=3&group=g", 409),
     ] {
         let (answered, problem) = post(&service, &skip(more)).await;
         assert_eq!(answered, status, "{more}: {problem}");
+        let names_field = problem["errors"][0]["field"].is_string();
+        assert_eq!(names_field, status == 422, "{more}: {problem}");
     }
     // The group whose commit stands there is the service's own.
     let told = eventually(SOON, || async {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,9 +170,7 @@ async fn show(letters: DeadLetters, request: Request) -> Result<Response, Proble
 async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, Problem> {
     let place = place(&request)?;
     let mut query = request.checked_query();
-    let force = query.get("force", |text| {
-        text.parse().map_err(|_| "must be true or false".into())
-    });
+    let force = query.get("force", true_or_false);
     query.finish()?;
     let force = force.unwrap_or(false);
     let permit = tokio::time::timeout(PATIENCE, letters.replays.clone().acquire_owned()).await;
@@ -202,25 +201,43 @@ async fn send_again(letters: DeadLetters, request: Request) -> Result<Response, 
 
 /// What the query asks to be passed over.
 fn wanted(request: &Request) -> Result<Skip, Problem> {
-    let text = |name: &str| request.query(name).filter(|value| !value.is_empty());
-    let wrong = |wrong: &'static str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, wrong);
-    let first = text("first").and_then(|first| Place::parse(&first));
-    let first = first.ok_or_else(|| {
-        wrong("?first= must be the first offset that nobody can read, such as orders/0/17")
-    })?;
-    let last = text("last").and_then(|last| last.parse().ok().filter(|last: &i64| *last >= 0));
-    let last = last.ok_or_else(|| {
-        wrong("?last= must be the last offset that nobody can read, a whole number of at least 0")
-    })?;
+    let mut query = request.checked_query();
+    let first = query.required("first", |text| {
+        Place::parse(text).ok_or_else(|| {
+            "must be the first offset that nobody can read, such as orders/0/17".into()
+        })
+    });
+    let last = query.required("last", |text| match text.parse() {
+        Ok(last) if last >= 0 => Ok(last),
+        _ => {
+            Err("must be the last offset that nobody can read, a whole number of at least 0".into())
+        }
+    });
+    // An empty variable of a script is not "each group".
+    let group = query.text_or_absent(
+        "group",
+        "must name a group; leave it out for each group whose commit stands there",
+    );
+    let beyond = query.get("beyond", true_or_false);
+    let reason = query.text("reason").unwrap_or_default().to_owned();
+    query.finish()?;
+    // Neither is missing now.
+    let (Some(first), Some(last)) = (first, last) else {
+        return Err(Problem::internal());
+    };
     Ok(Skip {
         topic: first.topic,
         partition: first.partition,
         first: first.offset,
         last,
-        group: text("group"),
-        reason: text("reason").unwrap_or_default(),
-        beyond: text("beyond").is_some_and(|beyond| beyond == "true"),
+        group,
+        reason,
+        beyond: beyond.unwrap_or(false),
     })
+}
+
+fn true_or_false(text: &str) -> Result<bool, Cow<'static, str>> {
+    text.parse().map_err(|_| "must be true or false".into())
 }
 
 #[derive(Debug, Serialize)]

@@ -50,6 +50,33 @@ impl Query {
         }
     }
 
+    /// A parameter's value, which has to be given: `parse` gets an empty text where it is not.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Cow<'static, str>>,
+    ) -> Option<T> {
+        let text = self.text(name).unwrap_or_default();
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.wrong.push(FieldProblem::new(name, what));
+                None
+            }
+        }
+    }
+
+    /// A parameter's text, for one that means something else where it is not given: given without a value it is
+    /// wrong, and `what` says what it must be.
+    pub fn text_or_absent(&mut self, name: &'static str, what: &'static str) -> Option<String> {
+        let (_, value) = self.parameters.iter().find(|(n, _)| n == name)?;
+        if value.is_empty() {
+            self.wrong.push(FieldProblem::new(name, what));
+            return None;
+        }
+        Some(value.clone())
+    }
+
     /// `limit`, from 1 to `most`; `default` where it is not given.
     pub fn limit(&mut self, default: u32, most: u32) -> u32 {
         let limit = self.get("limit", |text| match text.parse() {

@@ -40,6 +40,7 @@ const STATES = { ready: "good", degraded: "warn", "not-ready": "bad", away: "bad
 
 /** Of a service that is silent, nothing that was known is good any more. */
 function serviceTiles(services) {
+  if (connection === "connecting" && heard === null) return [{ name: "Services", value: "–", note: "" }];
   if (connection !== "live") {
     const note = connection === "refused" ? "the login is not valid any more" : "no connection";
     return [{ name: "Services", value: "unknown", note, tone: "bad" }];

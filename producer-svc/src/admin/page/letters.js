@@ -114,7 +114,7 @@ skipForm.addEventListener("submit", async (event) => {
   try {
     const range = new URLSearchParams({ first: `${topic}/${partition}/${first}`, last });
     const { told } = await ask(`/api/admin/dead-letters/skip?${range}`, { method: "POST" });
-    say(status, `${told.map(({ group }) => group).join(", ")}: offsets ${first} to ${last} of ${topic}, partition ${partition}, are passed over.`);
+    say(status, `${told.map(({ group }) => group).join(", ")}: the groups are told to pass over offsets ${first} to ${last} of ${topic}, partition ${partition}.`);
     skipForm.reset();
   } catch (error) {
     say(status, error.message);
