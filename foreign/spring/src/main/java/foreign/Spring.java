@@ -48,13 +48,20 @@ public final class Spring {
 
     public static void main(String[] arguments) throws Exception {
         String bootstrap = arguments[1];
-        switch (arguments[0]) {
-            case "orders" -> orders(bootstrap);
-            case "dead-letter" -> deadLetter(bootstrap, arguments[2]);
-            case "replayed" -> replayed(bootstrap, arguments[2]);
-            default -> throw new IllegalArgumentException(arguments[0]);
+        int status = 0;
+        try {
+            switch (arguments[0]) {
+                case "orders" -> orders(bootstrap);
+                case "dead-letter" -> deadLetter(bootstrap, arguments[2]);
+                case "replayed" -> replayed(bootstrap, arguments[2]);
+                default -> throw new IllegalArgumentException(arguments[0]);
+            }
+        } catch (Throwable failed) {
+            failed.printStackTrace();
+            status = 1;
         }
-        System.exit(0);
+        // Containers that still run would keep the JVM, also after a check that failed.
+        System.exit(status);
     }
 
     /** Places an order as Spring does, and waits until our consumer-svc has confirmed it. */
