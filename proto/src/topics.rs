@@ -121,7 +121,7 @@ pub const LOGS: Topic = Topic {
 /// What a topic of dead letters is called: its source's name and this.
 pub const DEAD_LETTER_SUFFIX: &str = "-dlt";
 
-/// What Spring for Apache Kafka called them before 3.0; since then it calls them as we do.
+/// What Spring for Apache Kafka called them before 3.3; since then it calls them as we do.
 const OLD_SPRING_SUFFIX: &str = ".DLT";
 
 /// Whether a topic holds dead letters, by its name.
