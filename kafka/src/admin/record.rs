@@ -80,6 +80,17 @@ impl Admin {
         partition: i32,
         offset: i64,
     ) -> Result<Option<BatchError>, Error> {
+        let found = self.unreadable_at(topic, partition, offset).await?;
+        Ok(found.map(|(batch, _)| batch))
+    }
+
+    /// The same, and where the partition ends.
+    pub(crate) async fn unreadable_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<(BatchError, i64)>, Error> {
         let of = TopicPartition::new(topic, partition);
         let what = format!("reading the batch at {of} offset {offset}");
         let fetched = self
@@ -88,12 +99,17 @@ impl Admin {
         let Some(fetched) = fetched else {
             return Ok(None);
         };
+        let end = fetched.end;
         // A batch is read to its end: what is wrong may be behind good records.
         for walked in fetched.walk(&of, offset) {
             match walked {
                 Ok(walked) if walked.offset() > offset => return Ok(None),
                 Ok(_) => {}
-                Err(error) => return Ok((error.offset <= offset).then_some(error)),
+                Err(mut error) => {
+                    // A damaged header may say anything; nothing ends behind the log.
+                    error.last = error.last.filter(|last| *last < end);
+                    return Ok((error.offset <= offset).then_some((error, end)));
+                }
             }
         }
         Ok(None)

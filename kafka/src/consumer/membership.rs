@@ -469,6 +469,10 @@ impl Membership {
     /// The group refuses this member. Others may change that, the other members or an operator: it is tried again at a
     /// modest pace, where the configuration does not say that it is the end.
     fn stand_back(&mut self, error: GroupError, now: Instant) {
+        // Who is leaving does not come back, whatever an answer on its way says.
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            return self.end();
+        }
         let Some(mut pause) = self.config.refused_pause else {
             return self.fail(error);
         };

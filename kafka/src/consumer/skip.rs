@@ -19,7 +19,7 @@ use super::topic_partition::TopicPartition;
 use crate::admin::{Admin, OffsetAt};
 use crate::error::Error;
 use crate::producer::{OutgoingRecord, ProduceError, Producer};
-use crate::records::BatchError;
+use crate::records::{BatchError, MAX_OFFSET};
 use crate::topic_id::TopicId;
 
 /// Header of a skip: the last offset that is passed over, in decimal; `dlt-original-offset` is the first.
@@ -81,6 +81,16 @@ pub enum SkipError {
         /// The first offset of the request.
         offset: i64,
     },
+    /// It would commit an offset that the log does not have yet.
+    #[error("{partition} ends before offset {end}, and offset {asked} lies behind that")]
+    BehindTheLog {
+        /// Where.
+        partition: TopicPartition,
+        /// The offset behind its last record.
+        end: i64,
+        /// The last offset of the request.
+        asked: i64,
+    },
     /// It would pass over records that may be good.
     #[error(
         "the batch that cannot be read ends at offset {}, and offset {asked} lies behind it",
@@ -122,13 +132,20 @@ impl Admin {
                 last: *last,
             });
         }
-        let batch = self.unreadable_batch(topic, *partition, *first).await?;
-        let Some(batch) = batch else {
+        let batch = self.unreadable_at(topic, *partition, *first).await?;
+        let Some((batch, end)) = batch else {
             return Err(SkipError::Readable {
                 partition: TopicPartition::new(topic.as_str(), *partition),
                 offset: *first,
             });
         };
+        if *last >= end {
+            return Err(SkipError::BehindTheLog {
+                partition: TopicPartition::new(topic.as_str(), *partition),
+                end,
+                asked: *last,
+            });
+        }
         if !beyond && batch.last.unwrap_or(batch.offset) < *last {
             return Err(SkipError::Beyond {
                 batch: Box::new(batch),
@@ -309,7 +326,9 @@ impl Search {
         let ours = skip.topic == *self.topic
             && skip.partition == self.partition
             && skip.group == *self.group
-            && (skip.first..=skip.last).contains(&self.offset);
+            && (skip.first..=skip.last).contains(&self.offset)
+            // Anybody may have written the record.
+            && skip.last < MAX_OFFSET;
         if !ours {
             return false;
         }

@@ -189,9 +189,28 @@ impl Walker {
             match self.open(data, base_offset) {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => {}
-                Err(problem) => return Err(self.error(base_offset, last, problem)),
+                Err(problem) => {
+                    // The header may be what is damaged then: the next batch tells where this one ends. Where none
+                    // follows in the answer, what the header says is all there is.
+                    let last = match problem {
+                        BatchProblem::Checksum { .. } if self.data.len() >= 8 => {
+                            self.end_before_next(base_offset)
+                        }
+                        _ => last,
+                    };
+                    return Err(self.error(base_offset, last, problem));
+                }
             }
         }
+    }
+
+    /// The offset before the next batch of the answer, which lies behind a batch that began at `base_offset`.
+    fn end_before_next(&self, base_offset: i64) -> Option<i64> {
+        let next = self.data.get(..8)?;
+        let next = i64::from_be_bytes(next.try_into().ok()?);
+        (base_offset + 1..=MAX_OFFSET)
+            .contains(&next)
+            .then(|| next - 1)
     }
 
     /// The batch, or `None` if it has nothing to show; the position has moved past it then.

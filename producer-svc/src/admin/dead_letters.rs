@@ -355,7 +355,10 @@ fn problem(error: &DeadLetterError) -> Problem {
         DeadLetterError::Skip(SkipError::Kafka(error)) => kafka_problem(error),
         DeadLetterError::Skip(SkipError::NoLetters(_)) => Problem::not_found(error.to_string()),
         DeadLetterError::Skip(
-            SkipError::Readable { .. } | SkipError::Beyond { .. } | SkipError::NoRange { .. },
+            SkipError::Readable { .. }
+            | SkipError::Beyond { .. }
+            | SkipError::BehindTheLog { .. }
+            | SkipError::NoRange { .. },
         )
         | DeadLetterError::NobodyHeld { .. }
         | DeadLetterError::PassedOver { .. } => conflict(error.to_string()),

@@ -221,6 +221,7 @@ impl Core {
                 Ok(offset) => {
                     tracing::info!(%group, partition = %slot.name, offset, "starting position found: {end:?}");
                     slot.fetch_problem = None;
+                    slot.release();
                     slot.lineage = Lineage::default();
                     match &mut slot.tracker {
                         // After out of range, ahead: what was handed out before stays on its way.
