@@ -24,7 +24,7 @@ async fn a_restart_passes_over_what_was_done_behind_a_held_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_passes_over_what_was_done_behind_orders_whose_events_are_refused() {
+async fn orders_whose_events_are_refused_wait_over_a_restart_and_repeat_no_others() {
     shutdown::behind_refused_events(Run::short()).await;
 }
 
