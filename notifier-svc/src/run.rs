@@ -160,6 +160,7 @@ pub async fn run(
         LogRoutes {
             database: database.clone(),
             timeout: common.http.request_timeout,
+            gate: gate.clone(),
         }
         .router(),
     )

@@ -66,3 +66,18 @@ async fn the_stream_of_notifications_is_their_users() {
     drop(events);
     service.stop().await;
 }
+
+#[tokio::test]
+async fn log_records_are_for_the_shops_own_services() {
+    let kafka = Kafka::start().await;
+    let (_desk, service) = open(&kafka).await;
+    let path = "/api/logs";
+    assert_eq!(http::get(service.address, path).await.status, 401);
+    let user = as_user(service.address, "ann", "GET", path, "").await;
+    assert_eq!(user.status, 403, "{user:?}");
+    let token = format!("Bearer {TOKEN}");
+    let token = [("authorization", &*token)];
+    let own = http::request(service.address, "GET", path, &token, "").await;
+    assert_eq!(own.status, 200, "{own:?}");
+    service.stop().await;
+}
