@@ -137,7 +137,7 @@ impl<W: Write + Send + 'static> Printer<W> {
     async fn print_leftovers(&mut self) {
         self.database.ready().await;
         // As the rows are stamped.
-        let started = self.database.now();
+        let started = self.database.stamp();
         let mut printed = 0;
         let mut after = (i64::MIN, String::new());
         loop {

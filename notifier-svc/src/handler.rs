@@ -43,7 +43,12 @@ impl Handler for NotificationHandler {
             self.console.print_step(step(read, record)).await;
             return Outcome::Done;
         };
-        let notification = Arc::new(new_notification(read, outcome, record, self.database.now()));
+        let notification = Arc::new(new_notification(
+            read,
+            outcome,
+            record,
+            self.database.stamp(),
+        ));
         match self.writer.write(notification.clone()).await {
             Ok(Written::Stored) => {
                 self.metrics.stored.inc();

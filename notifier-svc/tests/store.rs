@@ -240,6 +240,48 @@ async fn a_clock_that_leaps_deletes_no_notifications() {
 }
 
 #[tokio::test]
+async fn what_is_stored_after_a_long_stop_is_not_old_when_the_clock_is_believed() {
+    const HOUR: i64 = 3_600_000;
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+    // SQLite, whatever is tested against: PostgreSQL has a clock of its own, which would have to agree.
+    let folder = tempfile::tempdir().unwrap();
+    let config = DatabaseConfig {
+        kind: DatabaseKind::Sqlite,
+        url: Secret::new(format!(
+            "sqlite:{}",
+            folder.path().join("clock.db").display()
+        )),
+        pool_size: 2,
+    };
+    let passed = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let passed = passed.clone();
+        Clock::new(move || proto::now_millis() + passed.load(Ordering::SeqCst))
+    };
+    let open = async || {
+        let database = Database::new(&config, MIGRATIONS)
+            .unwrap()
+            .with_clock(clock.clone());
+        database.migrate().await.unwrap();
+        database
+    };
+    let database = open().await;
+    assert!(database.believed_time().await.unwrap().is_ok());
+    // The shop stood still for forty days.
+    passed.store(40 * 24 * HOUR, Ordering::SeqCst);
+    let database = open().await;
+    let stored = notification("1", Confirmed, database.stamp());
+    write(&database, vec![stored]).await;
+    mark_printed(&database, &["1"]).await.unwrap();
+    for hours in [12, 24, 25] {
+        passed.store((40 * 24 + hours) * HOUR, Ordering::SeqCst);
+        let believed = database.believed_time().await.unwrap().is_ok();
+        assert_eq!(believed, hours >= 24);
+        assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_row_of_a_wrong_clock_does_not_stay_for_ever() {
     let own = own().await;
     let now = own.database.now();

@@ -20,7 +20,7 @@ mod text;
 pub use belief::ClockDoubt;
 pub use database::{Database, DatabaseKind, is_readable};
 pub use failure::is_unavailable;
-pub(crate) use file::sqlite_file;
+pub(crate) use file::{make_private_folder, sqlite_file};
 pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};
 pub use problem::database_problem;

@@ -14,7 +14,7 @@ use kafka::StaticMember;
 use uuid::Uuid;
 
 use crate::config::{Common, KafkaConfig};
-use crate::db::{DatabaseKind, sqlite_file};
+use crate::db::{DatabaseKind, make_private_folder, sqlite_file};
 
 /// The word in `INSTANCE_NAME` that stands for the machine's host name.
 const HOST_NAME: &str = "hostname";
@@ -77,9 +77,12 @@ impl Instance {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            std::fs::create_dir_all(folder)?;
+            make_private_folder(folder)?;
         }
         let mut options = OpenOptions::new();
+        // Who can open the file can lock it, and so take the name away.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path)?;
         match file.try_lock() {

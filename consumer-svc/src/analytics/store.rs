@@ -150,7 +150,7 @@ impl Store {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let written = write_in(&mut tx, batches, self.database.now()).await?;
+                let written = write_in(&mut tx, batches, self.database.stamp()).await?;
                 tx.commit().await?;
                 Ok(written)
             })

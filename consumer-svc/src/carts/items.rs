@@ -111,7 +111,7 @@ impl Carts {
             .await?;
             let added = item(&row, row.try_get(3)?, 0)?;
             if let Some(key) = key {
-                let now = self.database.now();
+                let now = self.database.stamp();
                 requests::keep(connection, cart_id, key, &added, now).await?;
             }
             Ok(Ok(Change::Made(CartChange::ItemAdded(added))))

@@ -190,7 +190,7 @@ impl BatchWrite for LogWrite {
         // Two instances that insert the same rows in different sequence would wait for each other.
         let mut in_order: Vec<&StoredLog> = items.iter().collect();
         in_order.sort_by_key(|item| (item.partition, item.offset));
-        let now = self.database.now();
+        let now = self.database.stamp();
         let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
         for item in in_order {
             let log = &item.log;

@@ -70,7 +70,7 @@ impl BatchWrite for StoreAggregates {
         books.sort_by_key(|(id, book)| (*id, book.generated));
         books.dedup_by_key(|(id, _)| *id);
         systems.sort_by_key(|(id, _, figures)| (*id, figures.generated));
-        let now = self.database.now();
+        let now = self.database.stamp();
         let mut inserted = HashSet::new();
         for chunk in books.chunks(STATEMENT) {
             insert_books(connection, &filled_up(chunk), now, &mut inserted).await?;

@@ -148,7 +148,7 @@ impl BatchWrite for InsertEvents {
         // Two instances that insert the same records in different sequence would wait for each other.
         let mut in_order: Vec<&OrderEvent> = items.iter().collect();
         in_order.sort_by_cached_key(|event| place(event));
-        let now = self.database.now();
+        let now = self.database.stamp();
         for chunk in in_order.chunks(STATEMENT) {
             // What is there already changes nothing.
             insert(connection, &filled_up(chunk), now, &mut inserted).await?;

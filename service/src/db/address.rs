@@ -77,6 +77,17 @@ impl HostName {
         Some(self.with(address))
     }
 
+    /// The URL with the name, as it was given.
+    pub(super) fn url(&self) -> String {
+        let Self {
+            before,
+            host,
+            port,
+            after,
+        } = self;
+        format!("{before}{host}:{port}{after}")
+    }
+
     fn with(&self, address: SocketAddr) -> String {
         format!("{}{address}{}", self.before, self.after)
     }

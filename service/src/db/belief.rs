@@ -20,6 +20,10 @@ pub(crate) const LEAP: i64 = 24 * HOUR;
 /// How long a clock must stand by its leap before it is believed, in milliseconds.
 pub(crate) const PATIENCE: i64 = 24 * HOUR;
 
+/// Longest pause of a clock that goes on from what it last claimed, in milliseconds: a shop that runs for some
+/// hours each week has its clock believed after all.
+pub(crate) const PAUSE: i64 = 8 * 24 * HOUR;
+
 /// How far the clocks of the process and of the database may be apart, in milliseconds.
 pub(crate) const SKEW: i64 = 5 * MINUTE;
 
@@ -131,8 +135,10 @@ impl Belief {
         if near(now, self.believed) {
             return (Self::first(now), None);
         }
-        let stands_by_it =
-            self.claimed_from != 0 && near(now, self.claimed_to) && now >= self.claimed_from;
+        let goes_on = (0..=PAUSE).contains(&now.saturating_sub(self.claimed_to));
+        let stands_by_it = self.claimed_from != 0
+            && (goes_on || near(now, self.claimed_to))
+            && now >= self.claimed_from;
         let from = if stands_by_it { self.claimed_from } else { now };
         if now.saturating_sub(from) >= PATIENCE {
             return (Self::first(now), None);
@@ -198,6 +204,17 @@ mod tests {
             belief = next;
         }
         assert_eq!(belief.told(back + DAY), (Belief::first(back + DAY), None));
+    }
+
+    #[test]
+    fn who_runs_for_some_hours_each_week_is_believed_in_the_second() {
+        let week = 7 * DAY;
+        let (belief, doubt) = Belief::first(START).told(START + week);
+        assert!(doubt.is_some());
+        let (belief, doubt) = belief.told(START + week + 3 * HOUR);
+        assert!(doubt.is_some());
+        let next = START + 2 * week;
+        assert_eq!(belief.told(next), (Belief::first(next), None));
     }
 
     #[test]

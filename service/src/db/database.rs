@@ -104,8 +104,9 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the answer to a look: to a ping, and to the query.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a group that needs no database waits for its first word.
-const FIRST_WORD_LIMIT: Duration = Duration::from_secs(3);
+/// How long a group that needs no database waits for its first word: as long as a connection may take, so
+/// that a slow refusal is heard as well.
+const FIRST_WORD_LIMIT: Duration = ACQUIRE_TIMEOUT;
 
 /// Longest wait for connections to close in order. The database does without: it takes one that
 /// breaks off for closed.
@@ -341,7 +342,7 @@ impl Database {
     }
 
     /// Waits until the database has let this instance in or is merely away, which it also counts as
-    /// when it says nothing for three seconds. A group that needs no database is joined then, so that
+    /// when it says nothing for ten seconds. A group that needs no database is joined then, so that
     /// a configuration that is refused keeps the whole instance out, and a silent database does not.
     pub async fn not_refused(&self) {
         let mut admission = self.admission.subscribe();
@@ -402,6 +403,14 @@ impl Database {
             }
             None => self.clock.now_millis(),
         }
+    }
+
+    /// The time to store a row with, in milliseconds since 1970. A clock that is doubted for being ahead may
+    /// still be right, as after a long stop, and a row of now must not look old when it is believed in the
+    /// end; so it is the later of [`Database::now`] and the clock. If the clock was wrong,
+    /// [`Retention`](super::Retention) pulls its rows back to the time that is believed then.
+    pub fn stamp(&self) -> i64 {
+        self.now().max(self.clock.now_millis())
     }
 
     /// The time by which old rows are deleted, in milliseconds since 1970, or why no clock is believed: one that
@@ -581,6 +590,10 @@ impl Database {
 
     fn away(&self, health: &HealthPart, reason: String) {
         self.lost(Admission::Away);
+        if *self.admission.borrow() == Admission::Refused {
+            tracing::warn!("database: {reason}; before that it refused the configuration");
+            return;
+        }
         if health.down(reason.clone()) {
             tracing::warn!("database: {reason}; trying again");
         }
@@ -599,7 +612,9 @@ impl Database {
     fn lost(&self, admission: Admission) {
         self.ready.send_replace(false);
         self.admission.send_if_modified(|now| {
-            let news = *now != Admission::Admitted && *now != admission;
+            // A refusal stands until the database lets the instance in: one that restarts meanwhile must not
+            // make it join a group.
+            let news = matches!(*now, Admission::Unknown | Admission::Away) && *now != admission;
             if news {
                 *now = admission;
             }
@@ -622,9 +637,10 @@ impl Database {
     /// From now on connections go to the address of the host's name that answers first.
     async fn choose_address(&self) {
         let Some(host) = &self.host else { return };
-        if let Some(url) = host.answering().await
-            && let Ok(options) = AnyConnectOptions::from_str(&url)
-        {
+        // A name that has one address now, as after a failover, is looked up by each connection again: the
+        // address chosen before may be gone.
+        let url = host.answering().await.unwrap_or_else(|| host.url());
+        if let Ok(options) = AnyConnectOptions::from_str(&url) {
             self.pool.set_connect_options(options);
         }
     }

@@ -26,6 +26,15 @@ pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
     (!in_memory).then_some(path)
 }
 
+/// Makes a folder, its owner's alone; one that is there stays as it is.
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Device and inode; nothing where the system has no such thing.
 type Identity = (u64, u64);
 
@@ -115,11 +124,7 @@ impl DatabaseFile {
         if folder.as_os_str().is_empty() {
             return Ok(());
         }
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).map_err(|error| {
+        make_private_folder(folder).map_err(|error| {
             fault(
                 error.kind(),
                 format!("cannot make the folder {}: {error}", folder.display()),

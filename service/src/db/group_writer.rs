@@ -95,7 +95,7 @@ impl<W: BatchWrite> GroupWriter<W> {
 
     /// Hands `item` in and waits until its transaction has committed.
     ///
-    /// Dropped while waiting, the item may still be written.
+    /// Dropped while waiting, the item is written only if its transaction has begun.
     ///
     /// # Errors
     /// See [`WriteError`]. Where one item of a batch is refused, the others are written without it.
@@ -117,6 +117,11 @@ async fn run<W: BatchWrite>(
 ) {
     let mut batch = Vec::with_capacity(max_batch);
     while receiver.recv_many(&mut batch, max_batch).await > 0 {
+        // Whoever has given up may have lost the right to write, as to a partition.
+        batch.retain(|(_, answer): &Waiting<W>| !answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let (items, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transaction(&database, &write, &items).await {
             Ok(outputs) => {

@@ -174,15 +174,18 @@ impl LetterTopics {
     pub(super) async fn surprises(&mut self, admin: &Admin, plan: &TopicPlan) -> &[String] {
         if self.due.is_some_and(|due| Instant::now() >= due) {
             let topics: Vec<&str> = plan.dead_letters().flat_map(<[&str; 2]>::from).collect();
-            self.surprises = match admin.topic_settings(&topics, &SETTINGS).await {
-                Ok(settings) => letter_retention::surprises(plan.dead_letters(), &settings),
+            let again = match admin.topic_settings(&topics, &SETTINGS).await {
+                Ok(settings) => {
+                    self.surprises = letter_retention::surprises(plan.dead_letters(), &settings);
+                    !self.surprises.is_empty()
+                }
                 Err(error) => {
-                    // It may be a right that this service can do without.
+                    // What is known stays. A right that this service can do without is not asked for again.
                     tracing::debug!("the retention of dead letters is not known: {error}");
-                    Vec::new()
+                    error.is_retriable()
                 }
             };
-            self.due = (!self.surprises.is_empty()).then(|| Instant::now() + LOOK);
+            self.due = again.then(|| Instant::now() + LOOK);
         }
         &self.surprises
     }

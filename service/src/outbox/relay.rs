@@ -336,7 +336,7 @@ impl<A: Announce> Relay<A> {
                 if !self.lease.renew_in(&mut tx).await? {
                     return Ok(false);
                 }
-                mark_in(&mut tx, &filled_up(&sent), database.now()).await?;
+                mark_in(&mut tx, &filled_up(&sent), database.stamp()).await?;
                 tx.commit().await?;
                 Ok(true)
             })
