@@ -150,12 +150,17 @@ async fn negative_offsets_are_committed_and_told() {
     }
 }
 
-/// Waits until the group has a coordinator: Apache Kafka makes one at the first question.
+/// Waits until the group has a coordinator that answers: Apache Kafka makes one at the first question, and
+/// names it before it has read the group's partition (NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS).
 async fn coordinated(connection: &mut Connection, group: &str) {
     let request = FindCoordinatorRequest::default().with_key(text(group));
     let deadline = std::time::Instant::now() + PATIENCE;
     while connection.call(&request, 2).await.error_code != 0 {
         assert!(std::time::Instant::now() < deadline, "no coordinator");
+    }
+    let request = DescribeGroupsRequest::default().with_groups(vec![text(group).into()]);
+    while connection.call(&request, 5).await.groups[0].error_code != 0 {
+        assert!(std::time::Instant::now() < deadline, "it does not answer");
     }
 }
 
