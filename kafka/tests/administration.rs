@@ -397,16 +397,39 @@ async fn the_broker_that_answers_is_found_among_dead_ones() {
     client.ready().await.unwrap();
 }
 
+/// Kafka 3 answers so while any commit of the group is under way, which a busy group has at all times.
+#[tokio::test]
+async fn offsets_are_told_while_a_commit_is_under_way() {
+    let kafka = Kafka::own_broker().await;
+    let admin = client(&kafka).admin();
+    let group = unique("unstable");
+    let unstable = kafka
+        .faults()
+        .on(ApiKey::OffsetFetch)
+        .error(ResponseError::UnstableOffsetCommit);
+    assert!(admin.committed_offsets(&group).await.unwrap().is_empty());
+    assert_eq!(unstable.hits(), 1);
+}
+
 #[tokio::test]
 async fn a_group_of_the_new_protocol_is_described_as_what_it_is() {
-    use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, GroupId};
+    use kafka_protocol::messages::{ApiVersionsRequest, ConsumerGroupHeartbeatRequest, GroupId};
     use kafka_protocol::protocol::StrBytes;
 
     let kafka = Kafka::start().await;
     let client = client(&kafka);
     let admin = client.admin();
-    let topic = topic(&admin, 2).await;
     let group = unique("new-protocol");
+    let versions = kafka
+        .connect()
+        .await
+        .call(&ApiVersionsRequest::default(), 0)
+        .await;
+    let key = ApiKey::ConsumerGroupHeartbeat as i16;
+    let heartbeat = versions.api_keys.iter().find(|api| api.api_key == key);
+    // KIP-848: version 1 since Kafka 4.0; earlier and embedded brokers refuse such members.
+    let version = heartbeat.map_or(0, |api| api.max_version.min(1));
+    let topic = topic(&admin, 2).await;
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let member = unique("member");
     let join = ConsumerGroupHeartbeatRequest::default()
@@ -419,12 +442,11 @@ async fn a_group_of_the_new_protocol_is_described_as_what_it_is() {
     let unsupported = ResponseError::UnsupportedVersion.code();
     let joined = eventually(PATIENCE, || async {
         let mut connection = kafka.connect().await;
-        let code = connection.call(&join, 1).await.error_code;
+        let code = connection.call(&join, version).await.error_code;
         (code == 0 || code == unsupported).then_some(code == 0)
     })
     .await;
     if !joined {
-        // A broker without the new protocol has no such group.
         let described = &admin.describe_groups(&[&group]).await.unwrap()[0];
         let said = (&*described.state, described.kind);
         assert_eq!(said, ("Dead", GroupKind::Classic));
@@ -470,7 +492,8 @@ async fn an_open_transaction_is_found_with_its_producer() {
     };
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use kafka_protocol::messages::{
-        ApiVersionsRequest, InitProducerIdRequest, ProduceRequest, TransactionalId,
+        ApiVersionsRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest,
+        TransactionalId,
     };
     use kafka_protocol::protocol::StrBytes;
 
@@ -487,6 +510,11 @@ async fn an_open_transaction_is_found_with_its_producer() {
     }
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let id = TransactionalId(text(&unique("transaction")));
+    // Kafka makes its topic of transactions when somebody asks for a transaction's coordinator, and only then.
+    let coordinator = FindCoordinatorRequest::default()
+        .with_key(id.0.clone())
+        .with_key_type(1);
+    connection.call(&coordinator, 2).await;
     let init = InitProducerIdRequest::default()
         .with_transactional_id(Some(id.clone()))
         .with_transaction_timeout_ms(60_000);

@@ -9,15 +9,15 @@ use kafka_protocol::{
         ApiKey, ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId,
         ListGroupsRequest, OffsetFetchRequest, consumer_group_describe_response,
         describe_groups_response::{DescribedGroup, DescribedGroupMember},
-        offset_fetch_request::{
-            OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-        },
     },
 };
 
 use super::{Admin, OffsetAt, text};
 use crate::{
-    consumer::{protocol, topic_partition::TopicPartition, tracker::metadata::CommitMetadata},
+    consumer::{
+        coordinator::calls, group::Committed, protocol, topic_partition::TopicPartition,
+        tracker::metadata::CommitMetadata,
+    },
     error::Error,
 };
 
@@ -87,6 +87,16 @@ pub struct CommittedOffset {
     pub leader_epoch: i32,
     /// What the committer noted with it.
     pub metadata: String,
+}
+
+impl From<Committed> for CommittedOffset {
+    fn from(committed: Committed) -> Self {
+        Self {
+            offset: committed.offset,
+            leader_epoch: committed.leader_epoch,
+            metadata: committed.metadata,
+        }
+    }
 }
 
 impl CommittedOffset {
@@ -243,78 +253,39 @@ impl Admin {
         group: &str,
     ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
         let what = format!("asking for the committed offsets of group {group}");
-        self.retrying(&what, || self.fetch_committed(group).boxed())
-            .await
+        self.retrying(&what, || self.committed(group).boxed()).await
+    }
+
+    /// What is committed for good, or where a commit is under way, what was before.
+    async fn committed(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+        match self.fetch_committed(group, true).await {
+            Err(error) if error.code() == Some(ResponseError::UnstableOffsetCommit) => {
+                self.fetch_committed(group, false).await
+            }
+            answer => answer,
+        }
     }
 
     async fn fetch_committed(
         &self,
         group: &str,
+        stable: bool,
     ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
         let connection = self.to(self.cluster.coordinator(group).await?).await?;
-        let request = OffsetFetchRequest::default();
-        let version = connection.version::<OffsetFetchRequest>();
-        // KIP-709: from version 8 on several groups are asked for at once. No topics: all of them.
-        let request = if version >= Some(8) {
-            request.with_groups(vec![
-                OffsetFetchRequestGroup::default()
-                    .with_group_id(group_id(group))
-                    .with_topics(None::<Vec<OffsetFetchRequestTopics>>),
-            ])
-        } else {
-            request
-                .with_group_id(group_id(group))
-                .with_topics(None::<Vec<OffsetFetchRequestTopic>>)
-        };
+        let version = connection.version::<OffsetFetchRequest>().unwrap_or(0);
+        let request = calls::request(group, None, version, stable);
         let response = connection.call(request, self.timeout).await?;
-        let check =
-            |code| Error::check(ApiKey::OffsetFetch, code, None, || format!("group {group}"));
-        check(response.error_code)?;
         let mut committed = BTreeMap::new();
-        let mut take =
-            |topic: &str, partition, code, offset, leader_epoch, metadata: Option<&str>| {
-                let of = TopicPartition::new(topic, partition);
-                Error::check(ApiKey::OffsetFetch, code, None, || {
-                    format!("group {group}, {of}")
-                })?;
-                if offset >= 0 {
-                    let metadata = metadata.unwrap_or_default().to_owned();
-                    committed.insert(
-                        of,
-                        CommittedOffset {
-                            offset,
-                            leader_epoch,
-                            metadata,
-                        },
-                    );
-                }
-                Ok::<_, Error>(())
-            };
-        for topic in &response.topics {
-            for p in &topic.partitions {
-                take(
-                    topic.name.as_str(),
-                    p.partition_index,
-                    p.error_code,
-                    p.committed_offset,
-                    p.committed_leader_epoch,
-                    p.metadata.as_deref(),
-                )?;
+        for of in calls::fetched(group, response)? {
+            if let Some(error) = of.error {
+                let place = format!("group {group}, {}", of.partition);
+                return Err(Error::response(ApiKey::OffsetFetch, error, place));
             }
-        }
-        for answered in &response.groups {
-            check(answered.error_code)?;
-            for topic in &answered.topics {
-                for p in &topic.partitions {
-                    take(
-                        topic.name.as_str(),
-                        p.partition_index,
-                        p.error_code,
-                        p.committed_offset,
-                        p.committed_leader_epoch,
-                        p.metadata.as_deref(),
-                    )?;
-                }
+            if let Some(offset) = of.committed {
+                committed.insert(of.partition, offset.into());
             }
         }
         Ok(committed)

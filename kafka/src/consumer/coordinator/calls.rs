@@ -189,7 +189,10 @@ impl Calls {
             let connection = self.cluster.connection(node, Purpose::Commit).await?;
             let version = connection.version::<OffsetFetchRequest>();
             connection
-                .call(request(&self.group, topics, version.unwrap_or(0)), timeout)
+                .call(
+                    request(&self.group, Some(topics), version.unwrap_or(0), true),
+                    timeout,
+                )
                 .await
         };
         fetched(
@@ -199,31 +202,39 @@ impl Calls {
     }
 }
 
-/// KIP-709: from version 8 on several groups are asked for at once.
-fn request(group: &str, topics: Vec<(Arc<str>, Vec<i32>)>, version: i16) -> OffsetFetchRequest {
+/// Asks for a group's offsets in these partitions, or in all that it has committed (`None`). KIP-709: from version 8 on
+/// several groups are asked for at once.
+///
+/// `stable` (KIP-447): not an offset that an open transaction is about to replace, and from Kafka 4.0 on not one of before
+/// a change of coordinator: without it, a new coordinator may answer what it knew to be replicated then.
+pub(crate) fn request(
+    group: &str,
+    topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
+    version: i16,
+    stable: bool,
+) -> OffsetFetchRequest {
     let name = |topic: &str| TopicName(StrBytes::from_string(topic.to_owned()));
     let group = GroupId(StrBytes::from_string(group.to_owned()));
-    // KIP-447: not an offset that an open transaction is about to replace.
-    let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+    let request = OffsetFetchRequest::default().with_require_stable(stable && version >= 7);
     if version >= 8 {
-        let topics = topics.into_iter().map(|(topic, partitions)| {
+        let topic = |(topic, partitions): (Arc<str>, Vec<i32>)| {
             OffsetFetchRequestTopics::default()
                 .with_name(name(&topic))
                 .with_partition_indexes(partitions)
-        });
+        };
         let group = OffsetFetchRequestGroup::default()
             .with_group_id(group)
-            .with_topics(Some(topics.collect()));
+            .with_topics(topics.map(|topics| topics.into_iter().map(topic).collect()));
         request.with_groups(vec![group])
     } else {
-        let topics = topics.into_iter().map(|(topic, partitions)| {
+        let topic = |(topic, partitions): (Arc<str>, Vec<i32>)| {
             OffsetFetchRequestTopic::default()
                 .with_name(name(&topic))
                 .with_partition_indexes(partitions)
-        });
+        };
         request
             .with_group_id(group)
-            .with_topics(Some(topics.collect()))
+            .with_topics(topics.map(|topics| topics.into_iter().map(topic).collect()))
     }
 }
 

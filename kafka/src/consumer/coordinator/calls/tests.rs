@@ -13,7 +13,7 @@ fn topic() -> TopicName {
 #[test]
 fn offsets_are_asked_for_in_the_form_of_each_version() {
     for version in OffsetFetchRequest::VERSIONS.min..=OffsetFetchRequest::VERSIONS.max {
-        let request = request("g", vec![("t".into(), vec![0, 1])], version);
+        let request = request("g", Some(vec![("t".into(), vec![0, 1])]), version, true);
         request
             .compute_size(version)
             .unwrap_or_else(|error| panic!("version {version}: {error}"));
@@ -36,6 +36,20 @@ fn offsets_are_asked_for_in_the_form_of_each_version() {
                 .map(|topics| topics[0].partition_indexes.clone())
         };
         assert_eq!(asked, Some(vec![0, 1]), "version {version}");
+    }
+}
+
+/// A request for all of a group's topics exists since version 2, which every broker that is spoken to has.
+#[test]
+fn all_offsets_of_a_group_are_asked_for_without_topics() {
+    for version in 2..=OffsetFetchRequest::VERSIONS.max {
+        let request = request("g", None, version, false);
+        request
+            .compute_size(version)
+            .unwrap_or_else(|error| panic!("version {version}: {error}"));
+        assert!(!request.require_stable);
+        assert_eq!(request.topics, None);
+        assert!(request.groups.iter().all(|group| group.topics.is_none()));
     }
 }
 
