@@ -397,18 +397,37 @@ async fn the_broker_that_answers_is_found_among_dead_ones() {
     client.ready().await.unwrap();
 }
 
-/// Kafka 3 answers so while any commit of the group is under way, which a busy group has at all times.
+/// Kafka 3 answers so while any commit of the group is under way, which a busy group has at all times, and each Kafka
+/// while a transaction that is to commit offsets is open.
 #[tokio::test]
-async fn offsets_are_told_while_a_commit_is_under_way() {
+async fn offsets_are_asked_for_stably_and_told_all_the_same_while_a_commit_is_under_way() {
     let kafka = Kafka::own_broker().await;
-    let admin = client(&kafka).admin();
+    let client = client(&kafka);
+    let admin = client.admin();
+    let topic = topic(&admin, 1).await;
     let group = unique("unstable");
+    fill(&client, &topic, 0, 4).await;
+    let consumer = client
+        .consumer(&group)
+        .topics([&topic])
+        .discard_rejected()
+        .build(Done)
+        .unwrap();
+    let caught_up = eventually(PATIENCE, || async {
+        let lag = admin.group_lag(&group).await.unwrap();
+        (lag.len() == 1 && lag[0].lag() == 0).then_some(())
+    });
+    consumer.run(caught_up).await.unwrap();
+    // The broker gives this answer to whom asks for stable offsets, and to nobody else.
     let unstable = kafka
         .faults()
         .on(ApiKey::OffsetFetch)
+        .always()
         .error(ResponseError::UnstableOffsetCommit);
-    assert!(admin.committed_offsets(&group).await.unwrap().is_empty());
-    assert_eq!(unstable.hits(), 1);
+    let committed = admin.committed_offsets(&group).await.unwrap();
+    let of = TopicPartition::new(topic.as_str(), 0);
+    assert_eq!(committed[&of].offset, 4);
+    assert_eq!(unstable.hits(), 2);
 }
 
 #[tokio::test]

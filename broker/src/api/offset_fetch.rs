@@ -26,7 +26,11 @@ impl Api for OffsetFetchRequest {
     }
 
     async fn handle(self, call: &Call) -> Reply<OffsetFetchResponse> {
-        let error = call.refusal_of_all().or(call.disguise_of_all());
+        // Only who asks for stable offsets is told that one is not stable (KIP-447).
+        let error = call
+            .refusal_of_all()
+            .or(call.disguise_of_all())
+            .filter(|error| self.require_stable || *error != ResponseError::UnstableOffsetCommit);
         if call.version >= 8 {
             let groups = self.groups.into_iter().map(|group| {
                 let topics = group.topics.map(|topics| {

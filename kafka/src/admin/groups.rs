@@ -244,7 +244,11 @@ impl Admin {
         }
     }
 
-    /// What a group has committed; partitions without a commit are absent.
+    /// What a group has committed; partitions without a commit are absent. Offsets are asked for as stable ones
+    /// (KIP-447), so that a coordinator that has just taken over tells each commit that the last one acknowledged. While
+    /// a commit is under way, it is the offset before it.
+    ///
+    /// Dropping the future gives up the question; it changes nothing.
     ///
     /// # Errors
     /// A coordinator that did not answer in time, or a group that this client may not read.
