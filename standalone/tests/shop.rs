@@ -9,8 +9,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::protocol::StrBytes;
 use serde_json::Value;
-use testkit::{Kafka, eventually, http};
+use testkit::raw::Connection;
+use testkit::{Kafka, ResponseError, eventually, http};
 use tokio::sync::mpsc;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -149,6 +153,30 @@ async fn orders_are_found_after_the_broker_was_emptied_alone() {
         assert_eq!(shop.close(), Some(0));
         std::fs::remove_dir_all(folder.path().join("data/broker")).unwrap();
     }
+}
+
+/// A name that somebody mistypes, and clients that make topics up, are no topics of the shop.
+#[tokio::test]
+async fn a_topic_that_no_service_needs_is_not_made_because_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shop = Shop::open(&mut program(folder.path())).await;
+    let line = shop.line("  broker").await;
+    let address = line.split_whitespace().nth(1).unwrap();
+    let mut connection = Connection::open(address).await;
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let asked = ["order_topic", "order_topik"]
+        .map(|name| MetadataRequestTopic::default().with_name(Some(text(name).into())));
+    let request = MetadataRequest::default()
+        .with_topics(Some(asked.into()))
+        .with_allow_auto_topic_creation(true);
+    // What is there after the first answer is what the first request has made.
+    for _ in 0..2 {
+        let answer = connection.call(&request, 9).await;
+        let codes: Vec<_> = answer.topics.iter().map(|topic| topic.error_code).collect();
+        let unknown = ResponseError::UnknownTopicOrPartition.code();
+        assert_eq!(codes, [0, unknown]);
+    }
+    assert_eq!(shop.close(), Some(0));
 }
 
 #[tokio::test]
