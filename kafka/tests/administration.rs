@@ -418,7 +418,7 @@ async fn offsets_are_asked_for_stably_and_told_all_the_same_while_a_commit_is_un
         (lag.len() == 1 && lag[0].lag() == 0).then_some(())
     });
     consumer.run(caught_up).await.unwrap();
-    // The broker gives this answer to whom asks for stable offsets, and to nobody else.
+    // The broker gives this answer to those who ask for stable offsets, and to nobody else.
     let unstable = kafka
         .faults()
         .on(ApiKey::OffsetFetch)

@@ -26,7 +26,7 @@ impl Api for OffsetFetchRequest {
     }
 
     async fn handle(self, call: &Call) -> Reply<OffsetFetchResponse> {
-        // Only who asks for stable offsets is told that one is not stable (KIP-447).
+        // Only those who ask for stable offsets are told that one is not stable (KIP-447).
         let error = call
             .refusal_of_all()
             .or(call.disguise_of_all())

@@ -260,7 +260,7 @@ impl Admin {
         self.retrying(&what, || self.committed(group).boxed()).await
     }
 
-    /// What is committed for good, or where a commit is under way, what was before.
+    /// The stable offsets, or where a commit is under way, those of before it.
     async fn committed(
         &self,
         group: &str,
