@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use broker::{Broker, Config};
 use kafka_protocol::error::ParseResponseErrorCode;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
+    CreateTopicsRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tempfile::TempDir;
@@ -175,16 +177,30 @@ impl Kafka {
         Connection::open(first.trim()).await
     }
 
-    /// Creates a topic and waits until every partition has a leader.
+    /// Creates a topic and waits until every partition can be used.
     ///
     /// # Panics
     /// When it cannot be created, or exists already.
     pub async fn create_topic(&self, name: &str, partitions: i32) {
+        self.create_topic_with(name, partitions, &[]).await;
+    }
+
+    /// Like [`Kafka::create_topic`], with settings by name and value.
+    ///
+    /// # Panics
+    /// When it cannot be created, or exists already.
+    pub async fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let configs = settings.iter().map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string((*name).to_owned()))
+                .with_value(Some(StrBytes::from_string((*value).to_owned())))
+        });
         let mut connection = self.connect().await;
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
             .with_num_partitions(partitions)
-            .with_replication_factor(1);
+            .with_replication_factor(1)
+            .with_configs(configs.collect());
         let request = CreateTopicsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(TOPIC_PATIENCE.as_millis() as i32);
@@ -197,7 +213,7 @@ impl Kafka {
         }
         // Apache Kafka answers before every broker knows of the topic.
         eventually(TOPIC_PATIENCE, || async {
-            self.has_leaders(name, partitions).await.then_some(())
+            self.is_led(name, partitions).await.then_some(())
         })
         .await;
     }
@@ -227,19 +243,44 @@ impl Kafka {
         }
     }
 
-    async fn has_leaders(&self, name: &str, partitions: i32) -> bool {
+    /// Whether every partition has a leader that answers as such: Apache Kafka names one before it leads. The
+    /// embedded broker does not, and may advertise an address where nobody is.
+    async fn is_led(&self, name: &str, partitions: i32) -> bool {
         let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
         let request = MetadataRequest::default()
             .with_topics(Some(vec![asked]))
             .with_allow_auto_topic_creation(false);
         let response = self.connect().await.call(&request, 5).await;
-        response.topics.iter().all(|topic| {
-            let leaders = topic
-                .partitions
+        let topic = &response.topics[0];
+        if topic.error_code != 0 || topic.partitions.len() != partitions as usize {
+            return false;
+        }
+        for partition in &topic.partitions {
+            let leader = response
+                .brokers
                 .iter()
-                .filter(|partition| partition.error_code == 0 && *partition.leader_id >= 0);
-            topic.error_code == 0 && leaders.count() == partitions as usize
-        })
+                .find(|broker| broker.node_id == partition.leader_id);
+            let Some(leader) = leader else { return false };
+            if self.broker().is_some() {
+                continue;
+            }
+            let asked = ListOffsetsPartition::default()
+                .with_partition_index(partition.partition_index)
+                // The end of the log.
+                .with_timestamp(-1);
+            let asked = ListOffsetsTopic::default()
+                .with_name(topic_name(name))
+                .with_partitions(vec![asked]);
+            let request = ListOffsetsRequest::default()
+                .with_replica_id((-1).into())
+                .with_topics(vec![asked]);
+            let address = format!("{}:{}", leader.host, leader.port);
+            let answer = Connection::open(&address).await.call(&request, 1).await;
+            if answer.topics[0].partitions[0].error_code != 0 {
+                return false;
+            }
+        }
+        true
     }
 }
 

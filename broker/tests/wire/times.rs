@@ -3,19 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::DescribeConfigsRequest;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{
-    CreateTopicsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
-};
 use testkit::Kafka;
 use testkit::raw::Connection;
 
-use crate::common::{Batch, fetch, offset_at, produce_request, text, topic_name};
+use crate::common::{Batch, fetch, offset_at, produce_request, text};
 
 const HOUR: i64 = 60 * 60 * 1000;
 
@@ -26,38 +20,6 @@ const AFTER: &str = "message.timestamp.after.max.ms";
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since.as_millis() as i64
-}
-
-async fn create(connection: &mut Connection, topic: &str, settings: &[(&str, &str)]) {
-    let configs = settings.iter().map(|(name, value)| {
-        CreatableTopicConfig::default()
-            .with_name(text(name))
-            .with_value(Some(text(value)))
-    });
-    let topic = CreatableTopic::default()
-        .with_name(topic_name(topic))
-        .with_num_partitions(1)
-        .with_replication_factor(1)
-        .with_configs(configs.collect());
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(30_000);
-    let response = connection.call(&request, 5).await;
-    assert_eq!(response.topics[0].error_code, 0);
-}
-
-async fn set(connection: &mut Connection, topic: &str, name: &str, value: &str) {
-    let config = AlterableConfig::default()
-        .with_name(text(name))
-        .with_config_operation(0)
-        .with_value(Some(text(value)));
-    let resource = AlterConfigsResource::default()
-        .with_resource_type(2)
-        .with_resource_name(text(topic))
-        .with_configs(vec![config]);
-    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-    let response = connection.call(&request, 1).await;
-    assert_eq!(response.responses[0].error_code, 0);
 }
 
 async fn settings(connection: &mut Connection, topic: &str, names: &[&str]) -> Vec<String> {
@@ -120,7 +82,9 @@ async fn records_from_more_than_an_hour_ahead_are_refused_and_named() {
     let kafka = Kafka::start().await;
     let topic = testkit::unique("ahead");
     let mut connection = kafka.connect().await;
-    create(&mut connection, &topic, &[(AFTER, &HOUR.to_string())]).await;
+    kafka
+        .create_topic_with(&topic, 1, &[(AFTER, &HOUR.to_string())])
+        .await;
     let ahead = Batch::of(&["a", "b"]).timestamp(now() + HOUR + 60_000);
     let refused = send(&mut connection, &topic, &ahead.bytes()).await;
     assert_eq!(refused.error_code, ResponseError::InvalidTimestamp.code());
@@ -154,7 +118,9 @@ async fn how_far_a_time_may_be_off_is_set_for_a_topic() {
     let kafka = Kafka::start().await;
     let topic = testkit::unique("bounds");
     let mut connection = kafka.connect().await;
-    create(&mut connection, &topic, &[(BEFORE, "60000")]).await;
+    kafka
+        .create_topic_with(&topic, 1, &[(BEFORE, "60000")])
+        .await;
     let set_here = settings(&mut connection, &topic, &[BEFORE, AFTER]).await;
     // KIP-1030: an hour ahead by default from Kafka 4.0 on. Kafka 3 has no bound.
     let unbounded = kafka.broker().is_none() && set_here[1] == i64::MAX.to_string();
@@ -171,7 +137,7 @@ async fn how_far_a_time_may_be_off_is_set_for_a_topic() {
     let two_hours_ahead = if unbounded { 0 } else { invalid };
     assert_eq!(code(now() + 2 * HOUR).await, two_hours_ahead);
     let three_hours = (3 * HOUR).to_string();
-    set(&mut connection, &topic, AFTER, &three_hours).await;
+    kafka.set_topic(&topic, AFTER, &three_hours).await;
     let batch = &Batch::of(&["a"]).timestamp(now() + 2 * HOUR).bytes();
     sent_until(&kafka, &topic, batch, |answer| answer.error_code == 0).await;
 }
@@ -182,7 +148,9 @@ async fn the_append_time_takes_the_place_of_the_producers_time() {
     let topic = testkit::unique("append");
     let mut connection = kafka.connect().await;
     let kind = "message.timestamp.type";
-    create(&mut connection, &topic, &[(kind, "LogAppendTime")]).await;
+    kafka
+        .create_topic_with(&topic, 1, &[(kind, "LogAppendTime")])
+        .await;
     assert_eq!(
         settings(&mut connection, &topic, &[kind]).await,
         ["LogAppendTime"]
@@ -208,7 +176,7 @@ async fn the_append_time_takes_the_place_of_the_producers_time() {
     let claimed = Batch::of(&["a"]).attributes(8).timestamp(now());
     let refused = send(&mut connection, &topic, &claimed.bytes()).await;
     assert_eq!(refused.error_code, ResponseError::InvalidTimestamp.code());
-    set(&mut connection, &topic, kind, "CreateTime").await;
+    kafka.set_topic(&topic, kind, "CreateTime").await;
     let old = &Batch::of(&["a"]).timestamp(1000).bytes();
     let taken = sent_until(&kafka, &topic, old, |answer| {
         answer.log_append_time_ms == -1
