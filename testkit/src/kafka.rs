@@ -211,7 +211,15 @@ impl Kafka {
                 panic!("cannot create topic {name}: {error} {reason}");
             }
         }
-        // Apache Kafka answers before every broker knows of the topic.
+        self.until_led(name, partitions).await;
+    }
+
+    /// Waits until every partition of a topic can be used: Apache Kafka says that it has created a topic before every
+    /// broker knows of it.
+    ///
+    /// # Panics
+    /// When that takes half a minute.
+    pub async fn until_led(&self, name: &str, partitions: i32) {
         eventually(TOPIC_PATIENCE, || async {
             self.is_led(name, partitions).await.then_some(())
         })

@@ -14,7 +14,6 @@ use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -64,27 +63,7 @@ async fn create(
     let request = CreateTopicsRequest::default()
         .with_timeout_ms(10_000)
         .with_topics(vec![topic]);
-    let created = connection.call(&request, 7).await.topics.remove(0);
-    if created.error_code == 0 {
-        until_led(connection, name).await;
-    }
-    created
-}
-
-/// Apache Kafka acknowledges a topic before its partitions can be used, and names their leader before
-/// it leads.
-async fn until_led(connection: &mut Connection, name: &str) {
-    let partition = ListOffsetsPartition::default().with_timestamp(-1);
-    let topic = ListOffsetsTopic::default()
-        .with_name(topic_name(name))
-        .with_partitions(vec![partition]);
-    let request = ListOffsetsRequest::default().with_topics(vec![topic]);
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while connection.call(&request, 7).await.topics[0].partitions[0].error_code != 0
-        || connection.call(&metadata_of(name), 12).await.topics[0].error_code != 0
-    {
-        assert!(std::time::Instant::now() < deadline, "{name} has no leader");
-    }
+    connection.call(&request, 7).await.topics.remove(0)
 }
 
 fn metadata_of(name: &str) -> MetadataRequest {
@@ -101,7 +80,7 @@ async fn librdkafkas_metadata_request_for_all_topics_is_answered() {
     let kafka = Kafka::start().await;
     let mut connection = kafka.connect().await;
     let topic = unique("orders");
-    create(&mut connection, &topic, &[]).await;
+    kafka.create_topic(&topic, 1).await;
     send(
         &mut connection,
         "0003000c00000003000772646b61666b610000000000010000",
@@ -123,7 +102,7 @@ async fn negative_offsets_are_committed_and_told() {
     let kafka = Kafka::start().await;
     let mut connection = kafka.connect().await;
     let (topic, group) = (unique("orders"), unique("group"));
-    create(&mut connection, &topic, &[]).await;
+    kafka.create_topic(&topic, 1).await;
     coordinated(&mut connection, &group).await;
     for offset in [7, -2, -1] {
         let partition = OffsetCommitRequestPartition::default()
@@ -236,6 +215,7 @@ async fn topics_with_settings_of_all_kinds_are_created_and_shown() {
     let created = create(&mut connection, &topic, &settings).await;
     assert_eq!(created.error_code, 0, "{:?}", created.error_message);
     assert_eq!(created.error_message, None, "null, as there is none");
+    kafka.until_led(&topic, 1).await;
     let resource = DescribeConfigsResource::default()
         .with_resource_type(2)
         .with_resource_name(text(&topic))
@@ -270,7 +250,9 @@ async fn a_list_is_appended_to_and_a_number_is_not() {
     let kafka = Kafka::start().await;
     let mut connection = kafka.connect().await;
     let topic = unique("orders");
-    create(&mut connection, &topic, &[("cleanup.policy", "compact")]).await;
+    kafka
+        .create_topic_with(&topic, 1, &[("cleanup.policy", "compact")])
+        .await;
     let mut alter = async |name: &str, operation: i8, value: &str| {
         let config = AlterableConfig::default()
             .with_name(text(name))
@@ -297,7 +279,9 @@ async fn a_compacted_topic_wants_keys_and_keeps_its_records() {
     let kafka = Kafka::start().await;
     let mut connection = kafka.connect().await;
     let topic = unique("orders");
-    create(&mut connection, &topic, &[("cleanup.policy", "compact")]).await;
+    kafka
+        .create_topic_with(&topic, 1, &[("cleanup.policy", "compact")])
+        .await;
     let keyless = Batch::of(&["a", "b"]).bytes();
     let invalid = ResponseError::InvalidRecord.code();
     let (refused, _) = produce(&mut connection, &topic, 0, &keyless).await;
@@ -334,7 +318,9 @@ async fn retention_spares_a_compacted_topic() {
         ("window", "compact,delete"),
         ("stream", "delete"),
     ] {
-        create(&mut connection, topic, &[("cleanup.policy", policy)]).await;
+        kafka
+            .create_topic_with(topic, 1, &[("cleanup.policy", policy)])
+            .await;
         for _ in 0..10 {
             let batch = Batch::of(&["x".repeat(300).as_str()]).key("k").bytes();
             let (error, _) = produce(&mut connection, topic, 0, &batch).await;
@@ -359,8 +345,10 @@ async fn retention_spares_a_compacted_topic() {
 async fn a_topic_that_is_to_be_flushed_is_forced_before_its_acknowledgement() {
     let kafka = Kafka::own_broker().await;
     let mut connection = kafka.connect().await;
-    create(&mut connection, "plain", &[]).await;
-    create(&mut connection, "flushed", &[("flush.messages", "1")]).await;
+    kafka.create_topic("plain", 1).await;
+    kafka
+        .create_topic_with("flushed", 1, &[("flush.messages", "1")])
+        .await;
     let batch = Batch::of(&["a"]).bytes();
     for topic in ["plain", "flushed"] {
         // The first record of an epoch forces a note of the epoch, too.
@@ -384,7 +372,7 @@ async fn authorized_operations_are_told_to_those_who_ask() {
     let kafka = Kafka::start().await;
     let mut connection = kafka.connect().await;
     let (topic, group) = (unique("orders"), unique("group"));
-    create(&mut connection, &topic, &[]).await;
+    kafka.create_topic(&topic, 1).await;
     coordinated(&mut connection, &group).await;
 
     let asked = metadata_of(&topic);
