@@ -1,16 +1,36 @@
 //! An id that came with other content is refused where this instance knows it: the first order or event of an id counts,
 //! and the other one would be a dead letter, or pass for a repeat.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use kafka::ProduceError;
+use parking_lot::Mutex;
 use service::http::{FieldProblem, Problem, StatusCode};
 use service::recent::{Entry, Known, Recent};
 
 /// The ids that this instance has taken lately, with a hash of what came under them. Clones share them.
+///
+/// Invariant: an id is free for other content only when nothing that came under it is or may be in the log, or is still
+/// on its way there. Its first one frees it when it fails, but where repeats are on their way, the last of these does.
 #[derive(Clone, Debug)]
-pub(crate) struct Taken(Arc<Recent>);
+pub(crate) struct Taken(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    recent: Recent,
+    /// Ids with repeats that are on their way. Only repeats, and firsts that fail, come here.
+    repeated: Mutex<HashMap<Entry, Repeats>>,
+}
+
+/// The repeats of one id that are on their way.
+#[derive(Debug, Default)]
+struct Repeats {
+    count: usize,
+    /// Whether the first one has failed meanwhile, and is not in the log.
+    first_failed: bool,
+}
 
 /// Where an id comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +57,7 @@ enum Claimed {
     Own,
     /// The first of its content.
     First(Entry),
-    /// The same content came before, and what became of that is not known here.
+    /// The same content came before, and what became of that is not known here. Counted in [`Inner::repeated`].
     Repeat(Entry),
     /// The same content came before, and is or may be in the log.
     Settled,
@@ -46,7 +66,10 @@ enum Claimed {
 impl Taken {
     /// Remembers up to `capacity` ids.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Arc::new(Recent::new(capacity)))
+        Self(Arc::new(Inner {
+            recent: Recent::new(capacity),
+            repeated: Mutex::default(),
+        }))
     }
 
     /// Claims `id` for `content`.
@@ -64,15 +87,7 @@ impl Taken {
     ) -> Result<Claim<'_>, Problem> {
         let claimed = match origin {
             IdOrigin::New => Some(Claimed::Own),
-            IdOrigin::Given | IdOrigin::Key => {
-                let entry = self.0.entry(id, content);
-                match self.0.meet(entry) {
-                    Known::New => Some(Claimed::First(entry)),
-                    Known::Open(_) => Some(Claimed::Repeat(entry)),
-                    Known::Settled => Some(Claimed::Settled),
-                    Known::Conflict => None,
-                }
-            }
+            IdOrigin::Given | IdOrigin::Key => self.0.meet(self.0.recent.entry(id, content)),
         };
         if let Some(claimed) = claimed {
             return Ok(Claim {
@@ -96,23 +111,83 @@ impl Taken {
     }
 }
 
-impl Claim<'_> {
-    /// What was claimed is in Kafka. A first one needs no note of it, since nobody but itself releases it; its repeat
-    /// does: the first one may fail after it, or have failed before.
-    pub(crate) fn succeeded(self) {
-        if let Claimed::Repeat(entry) = self.id {
-            self.taken.0.settle(entry);
+impl Inner {
+    /// `None`: the id came with other content.
+    fn meet(&self, entry: Entry) -> Option<Claimed> {
+        let claimed = |known| match known {
+            Known::New => Some(Claimed::First(entry)),
+            Known::Open(_) => Some(Claimed::Repeat(entry)),
+            Known::Settled => Some(Claimed::Settled),
+            Known::Conflict => None,
+        };
+        match self.recent.meet(entry) {
+            // Again, with the lock under which ids are freed: this one may just be.
+            Known::Open(_) => {
+                let mut repeated = self.repeated.lock();
+                let claimed = claimed(self.recent.meet(entry));
+                if let Some(Claimed::Repeat(_)) = claimed {
+                    repeated.entry(entry).or_default().count += 1;
+                }
+                claimed
+            }
+            known => claimed(known),
         }
     }
 
-    /// What was claimed did not get into Kafka, as `error` says: another one may have the id, unless it may be there
-    /// all the same. A repeat frees nothing: its first one may still be on its way.
-    pub(crate) fn failed(self, error: &ProduceError) {
-        if error.may_be_written() {
-            self.succeeded();
-        } else if let Claimed::First(entry) = self.id {
-            self.taken.0.release(entry);
+    /// The first one is not in the log.
+    fn first_failed(&self, entry: Entry) {
+        match self.repeated.lock().get_mut(&entry) {
+            Some(repeats) => repeats.first_failed = true,
+            None => self.recent.release(entry),
         }
+    }
+
+    /// A repeat is not on its way any more. It is or may be in the log, or it is not.
+    fn repeat_ended(&self, entry: Entry, in_log: bool) {
+        let mut repeated = self.repeated.lock();
+        if in_log {
+            self.recent.settle(entry);
+        }
+        let Some(repeats) = repeated.get_mut(&entry) else {
+            return;
+        };
+        repeats.count -= 1;
+        if repeats.count == 0 {
+            if repeats.first_failed {
+                // Not where one of them was settled.
+                self.recent.release(entry);
+            }
+            repeated.remove(&entry);
+        }
+    }
+}
+
+impl Claim<'_> {
+    /// What was claimed is in Kafka. A first one needs no note of it, since nobody but itself and its repeats releases
+    /// it; its repeat does: the first one may fail after it, or have failed before.
+    pub(crate) fn succeeded(mut self) {
+        self.ended(true);
+    }
+
+    /// What was claimed did not get into Kafka, as `error` says: another one may have the id, unless it may be there
+    /// all the same, or a repeat of it is on its way there.
+    pub(crate) fn failed(mut self, error: &ProduceError) {
+        self.ended(error.may_be_written());
+    }
+
+    fn ended(&mut self, in_log: bool) {
+        match std::mem::replace(&mut self.id, Claimed::Own) {
+            Claimed::First(entry) if !in_log => self.taken.0.first_failed(entry),
+            Claimed::Repeat(entry) => self.taken.0.repeat_ended(entry, in_log),
+            Claimed::Own | Claimed::First(_) | Claimed::Settled => {}
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    /// Nobody waits any longer, and what was sent may get into the log.
+    fn drop(&mut self) {
+        self.ended(true);
     }
 }
 
@@ -156,6 +231,39 @@ mod tests {
             claim(&taken, "a").unwrap().failed(&timeout(false));
             assert!(claim(&taken, "b").is_err());
         }
+    }
+
+    #[test]
+    fn an_id_is_not_freed_while_a_repeat_is_on_its_way() {
+        for repeat_gets_through in [true, false] {
+            let taken = Taken::new(10);
+            let first = claim(&taken, "a").unwrap();
+            let repeats = [(); 2].map(|()| claim(&taken, "a").unwrap());
+            first.failed(&timeout(false));
+            let [one, other] = repeats;
+            one.failed(&timeout(false));
+            // It would go out beside the other repeat.
+            assert!(claim(&taken, "b").is_err());
+            if repeat_gets_through {
+                other.succeeded();
+                assert!(claim(&taken, "b").is_err());
+            } else {
+                other.failed(&timeout(false));
+                claim(&taken, "b").unwrap().succeeded();
+                assert!(claim(&taken, "a").is_err());
+            }
+            assert!(taken.0.repeated.lock().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_keeps_its_id() {
+        let taken = Taken::new(10);
+        let first = claim(&taken, "a").unwrap();
+        drop(claim(&taken, "a").unwrap());
+        first.failed(&timeout(false));
+        assert!(claim(&taken, "b").is_err());
+        assert!(taken.0.repeated.lock().is_empty());
     }
 
     #[test]

@@ -31,7 +31,7 @@ struct Generations {
 }
 
 /// An id with its content, as hashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry(Seen);
 
 /// What is known of an id.

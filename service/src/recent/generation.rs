@@ -1,5 +1,5 @@
 /// What is known of one id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     /// 0 in a free slot alone.
     id: u64,
