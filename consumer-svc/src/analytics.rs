@@ -13,6 +13,9 @@
 //!   where that is lower, since a rejected record behind it may not have reached the dead letters; what is below the
 //!   stored offset is then passed over. Where nothing is stored yet, the offset of its first record is, before that is
 //!   taken in: from then on the group's commit may run ahead.
+//! - **A topic that was created again is another one.** Of each id that a topic has had one offset is kept, and goes with the
+//!   claim; so an instance that does not know the present id yet makes nothing count twice. Before it claims a partition
+//!   under another id than the stored one it looks the id up again.
 //! - **A member that is none any more writes nothing.** An instance that gets a partition raises the partition's `epoch`,
 //!   and every write asks for its epoch. A write whose answer was lost is known by its number and not made twice. Whoever
 //!   finds that a later epoch is there drops what it has in memory and joins the group anew.
@@ -44,6 +47,6 @@ mod totals;
 
 pub use config::AnalyticsConfig;
 pub(crate) use config::{STRATEGY, TOPICS, TYPE_IDS, options};
-pub(crate) use schema::{LEADER_EPOCHS, TABLES, TOPIC_IDS};
+pub(crate) use schema::{EARLIER_TOPICS, LEADER_EPOCHS, TABLES, TOPIC_IDS};
 pub(crate) use start::{Analytics, Parts};
 pub(crate) use store::DEDUP_RETENTION;

@@ -5,7 +5,7 @@ use service::outbox;
 
 use crate::{analytics, carts};
 
-pub(crate) static MIGRATIONS: [Migration; 7] = [
+pub(crate) static MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "carts",
@@ -48,6 +48,12 @@ pub(crate) static MIGRATIONS: [Migration; 7] = [
         sqlite: outbox::TOPIC_IDS,
         postgres: outbox::TOPIC_IDS,
     },
+    Migration {
+        version: 8,
+        name: "analytics' earlier topics",
+        sqlite: analytics::EARLIER_TOPICS,
+        postgres: analytics::EARLIER_TOPICS,
+    },
 ];
 
 #[cfg(test)]
@@ -74,6 +80,7 @@ mod tests {
                 ["85a6022e", "85a6022e"],
                 ["e52b92b3", "e52b92b3"],
                 ["5f2df7b6", "5f2df7b6"],
+                ["f1e3455a", "f1e3455a"],
             ]
         );
     }

@@ -33,7 +33,8 @@ impl Handler for AnalyticsHandler {
         let Some(epoch) = self.keeper.epoch(&place) else {
             return gone();
         };
-        if let Err(error) = self.keeper.begin_at(&place, epoch, record.offset).await {
+        let (id, offset) = (record.topic_id, record.offset);
+        if let Err(error) = self.keeper.begin_at(&place, epoch, id, offset).await {
             return Outcome::Unavailable(format!(
                 "the database does not take where the partition begins: {error}"
             ));

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::fact::Fact;
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, Claims, Position, Store, Written};
+use super::store::{Answer, Batch, Claims, Position, Store, Wanted, Written};
 
 /// Facts that may wait to be stored, by default; 150 bytes each with a user's rating.
 pub(super) const ROOM: usize = 20_000;
@@ -50,6 +50,8 @@ struct State {
     facts: usize,
     /// Facts that are being written.
     writing: usize,
+    /// Partitions whose topic's id was not the one that the figures are of, when they were last wanted.
+    doubted: BTreeMap<TopicPartition, TopicId>,
 }
 
 #[derive(Debug)]
@@ -119,8 +121,8 @@ impl Keeper {
         state.partitions.get(place).map(|partition| partition.epoch)
     }
 
-    /// Before the first record of a partition, which has this offset, is taken in: notes in the database where its
-    /// figures begin, if nobody has.
+    /// Before a record of a partition is taken in: where it is the first one, or the first one of a topic that was created
+    /// again, notes in the database that the figures of this topic begin at its `offset`, if nobody has.
     ///
     /// # Errors
     /// The database's: the record must not be taken in.
@@ -128,23 +130,38 @@ impl Keeper {
         &self,
         place: &TopicPartition,
         epoch: i64,
+        topic_id: Option<TopicId>,
         offset: i64,
     ) -> Result<(), sqlx::Error> {
-        let is_ours = |found: &&mut Partition| found.epoch == epoch;
-        let begun = {
-            let mut state = self.state.lock();
-            let ours = state.partitions.get_mut(place).filter(is_ours);
+        let has_begun = |state: &State| {
+            let found = state.partitions.get(place);
             // Of what is not its own it takes nothing in.
-            ours.is_none_or(|partition| partition.begun)
+            found
+                .filter(|found| found.epoch == epoch)
+                .is_none_or(|found| found.begun && !TopicId::differ(found.topic_id, topic_id))
         };
-        if begun {
+        if has_begun(&self.state.lock()) {
             return Ok(());
         }
-        let held = self.store.begin(place, epoch, offset).await?;
+        // What came of the topic of before is written as that one's, and none of it behind this.
+        let mut unsettled = self.unsettled.lock().await;
+        self.flush_into(&mut unsettled).await?;
+        if has_begun(&self.state.lock()) {
+            return Ok(());
+        }
+        let counted = self.store.begin(place, epoch, topic_id, offset).await?;
         let mut state = self.state.lock();
-        if !held {
+        let Some(counted) = counted else {
             self.fence(&mut state, place, epoch);
-        } else if let Some(partition) = state.partitions.get_mut(place).filter(is_ours) {
+            return Ok(());
+        };
+        let ours = state.partitions.get_mut(place);
+        if let Some(partition) = ours.filter(|found| found.epoch == epoch) {
+            if TopicId::differ(partition.topic_id, topic_id) {
+                partition.next = None;
+            }
+            partition.topic_id = topic_id.or(partition.topic_id);
+            partition.counted = counted;
             partition.begun = true;
         }
         Ok(())
@@ -172,8 +189,8 @@ impl Keeper {
             return Recorded::Gone;
         };
         if TopicId::differ(partition.topic_id, topic_id) {
-            // Deleted and created again: other records under the same offsets.
-            partition.counted = Position::at(0);
+            // Of another topic than the one that was begun: not by this claim.
+            return Recorded::Gone;
         }
         partition.topic_id = topic_id.or(partition.topic_id);
         // Going back, or a later epoch below, means that the log was cut and written anew: these are other records.
@@ -258,12 +275,16 @@ impl Keeper {
     /// What was being written may have been, and is written again next time, which then is known.
     pub(super) async fn flush(&self) -> Result<(), sqlx::Error> {
         let mut unsettled = self.unsettled.lock().await;
+        self.flush_into(&mut unsettled).await
+    }
+
+    async fn flush_into(&self, unsettled: &mut Vec<Batch>) -> Result<(), sqlx::Error> {
         if !unsettled.is_empty() {
-            self.write(&mut unsettled).await?;
+            self.write(unsettled).await?;
         }
         *unsettled = self.take();
         if !unsettled.is_empty() {
-            self.write(&mut unsettled).await?;
+            self.write(unsettled).await?;
         }
         Ok(())
     }
@@ -338,6 +359,7 @@ impl Keeper {
         self.fenced.send_replace(false);
         let mut state = self.state.lock();
         state.partitions.clear();
+        state.doubted.clear();
         state.facts = 0;
         self.tell(&state);
     }
@@ -350,20 +372,39 @@ impl Keeper {
         self.tell(&state);
     }
 
-    /// Takes a partition over.
+    /// Takes a partition over. Where the figures are of a topic with another id, not at once: this instance may be the one
+    /// that has not heard yet that the topic was created again. After an error the consumer looks the id up anew, and
+    /// what it says then is believed.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's, or the id is to be looked up.
     pub(super) async fn claim(&self, new: &NewPartition) -> Result<StartAt, String> {
         let place = &new.partition;
         let Some(kind) = self.kind(&place.topic) else {
             return Err(format!("{} is no topic of book events", place.topic));
         };
-        let claim = self
+        let wanted = Wanted {
+            place: place.clone(),
+            topic_id: new.topic_id,
+            certain: new.topic_id == self.state.lock().doubted.get(place).copied(),
+        };
+        let answer = self
             .claims
-            .write((place.clone(), new.topic_id))
+            .write(wanted)
             .await
             .map_err(|error| format!("the database does not say it: {error}"))?;
+        let claim = match answer {
+            Answer::Claimed(claim) => claim,
+            Answer::OfAnother => {
+                let mut state = self.state.lock();
+                let doubted = new.topic_id.map(|id| (place.clone(), id));
+                state.doubted.extend(doubted);
+                return Err(format!(
+                    "the statistics have a topic {} with another id than this consumer; the id is looked up again",
+                    place.topic
+                ));
+            }
+        };
         let start = claim.next.map(|next| match new.committed {
             // Something behind the commit was rejected, and may not have reached the dead letters.
             Some(committed) if committed < next.offset => Position::at(committed),
@@ -382,6 +423,7 @@ impl Keeper {
         };
         let mut state = self.state.lock();
         state.remove(place);
+        state.doubted.remove(place);
         state.partitions.insert(place.clone(), partition);
         Ok(match start {
             Some(start) => StartAt::Offset {

@@ -53,3 +53,16 @@ ALTER TABLE analytics_partitions ADD COLUMN leader_epoch BIGINT NOT NULL DEFAULT
 pub(crate) const TOPIC_IDS: &str = "\
 ALTER TABLE analytics_partitions ADD COLUMN topic_id TEXT NOT NULL DEFAULT '';
 ";
+
+/// Up to where a partition is in the figures as one of a topic that has another id by now, or that an instance took for
+/// the present one: whoever reads it again goes on there.
+pub(crate) const EARLIER_TOPICS: &str = "\
+CREATE TABLE analytics_earlier_topics (
+    topic TEXT NOT NULL,
+    partition_no BIGINT NOT NULL,
+    topic_id TEXT NOT NULL,
+    next_offset BIGINT NOT NULL,
+    leader_epoch BIGINT NOT NULL,
+    PRIMARY KEY (topic, partition_no, topic_id)
+);
+";

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use kafka::{TopicId, TopicPartition};
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
 use service::db::{BatchWrite, Database, Retention, filled_up, placeholders, powers_of_two};
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -38,6 +39,24 @@ pub(super) struct Claim {
     pub(super) recreated: bool,
     /// The id of the topic, as far as it was ever known.
     pub(super) topic_id: Option<TopicId>,
+}
+
+/// A partition that an instance wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) place: TopicPartition,
+    /// The id of the topic, where it is known.
+    pub(super) topic_id: Option<TopicId>,
+    /// Whether it is claimed also where the figures are of a topic with another id.
+    pub(super) certain: bool,
+}
+
+/// What became of a [`Wanted`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Claimed(Claim),
+    /// Nothing was changed: the figures are of a topic with another id.
+    OfAnother,
 }
 
 /// `next_offset` of a partition that nobody has read a record of: it starts where the group says.
@@ -101,18 +120,24 @@ impl Store {
         &self,
         place: &TopicPartition,
         topic_id: Option<TopicId>,
-    ) -> Result<Claim, sqlx::Error> {
+    ) -> Result<Answer, sqlx::Error> {
+        let wanted = Wanted {
+            place: place.clone(),
+            topic_id,
+            certain: true,
+        };
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let claim = claim_in(&mut tx, place, topic_id).await?;
+                let claim = claim_in(&mut tx, &wanted).await?;
                 tx.commit().await?;
                 Ok(claim)
             })
             .await
     }
 
-    /// Notes where the figures of a partition begin that nobody has read before; `false` if its claim is over.
+    /// Notes that a partition is read from here on, as one of the topic with this id. Answers up to where that topic is
+    /// in the figures: `offset`, where nothing of it was; `None` if the claim is over.
     ///
     /// # Errors
     /// The database's. It may be noted nevertheless, and the same again is right.
@@ -120,24 +145,36 @@ impl Store {
         &self,
         place: &TopicPartition,
         epoch: i64,
+        topic_id: Option<TopicId>,
         offset: i64,
-    ) -> Result<bool, sqlx::Error> {
+    ) -> Result<Option<Position>, sqlx::Error> {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let noted = sqlx::query(
-                    "UPDATE analytics_partitions SET next_offset = $1 \
-                     WHERE topic = $2 AND partition_no = $3 AND turn = $4 AND writes = 0",
+                // Locks the row.
+                let row = sqlx::query(
+                    "UPDATE analytics_partitions SET turn = turn \
+                     WHERE topic = $1 AND partition_no = $2 AND turn = $3 \
+                     RETURNING next_offset, leader_epoch, topic_id",
                 )
-                .bind(offset)
                 .bind(&*place.topic)
                 .bind(i64::from(place.partition))
                 .bind(epoch)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
+                .fetch_optional(&mut *tx)
+                .await?;
+                let Some(row) = row else {
+                    return Ok(None);
+                };
+                let was = Counted::read(&row, 0)?;
+                let mut is = was.turned_to(&mut tx, place, topic_id).await?;
+                if is.next.offset < 0 {
+                    is.next = Position::at(offset);
+                }
+                if is != was {
+                    is.store(&mut tx, place).await?;
+                }
                 tx.commit().await?;
-                Ok(noted == 1)
+                Ok(Some(is.next))
             })
             .await
     }
@@ -163,73 +200,164 @@ fn stored(topic_id: Option<TopicId>) -> String {
     topic_id.map_or_else(String::new, |id| id.to_string())
 }
 
+/// Up to where a partition is in the figures, as its row has it.
+///
+/// Invariant: of each id that the topic has had, one position is kept, in the row or among the earlier ones, and it moves
+/// in the transaction that counts the records before it. So no order in which instances learn of an id makes anything
+/// count twice: one that still takes an earlier topic for the present one goes on behind what was counted of that one,
+/// and finds the present one's position where it was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Counted {
+    /// An offset below 0 is [`NOT_READ`] or [`RECREATED`].
+    next: Position,
+    topic_id: Option<TopicId>,
+}
+
+impl Counted {
+    /// From the columns `next_offset, leader_epoch, topic_id`, of which this is the first one's number.
+    fn read(row: &AnyRow, first: usize) -> Result<Self, sqlx::Error> {
+        let leader_epoch: i64 = row.try_get(first + 1)?;
+        let topic_id: String = row.try_get(first + 2)?;
+        Ok(Self {
+            next: Position {
+                offset: row.try_get(first)?,
+                leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
+            },
+            topic_id: topic_id.parse().ok(),
+        })
+    }
+
+    /// What is known of the topic with this id. The position of the one that it was until now is kept.
+    async fn turned_to(
+        &self,
+        tx: &mut AnyConnection,
+        place: &TopicPartition,
+        topic_id: Option<TopicId>,
+    ) -> Result<Self, sqlx::Error> {
+        if !TopicId::differ(self.topic_id, topic_id) {
+            return Ok(Self {
+                next: self.next,
+                topic_id: topic_id.or(self.topic_id),
+            });
+        }
+        if self.next.offset >= 0 {
+            sqlx::query(
+                "INSERT INTO analytics_earlier_topics \
+                 (topic, partition_no, topic_id, next_offset, leader_epoch) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (topic, partition_no, topic_id) \
+                 DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = excluded.leader_epoch",
+            )
+            .bind(&*place.topic)
+            .bind(i64::from(place.partition))
+            .bind(stored(self.topic_id))
+            .bind(self.next.offset)
+            .bind(i64::from(self.next.leader_epoch))
+            .execute(&mut *tx)
+            .await?;
+        }
+        let known = sqlx::query(
+            "SELECT next_offset, leader_epoch, topic_id FROM analytics_earlier_topics \
+             WHERE topic = $1 AND partition_no = $2 AND topic_id = $3",
+        )
+        .bind(&*place.topic)
+        .bind(i64::from(place.partition))
+        .bind(stored(topic_id))
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(known) = known {
+            return Self::read(&known, 0);
+        }
+        Ok(Self {
+            next: match self.next.offset {
+                NOT_READ => self.next,
+                _ => Position::at(RECREATED),
+            },
+            topic_id,
+        })
+    }
+
+    /// Writes the row.
+    async fn store(
+        &self,
+        tx: &mut AnyConnection,
+        place: &TopicPartition,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, topic_id = $3 \
+             WHERE topic = $4 AND partition_no = $5",
+        )
+        .bind(self.next.offset)
+        .bind(i64::from(self.next.leader_epoch))
+        .bind(stored(self.topic_id))
+        .bind(&*place.topic)
+        .bind(i64::from(place.partition))
+        .execute(&mut *tx)
+        .await?;
+        Ok(())
+    }
+}
+
 /// Claims partitions, all that were assigned together in one transaction: each of its own would cost a start as many
 /// forced writes as there are partitions.
 #[derive(Debug)]
 pub(super) struct Claims;
 
 impl BatchWrite for Claims {
-    /// With the topic's id, where it is known.
-    type Item = (TopicPartition, Option<TopicId>);
-    type Output = Claim;
+    type Item = Wanted;
+    type Output = Answer;
 
     async fn write(
         &self,
         connection: &mut AnyConnection,
-        places: &[(TopicPartition, Option<TopicId>)],
-    ) -> Result<Vec<Claim>, sqlx::Error> {
+        wanted: &[Wanted],
+    ) -> Result<Vec<Answer>, sqlx::Error> {
         // In everybody's order of locks.
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|at| &places[*at].0);
-        let mut claims = Vec::with_capacity(places.len());
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|at| &wanted[*at].place);
+        let mut answers = Vec::with_capacity(wanted.len());
         for at in order {
-            let (place, topic_id) = &places[at];
-            claims.push((at, claim_in(connection, place, *topic_id).await?));
+            answers.push((at, claim_in(connection, &wanted[at]).await?));
         }
-        claims.sort_by_key(|(at, _)| *at);
-        Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 
-/// Takes the partition: from now on nobody who claimed it before writes any more. If `topic_id` is another one than the
-/// offset is of, the offset goes.
-async fn claim_in(
-    connection: &mut AnyConnection,
-    place: &TopicPartition,
-    topic_id: Option<TopicId>,
-) -> Result<Claim, sqlx::Error> {
+/// Takes the partition: from now on nobody who claimed it before writes any more. What is doubted claims nothing, and
+/// fences nobody.
+async fn claim_in(connection: &mut AnyConnection, wanted: &Wanted) -> Result<Answer, sqlx::Error> {
+    let Wanted {
+        place, topic_id, ..
+    } = wanted;
     let row = sqlx::query(
         "INSERT INTO analytics_partitions \
          (topic, partition_no, turn, writes, next_offset, topic_id) \
          VALUES ($1, $2, 1, 0, $3, $4) ON CONFLICT (topic, partition_no) \
-         DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0, \
-         next_offset = CASE WHEN analytics_partitions.next_offset >= 0 \
-         AND excluded.topic_id <> '' AND analytics_partitions.topic_id <> '' \
-         AND excluded.topic_id <> analytics_partitions.topic_id \
-         THEN $5 ELSE analytics_partitions.next_offset END, \
-         topic_id = CASE WHEN excluded.topic_id = '' \
-         THEN analytics_partitions.topic_id ELSE excluded.topic_id END \
+         DO UPDATE SET turn = analytics_partitions.turn + 1, writes = 0 \
+         WHERE $5 = 1 OR analytics_partitions.topic_id IN ('', excluded.topic_id) OR excluded.topic_id = '' \
          RETURNING turn, next_offset, leader_epoch, topic_id",
     )
     .bind(&*place.topic)
     .bind(i64::from(place.partition))
     .bind(NOT_READ)
-    .bind(stored(topic_id))
-    .bind(RECREATED)
-    .fetch_one(connection)
+    .bind(stored(*topic_id))
+    .bind(i64::from(wanted.certain))
+    .fetch_optional(&mut *connection)
     .await?;
-    let (offset, leader_epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    let topic_id: String = row.try_get(3)?;
-    let next = Position {
-        offset,
-        leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
+    let Some(row) = row else {
+        return Ok(Answer::OfAnother);
     };
-    Ok(Claim {
+    let was = Counted::read(&row, 1)?;
+    let is = was.turned_to(connection, place, *topic_id).await?;
+    if is != was {
+        is.store(connection, place).await?;
+    }
+    Ok(Answer::Claimed(Claim {
         epoch: row.try_get(0)?,
-        next: (offset >= 0).then_some(next),
-        recreated: offset == RECREATED,
-        topic_id: topic_id.parse().ok(),
-    })
+        next: (is.next.offset >= 0).then_some(is.next),
+        recreated: is.next.offset == RECREATED,
+        topic_id: is.topic_id,
+    }))
 }
 
 /// Locks are taken in one order by everybody: partitions, ids, ratings, books, each by their keys.
@@ -289,8 +417,10 @@ enum Advance {
 async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx::Error> {
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
     let moved = sqlx::query(
-        "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1, topic_id = $7 \
-         WHERE topic = $3 AND partition_no = $4 AND turn = $5 AND writes = $6",
+        "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1, \
+         topic_id = CASE WHEN $7 = '' THEN topic_id ELSE $7 END \
+         WHERE topic = $3 AND partition_no = $4 AND turn = $5 AND writes = $6 \
+         AND ($7 = '' OR topic_id IN ('', $7))",
     )
     .bind(batch.next.offset)
     .bind(i64::from(batch.next.leader_epoch))

@@ -16,7 +16,7 @@ use testkit::database::OwnDatabase;
 use super::fact::{Effect, Fact};
 use super::keeper::{Keeper, Partitions, Recorded};
 use super::metrics::AnalyticsMetrics;
-use super::store::{Batch, DEDUP_RETENTION, Position, Store};
+use super::store::{Answer, Batch, Claim, DEDUP_RETENTION, Position, Store};
 use crate::schema::MIGRATIONS;
 
 struct World {
@@ -87,7 +87,14 @@ async fn claim_of(
         topic_id,
         committed,
     };
-    keeper.claim(&new).await.unwrap()
+    match keeper.claim(&new).await {
+        Ok(start) => start,
+        // The id was looked up again, and is the same.
+        Err(doubt) => {
+            assert!(doubt.contains("another id"), "{doubt}");
+            keeper.claim(&new).await.unwrap()
+        }
+    }
 }
 
 /// That all records here were written in.
@@ -130,9 +137,12 @@ fn take(keeper: &Keeper, place: &TopicPartition, offset: i64, fact: Option<Fact>
     assert_eq!(taken, Recorded::Taken);
 }
 
-fn take_of(keeper: &Keeper, place: &TopicPartition, topic_id: Option<TopicId>, offset: i64) {
+/// A record that is known by its place alone.
+async fn take_of(keeper: &Keeper, place: &TopicPartition, topic_id: Option<TopicId>, offset: i64) {
     let epoch = keeper.epoch(place).expect("it is claimed");
-    let fact = viewed(&format!("{topic_id:?} {offset}"), 1);
+    let begun = keeper.begin_at(place, epoch, topic_id, offset);
+    begun.await.unwrap();
+    let fact = viewed("", 1).map(|fact| Fact { id: None, ..fact });
     let taken = keeper.record(place, epoch, topic_id, behind(offset), fact);
     assert_eq!(taken, Recorded::Taken);
 }
@@ -145,12 +155,12 @@ async fn a_topic_created_again_is_counted_from_its_first_record_on() {
     let keeper = world.keeper();
     // From before ids were kept, or from a broker without.
     assert_eq!(claim(&keeper, &views, None).await, StartAt::Commit);
-    take_of(&keeper, &views, None, 0);
+    take_of(&keeper, &views, None, 0).await;
     keeper.flush().await.unwrap();
     // The first id that is known is the one of what was counted.
     assert_eq!(claim_of(&keeper, &views, first, Some(1)).await, from(1));
     for offset in 1..5 {
-        take_of(&keeper, &views, first, offset);
+        take_of(&keeper, &views, first, offset).await;
     }
     keeper.flush().await.unwrap();
     assert_eq!(claim_of(&keeper, &views, first, Some(5)).await, from(5));
@@ -165,24 +175,93 @@ async fn a_topic_created_again_is_counted_from_its_first_record_on() {
         );
     }
     let epoch = keeper.epoch(&views).unwrap();
-    keeper.begin_at(&views, epoch, 0).await.unwrap();
+    keeper.begin_at(&views, epoch, second, 0).await.unwrap();
     for offset in 0..7 {
-        take_of(&keeper, &views, second, offset);
+        take_of(&keeper, &views, second, offset).await;
     }
     keeper.flush().await.unwrap();
     assert_eq!(claim_of(&keeper, &views, second, Some(7)).await, from(7));
     assert_eq!(world.figures(1).await.views, 5 + 7);
 
     // And another one while it is read, beyond the offset that it had.
-    take_of(&keeper, &views, second, 7);
-    take_of(&keeper, &views, third, 9);
+    take_of(&keeper, &views, second, 7).await;
+    take_of(&keeper, &views, third, 9).await;
     keeper.flush().await.unwrap();
     assert_eq!(world.figures(1).await.views, 5 + 7 + 2);
     assert_eq!(claim_of(&keeper, &views, third, None).await, from(10));
+    assert_eq!(claim_of(&keeper, &views, second, None).await, from(8));
+}
+
+#[tokio::test]
+async fn who_takes_an_earlier_topic_for_the_present_one_makes_nothing_count_twice() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let [old, new] = [1, 2].map(TopicId::from_u128);
+    let (first, second) = (world.keeper(), world.keeper());
+    claim_of(&first, &views, old, None).await;
+    for offset in 0..5 {
+        take_of(&first, &views, old, offset).await;
+    }
+    // Made again while it is read.
+    for offset in 0..7 {
+        take_of(&first, &views, new, offset).await;
+    }
+    first.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 5 + 7);
+
+    // The second has not heard of it: it claims nothing before it has looked the id up again.
+    let stale = NewPartition {
+        partition: views.clone(),
+        topic_id: old,
+        committed: Some(7),
+    };
+    second.claim(&stale).await.unwrap_err();
+    take_of(&first, &views, new, 7).await;
+    first.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 5 + 8);
+    // Nor then: it reads on where the old topic stood, and then all of the new one, by the reset policy.
+    assert_eq!(second.claim(&stale).await, Ok(from(5)));
+    for offset in 0..10 {
+        take_of(&second, &views, new, offset).await;
+    }
+    second.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 5 + 10);
+
+    // Between the stale claim and the first record of the new topic it dies, again and again.
+    let third = world.keeper();
+    for _ in 0..2 {
+        assert_eq!(claim_of(&third, &views, old, Some(10)).await, from(5));
+        assert_eq!(claim_of(&first, &views, new, Some(10)).await, from(10));
+    }
+    take_of(&first, &views, new, 10).await;
+    first.flush().await.unwrap();
+    assert_eq!(world.figures(1).await.views, 5 + 11);
+}
+
+#[tokio::test]
+async fn what_came_of_the_topic_before_is_written_as_its_own() {
+    let world = World::new().await;
+    let views = place(BookEventKind::Viewed, 0);
+    let [old, new] = [1, 2].map(TopicId::from_u128);
+    let keeper = world.keeper();
+    claim_of(&keeper, &views, old, None).await;
+    take_of(&keeper, &views, old, 0).await;
+    let epoch = keeper.epoch(&views).unwrap();
+    // Not begun: nothing of it is taken in.
     assert_eq!(
-        claim_of(&keeper, &views, second, None).await,
-        StartAt::First
+        keeper.record(&views, epoch, new, behind(9), viewed("", 1)),
+        Recorded::Gone
     );
+    // Its answer is lost after the old one's was written: the same again is right.
+    for _ in 0..2 {
+        let begun = world.store.begin(&views, epoch, new, 9).await.unwrap();
+        assert_eq!(begun, Some(Position::at(9)));
+    }
+    // The old one's write comes late, and would stand for the new one's.
+    keeper.flush().await.unwrap();
+    keeper.fenced().await;
+    assert_eq!(world.figures(1).await.views, 0);
+    assert_eq!(claim_of(&keeper, &views, new, None).await, unread(9));
 }
 
 #[tokio::test]
@@ -194,9 +273,9 @@ async fn what_is_committed_and_not_stored_is_read_again_also_where_nothing_ever_
     assert_eq!(claim(&first, &views, Some(5)).await, StartAt::Commit);
     let epoch = first.epoch(&views).unwrap();
     assert!(first.takes().await);
-    first.begin_at(&views, epoch, 5).await.unwrap();
+    first.begin_at(&views, epoch, None, 5).await.unwrap();
     // Its answer was lost.
-    first.begin_at(&views, epoch, 5).await.unwrap();
+    first.begin_at(&views, epoch, None, 5).await.unwrap();
     take(&first, &views, 5, viewed("a", 1));
     take(&first, &views, 6, viewed("b", 1));
     // The group's commit went on; the first one died.
@@ -210,7 +289,7 @@ async fn what_is_committed_and_not_stored_is_read_again_also_where_nothing_ever_
     claim(&first, &downloads, None).await;
     let epoch = first.epoch(&downloads).unwrap();
     claim(&second, &downloads, None).await;
-    first.begin_at(&downloads, epoch, 3).await.unwrap();
+    first.begin_at(&downloads, epoch, None, 3).await.unwrap();
     first.fenced().await;
     assert_eq!(first.epoch(&downloads), None);
 }
@@ -223,7 +302,7 @@ async fn without_a_beginning_in_the_database_nothing_is_taken_in() {
     claim(&keeper, &views, None).await;
     let epoch = keeper.epoch(&views).unwrap();
     world.store.database.pool().close().await;
-    assert!(keeper.begin_at(&views, epoch, 0).await.is_err());
+    assert!(keeper.begin_at(&views, epoch, None, 0).await.is_err());
     assert!(!keeper.takes().await);
 }
 
@@ -269,7 +348,10 @@ async fn who_is_no_owner_any_more_writes_nothing_and_hears_of_it() {
 async fn a_write_whose_answer_was_lost_is_not_made_twice() {
     let world = World::new().await;
     let views = place(BookEventKind::Viewed, 0);
-    let epoch = world.store.claim(&views, None).await.unwrap().epoch;
+    let Answer::Claimed(Claim { epoch, .. }) = world.store.claim(&views, None).await.unwrap()
+    else {
+        panic!("nobody has it");
+    };
     let batch = |write, next, id: &str| Batch {
         place: views.clone(),
         kind: BookEventKind::Viewed,

@@ -61,7 +61,8 @@ pub enum StartAt {
 /// writes must be conditional on nobody else having claimed the partition there since.
 pub trait PartitionListener: Send + Sync + 'static {
     /// The partition is this consumer's; nothing is fetched of it before the answer. An error is the partition's problem
-    /// in the statistics, and the call is made again with back-off (100 ms to 1 s). Calls for several partitions overlap.
+    /// in the statistics, and the call is made again with back-off (100 ms to 1 s) and with the topic's id as fresh metadata
+    /// has it. Calls for several partitions overlap.
     ///
     /// # Cancellation
     /// Dropped when the partition goes meanwhile, or the consumer.

@@ -81,6 +81,8 @@ impl Core {
             }
             let topic = &new.partition.topic;
             let view = match new.topic_id {
+                // It may have been created again, which is why the application did not say.
+                Some(_) if failures > 0 => cluster.refresh().await,
                 Some(_) => Ok(cluster.view()),
                 // Not every member has needed the topic's metadata yet.
                 None => cluster.ensure_topics(std::slice::from_ref(topic)).await,
@@ -98,7 +100,7 @@ impl Core {
                     };
                 }
             };
-            new.topic_id = new.topic_id.or(view.topic_id(topic));
+            new.topic_id = view.topic_id(topic).or(new.topic_id);
             let topic_id = new.topic_id;
             let asked = AssertUnwindSafe(async { listener.assigned(&new).await }).catch_unwind();
             let answer = asked.await.unwrap_or_else(|panic| {
