@@ -23,13 +23,20 @@ struct Inner {
 
 impl Gate {
     /// The gate that the configuration asks for; without a key, one that stands open.
+    ///
+    /// # Panics
+    /// With a file of keys outside of a Tokio runtime, where nobody would look at it again.
     pub fn new(config: &AuthConfig) -> Self {
         if !config.is_on() {
             return Self(None);
         }
         let service_token = config.service_token.as_ref();
+        let keys = KeyRing::new(config.secret.clone(), config.jwks.clone());
+        if let Some(fresh) = keys.keep_fresh() {
+            tokio::spawn(fresh);
+        }
         Self(Some(Arc::new(Inner {
-            keys: KeyRing::new(config.secret.clone(), config.jwks.clone()),
+            keys,
             expected: config.expected.clone(),
             service_token: service_token.map(|token| Sha256::digest(token.expose()).into()),
         })))

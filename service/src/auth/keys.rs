@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +10,7 @@ use graviola::signing::{ecdsa, rsa};
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::time::MissedTickBehavior;
 
 use super::token::TokenError;
 
@@ -20,7 +21,7 @@ pub(super) const MIN_SECRET_BYTES: usize = 32;
 const MAX_KEYS: usize = 64;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// How often the file is looked at while tokens come.
+/// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What a token may be signed with. No others, and above all not `none`.
@@ -248,28 +249,43 @@ fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
 /// keys without a restart; what cannot be read any more leaves those that were.
 pub(super) struct KeyRing {
     secret: Option<SecretKey>,
-    file: Option<Mutex<KeyFile>>,
+    file: Option<Arc<KeyFile>>,
 }
 
 struct KeyFile {
     path: PathBuf,
-    keys: Jwks,
-    looked: Instant,
-    /// The file has been complained of as it is.
-    complained: Option<SystemTime>,
+    /// Held for a look at it, never while the file is read.
+    keys: Mutex<Jwks>,
+    /// What has been said of the file as it is.
+    complaint: Mutex<Option<String>>,
 }
 
 impl KeyRing {
     pub(super) fn new(secret: Option<SecretKey>, jwks: Option<(PathBuf, Jwks)>) -> Self {
         let file = jwks.map(|(path, keys)| {
-            Mutex::new(KeyFile {
+            Arc::new(KeyFile {
                 path,
-                keys,
-                looked: Instant::now(),
-                complained: None,
+                keys: Mutex::new(keys),
+                complaint: Mutex::default(),
             })
         });
         Self { secret, file }
+    }
+
+    /// Looks at the file every ten seconds for as long as the ring is there. Files are read on a thread of their own: a
+    /// file system that does not answer keeps no request waiting, and the keys that were read before stay.
+    pub(super) fn keep_fresh(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let file = Arc::downgrade(self.file.as_ref()?);
+        Some(async move {
+            let mut looks = tokio::time::interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                let Some(file) = file.upgrade() else { return };
+                // It does not panic, and an end of the runtime is the end of this, too.
+                let _ = tokio::task::spawn_blocking(move || file.look()).await;
+            }
+        })
     }
 
     /// Whether a key of this very algorithm has made the signature. A key's id only chooses among keys.
@@ -289,7 +305,7 @@ impl KeyRing {
             return good(secret.has_signed(signed, signature));
         }
         let file = self.file.as_ref().ok_or(TokenError::Algorithm)?;
-        let keys = file.lock().current();
+        let keys = file.keys.lock().keys.clone();
         let candidates = keys.iter().filter(|key| {
             let named = match (id, &key.id) {
                 (Some(id), Some(of_key)) => id == of_key,
@@ -306,32 +322,30 @@ impl KeyRing {
 }
 
 impl KeyFile {
-    fn current(&mut self) -> Arc<[PublicKey]> {
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            self.look();
-        }
-        self.keys.keys.clone()
-    }
-
-    fn look(&mut self) {
+    /// Reads the file, if it has changed or could not be read the last time. Blocks.
+    fn look(&self) {
         let written = std::fs::metadata(&self.path).and_then(|about| about.modified());
-        let written = written.ok();
-        if written.is_some() && (written == self.keys.written || written == self.complained) {
+        let known = self.keys.lock().written;
+        if self.complaint.lock().is_none() && written.is_ok_and(|written| known == Some(written)) {
             return;
         }
-        match Jwks::of_file(&self.path) {
+        let read = Jwks::of_file(&self.path);
+        let mut complaint = self.complaint.lock();
+        match read {
             Ok(keys) => {
                 tracing::info!("AUTH_JWKS_FILE has changed: {} keys", keys.keys.len());
-                self.keys = keys;
-                self.complained = None;
+                *self.keys.lock() = keys;
+                *complaint = None;
             }
             Err(error) => {
-                tracing::warn!(
-                    "AUTH_JWKS_FILE {}: {error}; the keys that were read before stay",
-                    self.path.display()
-                );
-                self.complained = written;
+                let error = error.to_string();
+                if complaint.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        "AUTH_JWKS_FILE {}: {error}; the keys that were read before stay",
+                        self.path.display()
+                    );
+                    *complaint = Some(error);
+                }
             }
         }
     }
@@ -339,8 +353,8 @@ impl KeyFile {
 
 #[cfg(test)]
 impl KeyRing {
-    /// As if the last look were long ago.
+    /// As if it were time for the next look.
     pub(super) fn look_again(&self) {
-        self.file.as_ref().unwrap().lock().look();
+        self.file.as_ref().unwrap().look();
     }
 }

@@ -320,4 +320,56 @@ fn a_file_that_changes_is_read_again_and_one_that_breaks_is_not() {
     write("{", 3);
     keys.look_again();
     assert!(read(&token(&new), &keys).is_ok());
+    // Right again, with the time that it had.
+    write(&set(&old), 2);
+    keys.look_again();
+    assert!(read(&token(&old), &keys).is_ok());
+}
+
+/// One thread, which a read of the file on it would hold. The clock stands still while a file is read.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_nobody_writes_holds_up_no_request_and_is_fresh_ten_seconds_later() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    let (old, new) = (p256("old"), p256("new"));
+    let set = |signer: &Signer| json!({"keys": [signer.jwk]}).to_string();
+    let token =
+        |signer: &Signer| signed(&json!({"alg": "ES256"}), &claims(json!({})), &signer.sign);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    std::fs::write(&file, set(&old)).unwrap();
+    let keys = KeyRing::new(None, Some((file.clone(), Jwks::of_file(&file).unwrap())));
+    tokio::spawn(keys.keep_fresh().unwrap());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    // Whoever opens it waits until somebody writes to it.
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let (checked, is_checked) = mpsc::channel();
+    let writer = std::thread::spawn({
+        let (file, text) = (file.clone(), set(&new));
+        move || {
+            // Opens when the other side does.
+            let mut pipe = std::fs::File::options().write(true).open(file).unwrap();
+            let in_time = is_checked.recv_timeout(Duration::from_secs(5)).is_ok();
+            std::io::Write::write_all(&mut pipe, text.as_bytes()).unwrap();
+            in_time
+        }
+    });
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::task::yield_now().await;
+    assert!(read(&token(&old), &keys).is_ok());
+    checked.send(()).unwrap();
+    assert!(
+        tokio::task::spawn_blocking(move || writer.join().unwrap())
+            .await
+            .unwrap(),
+        "it waited for the file"
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(read(&token(&new), &keys).is_ok());
+    assert!(read(&token(&old), &keys).is_err());
 }
