@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::ApiKey;
@@ -29,6 +30,8 @@ pub(crate) enum ConnectionError {
     FrameLength { length: i64, limit: usize },
     #[error("the connection ended within a frame")]
     Truncated,
+    #[error("the client has read nothing of its answers for {0:?} (connections.max.idle.ms)")]
+    Unread(Duration),
     #[error(transparent)]
     Request(#[from] RequestError),
 }
@@ -115,7 +118,7 @@ impl Connection {
                 Ok(Next::Continue) => {}
                 Ok(Next::FallSilent) => return self.ignore().await,
                 // Earlier answers still go out.
-                Ok(Next::Close) => return Ok(self.flush().await?),
+                Ok(Next::Close) => return self.flush().await,
                 Err(error) => {
                     self.flush().await?;
                     return Err(error.into());
@@ -128,8 +131,29 @@ impl Connection {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.output).await?;
+    /// Writes the answers. A client that does not read them is idle, too: nobody else gives its place back.
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
+        let max_idle = self.state.config.connections_max_idle;
+        let (mut active, mut written) = (Instant::now(), 0);
+        while written < self.output.len() {
+            tokio::select! {
+                biased;
+                wrote = self.stream.write(&self.output[written..]) => match wrote? {
+                    0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                    wrote => {
+                        written += wrote;
+                        active = Instant::now();
+                    }
+                },
+                () = &mut self.idle => {
+                    let due = active + max_idle;
+                    if Instant::now() >= due {
+                        return Err(ConnectionError::Unread(max_idle));
+                    }
+                    self.idle.as_mut().reset(due);
+                }
+            }
+        }
         self.output.clear();
         if self.output.capacity() > KEEP {
             self.output = BytesMut::new();
@@ -156,8 +180,11 @@ impl Connection {
                 return self.end();
             }
             let read = tokio::select! {
-                read = self.stream.read_buf(&mut self.input) => read?,
+                // A client that never pauses must not keep the broker from stopping; and where the process stood still for
+                // so long that both are due, what is asked counts.
+                biased;
                 () = self.draining.cancelled() => return Ok(None),
+                read = self.stream.read_buf(&mut self.input) => read?,
                 () = &mut self.idle => {
                     let due = active + self.state.config.connections_max_idle;
                     if Instant::now() >= due {
@@ -214,6 +241,52 @@ impl Connection {
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Ok(());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    /// ApiVersions, version 0, without a client id.
+    const ASK: &[u8] = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff";
+
+    /// The clock moves for the test alone; sockets are of the operating system.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_when_the_idle_time_is_over_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path(), &CancellationToken::new());
+        let max_idle = state.config.connections_max_idle;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..32 {
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let connection = Connection::new(stream, state.clone(), CancellationToken::new());
+            tokio::spawn(connection.unwrap().run());
+            clients.push(client);
+        }
+        tokio::task::yield_now().await;
+        // The process stands still: both come before it looks again.
+        for client in &mut clients {
+            client.write_all(ASK).unwrap();
+        }
+        tokio::time::advance(max_idle).await;
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+            let mut answer = [0; 8];
+            let read = loop {
+                match client.read(&mut answer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        tokio::task::yield_now().await;
+                    }
+                    read => break read.unwrap(),
+                }
+            };
+            assert_ne!(read, 0, "closed as idle");
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,13 +12,8 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api as _, ConnectionInfo, Next};
-use crate::config::Config;
-use crate::disk::Disk;
-use crate::faults::Faults;
-use crate::groups::Coordinator;
 use crate::log::batch::put_checksum_right;
 use crate::state::State;
-use crate::topics::Topics;
 
 /// A request that waits for others, or for records, waits in the runtime's time, not in ours.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -36,7 +30,7 @@ pub fn requests(mut data: &[u8]) {
     let folder = Folder::new();
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let state = state(&folder, &stop);
+        let state = State::in_folder(&folder.0, &stop);
         let connection = ConnectionInfo {
             peer: ([127, 0, 0, 1], 1).into(),
             local: ([127, 0, 0, 1], 9092).into(),
@@ -105,22 +99,6 @@ fn check_frame(mut out: &[u8]) {
     if !out.is_empty() {
         assert_eq!(out.get_u32() as usize, out.len(), "the answer's length");
     }
-}
-
-fn state(folder: &Folder, stop: &CancellationToken) -> Arc<State> {
-    let config = Config::new(&folder.0);
-    let disk = Arc::new(Disk::default());
-    let (topics, identity) = Topics::open(&config, disk.clone()).expect("an empty folder");
-    let (groups, _) =
-        Coordinator::start(&config, disk.clone(), stop.clone()).expect("an empty folder");
-    Arc::new(State {
-        faults: Faults::new(disk.clone()),
-        config,
-        disk,
-        identity,
-        topics,
-        groups,
-    })
 }
 
 /// A folder of its own, gone when dropped.

@@ -16,3 +16,26 @@ pub(crate) struct State {
     pub(crate) groups: Coordinator,
     pub(crate) faults: Faults,
 }
+
+#[cfg(any(test, fuzzing))]
+impl State {
+    /// That of a broker on an empty folder, with every setting at its default and nobody who listens.
+    pub(crate) fn in_folder(
+        folder: &std::path::Path,
+        stop: &tokio_util::sync::CancellationToken,
+    ) -> Arc<Self> {
+        let config = Config::new(folder);
+        let disk = Arc::new(Disk::default());
+        let (topics, identity) = Topics::open(&config, disk.clone()).expect("an empty folder");
+        let (groups, _) =
+            Coordinator::start(&config, disk.clone(), stop.clone()).expect("an empty folder");
+        Arc::new(Self {
+            faults: Faults::new(disk.clone()),
+            config,
+            disk,
+            identity,
+            topics,
+            groups,
+        })
+    }
+}

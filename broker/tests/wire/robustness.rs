@@ -104,6 +104,25 @@ async fn a_connection_on_which_nothing_is_asked_is_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_no_answers_gives_its_place_back() {
+    let kafka = Kafka::own_broker_with(|config| {
+        config.connections_max_idle = Duration::from_millis(300);
+    })
+    .await;
+    let broker = kafka.broker().unwrap();
+    let mut deaf = kafka.connect().await;
+    // Until nothing more fits between the two, and it is closed.
+    let asking = async { while deaf.send(&ApiVersionsRequest::default(), 0).await.is_ok() {} };
+    timeout(Duration::from_secs(20), asking)
+        .await
+        .expect("closed");
+    eventually(Duration::from_secs(20), async || {
+        (broker.connections() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_its_long_poll() {
     let kafka = Kafka::own_broker().await;
     kafka.create_topic("orders", 1).await;
