@@ -8,6 +8,7 @@ use service::config::{Secret, Value as _};
 use service::http::ServiceUrl;
 use shop::{PATIENCE, Service, Shop};
 use testkit::http::Answer;
+use testkit::openapi::Interface;
 use testkit::tokens::{SECRET, as_user, owners_alone};
 use testkit::{Kafka, eventually};
 
@@ -100,5 +101,14 @@ async fn another_service_of_the_shop_sees_every_cart() {
         let answer = url.get_as(path, token).await.unwrap();
         assert_eq!(answer.status, 401);
     }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_says_where_a_token_is_wanted() {
+    let kafka = Kafka::start().await;
+    let (_shop, service) = open(&kafka).await;
+    let interface = Interface::new(include_str!("../src/openapi.json"));
+    interface.wants_tokens(service.address).await;
     service.stop().await;
 }

@@ -7,6 +7,7 @@ use desk::{Desk, Service};
 use serde_json::Value;
 use testkit::Kafka;
 use testkit::http::{self, Events};
+use testkit::openapi::Interface;
 use testkit::tokens::{SECRET, as_user, bearer, owners_alone};
 
 const TOKEN: &str = "the-services-of-this-shop-know-each-other";
@@ -79,5 +80,14 @@ async fn log_records_are_for_the_shops_own_services() {
     let token = [("authorization", &*token)];
     let own = http::request(service.address, "GET", path, &token, "").await;
     assert_eq!(own.status, 200, "{own:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_says_where_a_token_is_wanted() {
+    let kafka = Kafka::start().await;
+    let (_desk, service) = open(&kafka).await;
+    let interface = Interface::new(include_str!("../src/openapi.json"));
+    interface.wants_tokens(service.address).await;
     service.stop().await;
 }

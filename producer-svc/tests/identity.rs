@@ -6,6 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{Running, SOON, Scene};
 use testkit::http::Answer;
+use testkit::openapi::Interface;
 use testkit::tokens::{SECRET, as_user, bearer, owners_alone};
 use testkit::{Kafka, eventually, http};
 
@@ -188,4 +189,12 @@ async fn a_book_is_reviewed_by_its_user() {
 #[tokio::test]
 async fn a_book_is_rated_by_its_user() {
     of_a_book("ratings", r#","rating":5"#).await;
+}
+
+#[tokio::test]
+async fn the_document_says_where_a_token_is_wanted() {
+    let shop = Shop::open().await;
+    let interface = Interface::new(include_str!("../src/openapi.json"));
+    interface.wants_tokens(shop.service.address).await;
+    shop.service.end().await.unwrap();
 }

@@ -59,6 +59,8 @@ struct Request {
 /// How often each status was answered, by operation.
 type Statuses = BTreeMap<String, BTreeMap<u16, usize>>;
 
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+
 /// Answers that say that the request was no good.
 const REFUSALS: [u16; 5] = [400, 411, 413, 415, 422];
 
@@ -132,6 +134,60 @@ impl Interface {
         }
     }
 
+    /// Asks all operations without saying who asks, while users have to: those that the document wants a bearer token
+    /// for, and no others, answer 401 and say how to come in.
+    ///
+    /// # Panics
+    /// When one does not, or the document does not describe the token, or what is answered without it.
+    pub async fn wants_tokens(&self, address: SocketAddr) {
+        let scheme = &self.document["components"]["securitySchemes"]["Bearer"];
+        let of_scheme = ["type", "scheme", "bearerFormat"].map(|member| &scheme[member]);
+        assert_eq!(of_scheme, ["http", "bearer", "JWT"], "{scheme}");
+        let mut wrong = String::new();
+        for (path, item) in self.document["paths"].as_object().expect("paths") {
+            for method in METHODS {
+                let operation = &item[method];
+                if operation.is_null() {
+                    continue;
+                }
+                let place = self.somewhere(path);
+                let upper = generate::upper(method);
+                let answer = http::request(address, upper, &place, &[], "").await;
+                let challenge = answer.header("www-authenticate").unwrap_or_default();
+                let asked = answer.status == 401 && challenge.starts_with("Bearer ");
+                let wants = security(operation).any(|(scheme, _)| scheme == "Bearer");
+                if asked != wants {
+                    let _ = writeln!(
+                        wrong,
+                        "{upper} {place}: the document wants a token: {wants}; the service: {answer:?}"
+                    );
+                }
+                // Whoever does not use the switch needs none.
+                let optional = !operation["security"].is_null() && !is_demanded(operation);
+                let listed = ["401", "403"].map(|status| !operation["responses"][status].is_null());
+                if wants && (!optional || listed != [true; 2]) {
+                    let _ = writeln!(
+                        wrong,
+                        "{upper} {path}: the token is optional: {optional}; 401 and 403 are listed: {listed:?}"
+                    );
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    /// The path with values for its parameters.
+    fn somewhere(&self, path: &str) -> String {
+        let mut place = path.to_owned();
+        while let (Some(start), Some(end)) = (place.find('{'), place.find('}')) {
+            let of_name = |(name, _): &&(&str, Vec<String>)| *name == &place[start + 1..end];
+            let known = self.known.iter().find(of_name);
+            let value = known.map_or("1", |(_, values)| &*values[0]).to_owned();
+            place.replace_range(start..=end, &value);
+        }
+        place
+    }
+
     fn requests(&self) -> Vec<Request> {
         let mut config = Config::default();
         if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -143,7 +199,7 @@ impl Interface {
         let mut requests = Vec::new();
         let paths = self.document["paths"].as_object().expect("paths");
         for (path, item) in paths {
-            for method in ["get", "put", "post", "delete", "patch"] {
+            for method in METHODS {
                 let operation = &item[method];
                 if operation.is_null() {
                     requests.push(self.of_no_operation(path, method));
@@ -179,7 +235,7 @@ impl Interface {
     /// A query parameter that no document has: 422, whatever else is asked.
     fn with_unknown_query(&self, path: &str, method: &'static str, operation: &Value) -> Request {
         let mut headers = Vec::new();
-        if !operation["security"].is_null() {
+        if wants_login(operation) {
             headers = generate::admin_headers();
         }
         Request {
@@ -244,4 +300,26 @@ impl Interface {
         let found = self.document.pointer(pointer);
         self.resolved(found.unwrap_or_else(|| panic!("{reference} leads nowhere")))
     }
+}
+
+/// The security schemes of an operation, by name, each with its scopes.
+fn security(operation: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let either = operation["security"].as_array().into_iter().flatten();
+    let schemes = either.filter_map(Value::as_object).flatten();
+    schemes.map(|(name, scopes)| (name.as_str(), scopes))
+}
+
+/// Whether nobody comes in without one of the schemes.
+fn is_demanded(operation: &Value) -> bool {
+    let either = operation["security"].as_array();
+    either.is_some_and(|either| {
+        either
+            .iter()
+            .all(|schemes| schemes != &serde_json::json!({}))
+    })
+}
+
+/// Whether an operator's login is the only way in.
+fn wants_login(operation: &Value) -> bool {
+    is_demanded(operation) && security(operation).any(|(scheme, _)| scheme == "Admin")
 }

@@ -87,7 +87,7 @@ pub(super) fn request(
     };
     let (places, queries, headers) = (of("path"), of("query"), of("header"));
     let body = body(interface, &operation["requestBody"]);
-    let secured = !operation["security"].is_null();
+    let secured = super::wants_login(operation);
     let operation_id = format!("{method} {path}");
     let (template, responses) = (path.to_owned(), operation["responses"].clone());
     (places, queries, headers, body, 0..8)
