@@ -342,3 +342,82 @@ async fn a_dead_letter_of_spring_is_listed_and_replayed() {
     let (status, said) = ended(letters.replay(&[&letters.topic, "0", "0"]));
     assert_ne!(status, Some(0), "a second replay is refused: {said}");
 }
+
+/// Before Spring for Apache Kafka 3.3 its letters lie in `<topic>.DLT`. What our own group failed at while its service was
+/// Spring's is handled by ours, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_in_springs_old_topic_are_among_all_and_replayed_to_the_service_that_took_over() {
+    let kafka = Kafka::own_broker().await;
+    let shop = Shop::new(&kafka).await;
+    let service = shop.start(&[]).await;
+    let topics = [".DLT", "-dlt"].map(|suffix| format!("{}{suffix}", shop.orders));
+    kafka.create_topic(&topics[0], 3).await;
+    let producer = shop.client.producer().build().unwrap();
+    for (topic, id) in [(&topics[0], "old"), (&topics[1], "new")] {
+        let order = format!(r#"{{"orderId":"{id}","product":"Laptop","quantity":1}}"#);
+        let (partition, offset) = (2_i32.to_be_bytes(), 17_i64.to_be_bytes());
+        let letter = OutgoingRecord {
+            topic,
+            // Spring keeps the source's.
+            partition: Some(2),
+            key: Some(id.as_bytes()),
+            value: Some(order.as_bytes()),
+            headers: &[
+                (b"kafka_dlt-original-topic", Some(shop.orders.as_bytes())),
+                (b"kafka_dlt-original-partition", Some(&partition)),
+                (b"kafka_dlt-original-offset", Some(&offset)),
+                (
+                    b"kafka_dlt-original-consumer-group",
+                    Some(shop.group.as_bytes()),
+                ),
+                (
+                    b"kafka_dlt-exception-fqcn",
+                    Some(b"java.lang.IllegalStateException"),
+                ),
+            ],
+            timestamp: None,
+        };
+        producer.send(&letter).await.unwrap();
+    }
+    let dlt = |arguments: &[&str]| {
+        let command = Command::new(env!("CARGO_BIN_EXE_consumer-svc"))
+            .arg("dlt")
+            .args(arguments)
+            .args(["--kafka-bootstrap-servers", &shop.bootstrap])
+            .env_clear()
+            .current_dir(std::env::temp_dir())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        ended(command.unwrap())
+    };
+    let (status, listed) = dlt(&["list"]);
+    assert_eq!(status, Some(0), "{listed}");
+    for topic in &topics {
+        let line = format!(
+            "{topic}/2/0  from {}/2/17 of (unknown)  group {}",
+            shop.orders, shop.group
+        );
+        assert!(listed.contains(&line), "{line}: {listed}");
+    }
+    assert!(listed.contains("2 dead letters in"), "{listed}");
+    let (status, shown) = dlt(&["show", &topics[0], "2", "0"]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("java.lang.IllegalStateException"), "{shown}");
+
+    let (status, said) = dlt(&["replay", "--all"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("2 dead letters replayed"), "{said}");
+    let mut statuses = shop.follow(&shop.statuses);
+    let by_key = statuses.by_key(4).await;
+    for id in ["old", "new"] {
+        let said = by_key[id].concat();
+        assert!(said.contains("CONFIRMED"), "{id}: {by_key:?}");
+    }
+    let (status, said) = dlt(&["replay", "--all"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("0 dead letters replayed"), "{said}");
+    let (_, listed) = dlt(&["list", "--topic", &topics[0]]);
+    assert!(listed.contains("1 of them replayed"), "{listed}");
+    service.stop().await;
+}

@@ -5,8 +5,9 @@ use std::process::Output;
 use faults::carts::CartShop;
 use faults::process::PATIENCE;
 use faults::shop::Stage;
+use kafka::OutgoingRecord;
 use proto::topics::DEAD_LETTER_SUFFIX;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Row;
 use testkit::{eventually, unique};
 
@@ -71,6 +72,59 @@ async fn a_cart_that_is_there_is_found_and_a_user_that_is_not_is_named() {
     let (status, said) = text(&shop.doctor(0).await);
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("--user"), "{said}");
+}
+
+/// A `UserCreated` as another system writes it: no headers, and in whatever partition; gives its offset.
+async fn registered_elsewhere(shop: &CartShop, user: i64, partition: i32) -> i64 {
+    let value = json!({"type": "UserCreated", "userId": user, "email": "olga@example.com"});
+    let (key, value) = (user.to_string(), value.to_string());
+    let producer = shop.client.producer().build().expect("good settings");
+    let record = OutgoingRecord {
+        topic: &shop.users_topic,
+        partition: Some(partition),
+        key: Some(key.as_bytes()),
+        value: Some(value.as_bytes()),
+        ..OutgoingRecord::default()
+    };
+    let place = producer.send(&record).await.expect("acknowledged");
+    place.offset
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_another_system_is_found_in_the_topic_in_whatever_partition() {
+    let mut shop = CartShop::open(Stage::any().await).await;
+    let own = shop.register("anna@example.com").await;
+    shop.has_cart(own).await;
+    for partition in 0..3 {
+        // Among events of others.
+        registered_elsewhere(&shop, 9_000 + i64::from(partition), partition).await;
+        let user = 4_711 + i64::from(partition);
+        let offset = registered_elsewhere(&shop, user, partition).await;
+        shop.has_cart(user).await;
+        let report = eventually(PATIENCE, || async {
+            let report = shop.diagnosis(user).await;
+            let stages = report["stages"].as_array()?;
+            let fine = stages.iter().all(|stage| stage["state"] == "ok");
+            fine.then_some(report)
+        })
+        .await;
+        assert_eq!(report["verdict"], "there", "{report}");
+        let said = report.to_string();
+        let place = format!("{}/{partition}/{offset}", shop.users_topic);
+        assert!(said.contains("registered by another system"), "{said}");
+        assert!(said.contains(&place), "{place}: {said}");
+        assert_nothing_personal(&said);
+        let said = says(&shop, user, 0, &format!("User {user} has cart")).await;
+        assert!(said.contains(&place), "{place}: {said}");
+    }
+    // Without a cart, the blame is not the user's.
+    shop.consumer.kill();
+    registered_elsewhere(&shop, 4_720, 1).await;
+    let report = blames(&shop, 4_720, "cart-service").await;
+    assert_eq!(state(&report, "user"), "ok", "{report}");
+    // One whom nobody registered is told from them.
+    let report = shop.diagnosis(4_730).await;
+    assert_eq!(state(&report, "user"), "failed", "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
