@@ -58,6 +58,29 @@ async fn a_broker_that_dies_and_comes_back() {
     running.stop().await;
 }
 
+/// As where the coordinator advertises an address that nobody answers at.
+#[tokio::test]
+async fn a_coordinator_that_does_not_answer_is_named_until_it_does() {
+    let world = World::own(1).await;
+    let joins = world.kafka.faults().on(ApiKey::JoinGroup);
+    let silent = joins.always().drop_connection();
+    let handler = Scripted::done();
+    let running = Running::start(world.consumer(), handler.clone());
+    let stats = running
+        .until("the coordinator named", |stats| {
+            stats.group_problem.is_some()
+        })
+        .await;
+    let problem = stats.group_problem.as_deref().unwrap_or_default();
+    for part in [&*world.group, world.kafka.bootstrap(), "advertises"] {
+        assert!(problem.contains(part), "{part:?} in {problem:?}");
+    }
+    silent.clear();
+    goes_on(&world, &handler).await;
+    assert_eq!(running.stats.snapshot().group_problem, None);
+    running.stop().await;
+}
+
 /// One request of each kind fails once while a consumer starts, in each way.
 #[tokio::test]
 async fn a_failure_of_any_request_while_joining_is_survived() {
