@@ -1,8 +1,5 @@
 //! What operators ask of a cluster.
 
-#[path = "support/batch.rs"]
-mod batch;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +10,7 @@ use kafka::{
     Outcome, OutgoingRecord, ResponseError, TopicPartition,
 };
 use kafka_protocol::messages::ApiKey;
+use testkit::transaction::Transaction;
 use testkit::{Kafka, eventually, unique};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -506,86 +504,29 @@ async fn a_look_at_topics_names_what_is_missing_and_where_the_others_end() {
 /// Apache Kafka alone knows transactions.
 #[tokio::test]
 async fn an_open_transaction_is_found_with_its_producer() {
-    use kafka_protocol::messages::add_partitions_to_txn_request::{
-        AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
-    };
-    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    use kafka_protocol::messages::{
-        ApiVersionsRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest,
-        TransactionalId,
-    };
-    use kafka_protocol::protocol::StrBytes;
-
     let kafka = Kafka::start().await;
     let client = client(&kafka);
     let admin = client.admin();
     let topic = topic(&admin, 1).await;
     fill(&client, &topic, 0, 2).await;
-    let mut connection = kafka.connect().await;
-    let versions = connection.call(&ApiVersionsRequest::default(), 0).await;
-    let key = ApiKey::DescribeProducers as i16;
-    if !versions.api_keys.iter().any(|api| api.api_key == key) {
+    let Some(transaction) = Transaction::begin(&kafka, &topic, 0).await else {
+        // The embedded broker has none.
         return;
-    }
-    let text = |text: &str| StrBytes::from_string(text.to_owned());
-    let id = TransactionalId(text(&unique("transaction")));
-    // Kafka makes its topic of transactions when somebody asks for a transaction's coordinator, and only then.
-    let coordinator = FindCoordinatorRequest::default()
-        .with_key(id.0.clone())
-        .with_key_type(1);
-    connection.call(&coordinator, 2).await;
-    let init = InitProducerIdRequest::default()
-        .with_transactional_id(Some(id.clone()))
-        .with_transaction_timeout_ms(60_000);
-    let producer = eventually(PATIENCE, || async {
-        let mut connection = kafka.connect().await;
-        let answer = connection.call(&init, 4).await;
-        (answer.error_code == 0).then_some(answer)
-    })
-    .await;
-    let of_topic = AddPartitionsToTxnTopic::default()
-        .with_name(text(&topic).into())
-        .with_partitions(vec![0]);
-    let add = AddPartitionsToTxnRequest::default()
-        .with_v3_and_below_transactional_id(id.clone())
-        .with_v3_and_below_producer_id(producer.producer_id)
-        .with_v3_and_below_producer_epoch(producer.producer_epoch)
-        .with_v3_and_below_topics(vec![of_topic]);
-    let added = connection.call(&add, 3).await;
-    assert_eq!(
-        added.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code,
-        0
-    );
-    let mut batch = batch::batch(&[&batch::record(0, b"k", b"v")]);
-    /// Where a batch says that it belongs to a transaction, and whose it is.
-    const TRANSACTIONAL: (usize, u8) = (22, 0x10);
-    batch[TRANSACTIONAL.0] |= TRANSACTIONAL.1;
-    batch[43..51].copy_from_slice(&producer.producer_id.to_be_bytes());
-    batch[51..53].copy_from_slice(&producer.producer_epoch.to_be_bytes());
-    batch[53..57].copy_from_slice(&0_i32.to_be_bytes());
-    batch::seal(&mut batch);
-    let data = PartitionProduceData::default()
-        .with_index(0)
-        .with_records(Some(batch.freeze()));
-    let data = TopicProduceData::default()
-        .with_name(text(&topic).into())
-        .with_partition_data(vec![data]);
-    let produce = ProduceRequest::default()
-        .with_transactional_id(Some(id))
-        .with_acks(-1)
-        .with_timeout_ms(10_000)
-        .with_topic_data(vec![data]);
-    let answer = connection.call(&produce, 9).await;
-    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
-
+    };
     let look = admin.look(&[&topic], PATIENCE).await.unwrap();
     assert_eq!((look.ends[0].stable, look.ends[0].end), (2, 3));
     let of = TopicPartition::new(topic.as_str(), 0);
     let open = admin.open_transaction(&of, 2).await.unwrap().unwrap();
-    assert_eq!(open.producer_id, *producer.producer_id);
+    assert_eq!(open.producer_id, transaction.producer_id);
     assert_eq!(
         (open.producer_epoch, open.start_offset),
-        (i32::from(producer.producer_epoch), 2)
+        (i32::from(transaction.producer_epoch), 2)
     );
     assert_eq!(admin.open_transaction(&of, 1).await.unwrap(), None);
+    transaction.abort().await;
+    eventually(PATIENCE, || async {
+        let open = admin.open_transaction(&of, 2).await.unwrap();
+        open.is_none().then_some(())
+    })
+    .await;
 }

@@ -6,7 +6,7 @@
 //! full on request; [`guard`] puts TLS and
 //! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
 //! of the fuzz targets, `openapi` tries a service against its own document, [`tokens`] are what users show, [`polled`] drops futures
-//! half-way. Everything panics with a clear message where a test could not go on.
+//! half-way, [`transaction`] leaves one open. Everything panics with a clear message where a test could not go on.
 
 pub mod apache;
 pub mod certificates;
@@ -24,6 +24,7 @@ mod polled;
 pub mod postgres;
 pub mod raw;
 pub mod tokens;
+pub mod transaction;
 mod wait;
 
 pub use broker::{Advertised, ApiKey, ResponseError};
