@@ -5,7 +5,7 @@ mod shop;
 
 use std::process::{Child, Command, Output, Stdio};
 
-use kafka::{Admin, NewTopic, OffsetAt, OutgoingRecord, ProducerId, TopicPartition};
+use kafka::{Admin, NewTopic, OffsetAt, OutgoingRecord, ProducerId, TopicId, TopicPartition};
 use shop::Shop;
 use testkit::{ApiKey, Kafka, ResponseError};
 
@@ -271,6 +271,47 @@ async fn letters_that_cannot_be_replayed_are_named_and_keep_no_other() {
         assert!(said.contains(&letters.at(letter)), "{said}");
     }
     assert_eq!(letters.ends().await, [0, 0, 1]);
+}
+
+/// A record at the letter's place is its record only if it lies in the same topic: one of the same name may have been
+/// deleted and created again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_letter_omits_is_not_taken_from_a_topic_created_again() {
+    let kafka = Kafka::start().await;
+    let letters = Letters::of(&kafka, 0).await;
+    let orders = letters.shop.orders.as_str();
+    let whole = OutgoingRecord {
+        topic: orders,
+        partition: Some(2),
+        key: Some(b"k"),
+        value: Some(b"whole"),
+        ..OutgoingRecord::default()
+    };
+    let producer = letters.shop.client.producer().build().unwrap();
+    producer.send(&whole).await.unwrap();
+    let described = letters.admin.describe_topics(&[orders]).await.unwrap();
+    let of_now = described[0].id.expect("the broker gives ids");
+    let of_before = TopicId::from_u128(7).expect("no zeros");
+    for id in [of_before, of_now] {
+        let id = id.to_string();
+        let headers = [
+            ("dlt-original-topic", orders),
+            ("dlt-original-partition", "2"),
+            ("dlt-original-offset", "0"),
+            ("dlt-original-topic-id", &id),
+            ("dlt-consumer-group", &letters.shop.group),
+            ("dlt-reason", "an earlier version could not read it"),
+            ("dlt-omitted", "value"),
+        ];
+        letters.add(&headers).await;
+    }
+    let (status, said) = ended(letters.replay(&[&letters.at(0)]));
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("does not hold its record's value"), "{said}");
+    assert_eq!(letters.ends().await, [0, 0, 1]);
+    let (status, said) = ended(letters.replay(&[&letters.at(1)]));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(letters.ends().await, [0, 0, 2]);
 }
 
 /// As Spring's `DeadLetterPublishingRecoverer` writes it: numbers as Java's bytes.

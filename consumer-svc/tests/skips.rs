@@ -5,7 +5,7 @@ mod shop;
 
 use std::process::Command;
 
-use kafka::OutgoingRecord;
+use kafka::{OutgoingRecord, TopicPartition};
 use shop::{PATIENCE, Service, Shop};
 use testkit::Kafka;
 
@@ -74,7 +74,7 @@ async fn a_batch_that_nobody_can_read_is_named_and_passed_over_by_the_command_it
     assert_eq!(status, Some(1), "{refused}");
     assert!(refused.contains("can be read"), "{refused}");
 
-    // As it is named, and without a group: the one whose commit stands there.
+    // As it is named.
     let words: Vec<_> = command.split(' ').skip(2).collect();
     let (status, told) = dlt(&shop, &words);
     assert_eq!(status, Some(0), "{told}");
@@ -95,5 +95,20 @@ async fn a_batch_that_nobody_can_read_is_named_and_passed_over_by_the_command_it
     assert!(refused.contains("no record to replay"), "{refused}");
     let (status, all) = dlt(&shop, &["replay", "--all", "--topic", &letters]);
     assert_eq!(status, Some(0), "{all}");
+
+    // Without a group it is the one whose commit stands there.
+    let planted = kafka.broker().unwrap().plant(&shop.orders, 0, 0, garbage());
+    assert_eq!(planted.unwrap(), 4);
+    service.metric_becomes(&metric, 1.0).await;
+    let (admin, of) = (shop.client.admin(), TopicPartition::new(orders.as_str(), 0));
+    testkit::eventually(PATIENCE, || async {
+        let committed = admin.committed_offsets(group).await.unwrap();
+        (committed.get(&of)?.offset == 4).then_some(())
+    })
+    .await;
+    let (status, told) = dlt(&shop, &["skip", orders, "0", "4", "6"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains(&format!("group {group} is told")), "{told}");
+    service.metric_becomes(&metric, 0.0).await;
     service.stop().await;
 }

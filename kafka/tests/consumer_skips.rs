@@ -5,7 +5,7 @@ mod batch;
 #[path = "support/consumer.rs"]
 mod support;
 
-use batch::{batch, damaged, packed, reaching, record};
+use batch::{batch, damaged, packed, record};
 use bytes::Bytes;
 use kafka::{DeadLetters, HeldBatch, SkipError, SkipRequest, dead_letter};
 use kafka_protocol::messages::ProduceRequest;
@@ -122,6 +122,16 @@ async fn a_batch_that_grows_too_large_is_passed_over_on_an_operators_word_alone(
     assert!(matches!(readable, Err(SkipError::Readable { .. })));
     let beyond = skip(&world, &request(&world, 1, 2)).await;
     assert!(matches!(beyond, Err(SkipError::Beyond { asked: 2, .. })));
+    // Nor what no record has yet.
+    let ahead = SkipRequest {
+        beyond: true,
+        ..request(&world, 1, 3)
+    };
+    let ahead = skip(&world, &ahead).await;
+    assert!(matches!(
+        ahead,
+        Err(SkipError::BehindTheLog { asked: 3, .. })
+    ));
     let backwards = skip(&world, &request(&world, 2, 1)).await;
     assert!(matches!(backwards, Err(SkipError::NoRange { .. })));
     skip(&world, &request(&world, 1, 1)).await.expect("taken");
@@ -186,10 +196,13 @@ async fn a_skip_said_beforehand_holds_for_whoever_has_the_partition_later() {
     let world = World::own(1).await.with_dead_letters(1).await;
     world.send(0, "a", "before").await;
     let broker = world.kafka.broker().expect("its own");
-    let broken = damaged(reaching(batch(&[&record(0, b"x", b"broken")]), 2));
+    // Its header says that it ends at 1, and where the next batch begins says that it ends at 3.
+    let broken = damaged(batch(&[&record(0, b"x", b"broken")]));
     let planted = broker.plant(&world.topic, 0, 0, broken.freeze());
     assert_eq!(planted.expect("planted"), 1);
-    world.send(0, "a", "between").await;
+    let between = batch(&[&record(0, b"a", b"between")]);
+    let planted = broker.plant(&world.topic, 0, 4, between.freeze());
+    assert_eq!(planted.expect("planted"), 4);
     let broken = damaged(batch(&[&record(0, b"x", b"broken")]));
     let planted = broker.plant(&world.topic, 0, 0, broken.freeze());
     assert_eq!(planted.expect("planted"), 5);

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
-use support::{Running, Scripted, World};
+use support::{PATIENCE, Running, Scripted, World};
 use testkit::ResponseError;
 
 /// Between heartbeats.
@@ -145,9 +145,13 @@ async fn a_topic_that_the_leader_of_another_make_gives_to_nobody_is_named() {
         .topics([&world.topic, &second])
         .assignors([Assignor::RoundRobinAssigner]);
     let running = Running::start(builder, Scripted::done());
-    while leader.beats().await {
-        tokio::time::sleep(BEAT).await;
-    }
+    let alone = async {
+        while leader.beats().await {
+            tokio::time::sleep(BEAT).await;
+        }
+    };
+    let other = tokio::time::timeout(PATIENCE, alone).await;
+    other.expect("ours joins");
     let joined = leader.join().await;
     let all = joined.members.into_iter().map(|member| {
         let leads = member.member_id == joined.leader;

@@ -128,6 +128,23 @@ async fn the_first_result_of_an_order_stays() {
     );
 }
 
+/// A record that comes again before anybody saw it is shown as if it came for the first time, but one of another
+/// topic of the same name is a repeat, though it lies at the same place.
+#[tokio::test]
+async fn the_same_place_in_a_topic_created_again_is_another_record() {
+    let own = own().await;
+    let of = |id| StoredNotification {
+        topic_id: kafka::TopicId::from_u128(id),
+        ..notification("1", Confirmed, 1)
+    };
+    assert_eq!(write(&own.database, vec![of(1)]).await, [Written::Stored]);
+    assert_eq!(write(&own.database, vec![of(1)]).await, [Written::Stored]);
+    assert_eq!(write(&own.database, vec![of(2)]).await, [Written::Repeated]);
+    // From before ids were kept, or from a broker without.
+    let unknown = notification("1", Confirmed, 1);
+    assert_eq!(write(&own.database, vec![unknown]).await, [Written::Stored]);
+}
+
 #[tokio::test]
 async fn a_user_sees_the_newest_of_their_own() {
     let own = own().await;

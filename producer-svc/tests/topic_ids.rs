@@ -3,7 +3,7 @@
 #[path = "support/scene.rs"]
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{SOON, Scene};
 use testkit::http::{self, Events};
 use testkit::{Kafka, eventually};
@@ -64,6 +64,38 @@ async fn orders_of_topics_created_again_are_found_and_those_of_before_as_well() 
             assert!(of.iter().all(named), "{state}");
         }
     }
+    service.end().await.unwrap();
+}
+
+/// An aggregate without an id is known by its place, and the same place of the new topic is another one.
+#[tokio::test]
+async fn figures_without_an_id_of_a_topic_created_again_are_stored_beside_those_of_before() {
+    let kafka = Kafka::start().await;
+    let scene = Scene::new(&kafka).await;
+    let topic = &scene.aggregates_topic;
+    let service = scene.start_ready(&[]).await;
+    let publish = async |views: i64, at: &str| {
+        let data = json!({"bookId": 3, "views": views, "downloads": 0, "purchases": 0, "revenue": {},
+                          "reviews": 0, "ratings": 0, "averageRating": null});
+        let aggregate = json!({"aggregationType": "BOOK_STATS", "generatedAt": at, "data": data});
+        support::send(&scene.producer(), topic, "3", &aggregate.to_string()).await;
+    };
+    let views = async |service: &support::Running, wanted: i64| {
+        eventually(SOON, || async {
+            let (status, book) = service.admin_get("/api/admin/analytics/books/3").await;
+            (status == 200 && book["views"] == wanted).then_some(book)
+        })
+        .await
+    };
+    publish(7, "2026-01-02T00:00:00Z").await;
+    views(&service, 7).await;
+    service.end().await.unwrap();
+
+    delete(&scene, &[topic]).await;
+    let service = scene.start_ready(&[]).await;
+    publish(8, "2026-01-02T00:01:00Z").await;
+    let book = views(&service, 8).await;
+    assert_eq!(book["history"].as_array().unwrap().len(), 2, "{book}");
     service.end().await.unwrap();
 }
 

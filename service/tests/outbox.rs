@@ -29,6 +29,9 @@ async fn what_was_left_is_published_once_in_order_and_its_place_is_kept() {
     let place = found.unwrap().place.expect("published");
     assert_eq!(place.partition, kafka::partition_for_key(b"b", 3));
     assert!(place.offset.is_some() && place.published_at > 0);
+    let admin = scene.client.admin();
+    let described = admin.describe_topics(&[&scene.topic]).await.unwrap();
+    assert_eq!(place.topic_id, described[0].id);
     let none = outbox::find(&scene.database, &scene.topic, "nobody")
         .await
         .unwrap();

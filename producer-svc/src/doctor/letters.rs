@@ -143,3 +143,63 @@ fn is_of(letter: &Whole, search: &Search<'_>) -> bool {
     let is_user = || letter.key.as_deref() == Some(search.user_id.to_string().as_bytes());
     letter.group == asked.group && source.topic == asked.users_topic && (is_event || is_user())
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka::Headers;
+    use proto::dead_letter::ORIGINAL_TOPIC_ID;
+
+    use super::*;
+
+    /// Of the record at offset 42 of the users' topic with this id.
+    fn letter(topic_id: TopicId) -> Entry {
+        let place = |topic: &str, offset| Place {
+            topic: topic.into(),
+            partition: 0,
+            offset,
+        };
+        let id = topic_id.to_string();
+        let id = (ORIGINAL_TOPIC_ID.as_bytes(), Some(id.as_bytes()));
+        Entry::Letter(Box::new(Whole {
+            place: place("users.events-dlt", 3),
+            source: place("users.events", 42),
+            group: "cart-service".into(),
+            reason: "userId is missing".into(),
+            attempts: "1".into(),
+            time: "2026-01-02T03:04:05.678Z".into(),
+            original_timestamp: 1_000,
+            key: None,
+            value: None,
+            headers: Headers::from_pairs([id]),
+        }))
+    }
+
+    #[test]
+    fn a_letter_of_an_earlier_topic_of_the_same_name_is_of_another_event() {
+        let asked = Asked {
+            at: 0,
+            users_topic: "users.events".into(),
+            dead_letter_topic: "users.events-dlt".into(),
+            group: "cart-service".into(),
+            cart_service: "http://carts:5003".into(),
+            outbox_retention: Duration::ZERO,
+        };
+        let [earlier, now] = [1, 2].map(|id| TopicId::from_u128(id).unwrap());
+        let found = |of: TopicId, topic_id: Option<TopicId>| {
+            let search = Search {
+                asked: &asked,
+                user_id: 1,
+                topic_id,
+                partition: 0,
+                offset: Some(42),
+                since: None,
+            };
+            let mut found = Found::default();
+            found.take(letter(of), &search);
+            matches!(found.into_letters(&search), Letters::Found(_))
+        };
+        assert!(found(now, Some(now)) && !found(earlier, Some(now)));
+        // Where the topic's id is not known, the place alone says it.
+        assert!(found(earlier, None));
+    }
+}

@@ -332,6 +332,10 @@ mod tests {
         let placed = event("order_topic", 3, EventStatus::Accepted, 10);
         let mut events = vec![placed, word("PROCESSING", 5, 11), word("Packed", 6, 12)];
         assert_eq!(status_of(&events), "Packed");
+        // The last one counts, whatever it is called.
+        let mut back = events.clone();
+        back.push(word("ON HOLD", 7, 13));
+        assert_eq!(status_of(&back), "ON HOLD");
         // A repeat, and our own first step after it, do not take it back.
         events.extend([word("PROCESSING", 7, 13), word("CREATED", 8, 14)]);
         assert_eq!(status_of(&events), "Packed");

@@ -335,6 +335,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_many_events_that_are_alike_the_first_and_the_last_are_read() {
+        const MANY: usize = 3 * ALIKE;
+        let own = OwnDatabase::new().await;
+        let database = database(&own, &MIGRATIONS);
+        database.migrate().await.unwrap();
+        let store = ViewStore::new(database.clone(), &Metrics::new());
+        for offset in 0..MANY {
+            for event in events("7", offset as i64, 10) {
+                store.add(event).await.unwrap();
+            }
+        }
+        let read = store.events_of("7").await.unwrap();
+        assert_eq!(read.total, 2 * MANY);
+        for topic in ["order_topic", "order_status_topic"] {
+            let of_topic = read.events.iter().filter(|event| event.topic == topic);
+            let mut offsets: Vec<usize> = of_topic.map(|event| event.offset as usize).collect();
+            offsets.sort();
+            let ends: Vec<usize> = (0..ALIKE).chain(MANY - ALIKE..MANY).collect();
+            assert_eq!(offsets, ends, "{topic}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_database_of_before_goes_on_and_an_old_instance_beside_it() {
         let own = OwnDatabase::new().await;
         let before = database(&own, &MIGRATIONS[..5]);

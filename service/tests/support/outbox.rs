@@ -41,7 +41,7 @@ pub struct Scene {
     pub outbox: Outbox,
     pub topic: String,
     pub own: OwnDatabase,
-    client: Client,
+    pub client: Client,
     pub kafka: Kafka,
 }
 
