@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka::{
-    Admin, AutoOffsetReset, NewPartition, NewTopic, Outcome, OutgoingRecord, PartitionListener,
-    ProduceError, ReaderEvent, Start, StartAt, TopicId, TopicPartition,
+    Admin, AutoOffsetReset, Client, ConsumerError, NewPartition, NewTopic, Outcome, OutgoingRecord,
+    PartitionListener, ProduceError, ReaderEvent, ResponseError, Start, StartAt, TopicId,
+    TopicPartition,
 };
-use support::{PATIENCE, Running, Scripted, World};
+use kafka_protocol::messages::ApiKey;
+use support::{PATIENCE, Running, Scripted, World, client};
 
 const BEFORE: i32 = 6;
 const AFTER: i32 = 2;
@@ -118,6 +120,110 @@ async fn a_consumer_reads_the_new_one_from_its_start() {
     tokio::time::timeout(Duration::from_secs(60), running.stop())
         .await
         .expect("it ends");
+}
+
+/// A client that the broker's faults can tell from others.
+fn behind(world: &World) -> Client {
+    client(&world.kafka, |config| config.client_id = BEHIND.to_owned())
+}
+
+const BEHIND: &str = "behind";
+
+/// The offsets of the records that were sent after the topic was created again, once there are three.
+async fn three_anew(handler: &Scripted) -> Vec<i64> {
+    let anew = |call: &&support::Seen| call.value() == "anew";
+    let calls = handler
+        .until("the new records", |calls| {
+            calls.iter().filter(anew).count() >= 3
+        })
+        .await;
+    calls.iter().filter(anew).map(|call| call.offset).collect()
+}
+
+#[tokio::test]
+async fn with_latest_a_consumer_reads_what_was_written_before_it_noticed_the_new_one() {
+    let world = World::own(1).await;
+    let admin = world.client.admin();
+    let handler = Scripted::done();
+    let consumer = world.consumer_of(&behind(&world));
+    let consumer = consumer.auto_offset_reset(AutoOffsetReset::Latest);
+    let running = Running::start(consumer, handler.clone());
+    running.until_assigned(1).await;
+    for number in 0..5 {
+        world.send(0, &number.to_string(), "before").await;
+    }
+    handler.until_calls(5).await;
+    // It neither reads nor asks for metadata until the new records are there.
+    let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
+    let blind = on(ApiKey::Metadata).drop_connection();
+    let deaf = on(ApiKey::Fetch).error(ResponseError::NotLeaderOrFollower);
+    deaf.hit().await;
+    blind.hit().await;
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    for number in 0..3 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    let start = on(ApiKey::ListOffsets).delay(Duration::ZERO);
+    blind.clear();
+    start.hit().await;
+    deaf.clear();
+    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn with_latest_a_consumer_that_noticed_the_end_of_the_old_one_reads_all_of_the_new_one() {
+    let world = World::new(1).await;
+    let admin = world.client.admin();
+    let handler = Scripted::done();
+    let consumer = world.consumer_of(&behind(&world));
+    let consumer = consumer.auto_offset_reset(AutoOffsetReset::Latest);
+    let running = Running::start(consumer, handler.clone());
+    running.until_assigned(1).await;
+    world.send(0, "key", "before").await;
+    handler.until_calls(1).await;
+    delete(&admin, &world.topic).await;
+    running
+        .until("the end of the old one", |stats| {
+            stats.partitions.is_empty()
+        })
+        .await;
+    // It does not know of the new one until the records are there. (Apache Kafka cannot be told to be silent; there
+    // the consumer asks every five seconds.)
+    let blind = world.kafka.broker().map(|broker| {
+        let metadata = broker.faults().on(ApiKey::Metadata).client_id(BEHIND);
+        metadata.always().drop_connection()
+    });
+    create(&admin, &world.topic, 1).await;
+    for number in 0..3 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    if let Some(blind) = blind {
+        blind.clear();
+    }
+    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn without_a_policy_a_consumer_ends_with_an_error_when_its_topic_is_created_again() {
+    let world = World::new(1).await;
+    let admin = world.client.admin();
+    world.commit(0, 0).await;
+    let consumer = world.consumer().auto_offset_reset(AutoOffsetReset::None);
+    let handler = Scripted::done();
+    let running = Running::start(consumer, handler.clone());
+    world.send(0, "key", "before").await;
+    handler.until_calls(1).await;
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    match running.ended().await {
+        Err(
+            ConsumerError::OutOfRange { partition, .. } | ConsumerError::NoOffset { partition, .. },
+        ) => assert_eq!(*partition.topic, *world.topic),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What an application that keeps its own offsets does: it keeps the topic's id with them.

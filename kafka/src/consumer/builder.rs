@@ -19,7 +19,10 @@ use crate::records::walker::IsolationLevel;
 /// Where a partition starts for which the group has no commit, or whose commit lies outside the log.
 ///
 /// A partition that appears while the group already has commits on its topic starts at its first
-/// record, whatever the policy: it is new, and nothing of it was seen.
+/// record, whatever the policy: it is new, and nothing of it was seen. So does each partition of a topic
+/// that is deleted and created again while the consumer runs, also with [`Latest`](Self::Latest): what was
+/// written before the consumer noticed the change would be lost otherwise. With [`None`](Self::None) the
+/// consumer ends with an error then, because records of the deleted topic may be unread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AutoOffsetReset {
     /// At the first record that is still there. The default: no record is passed over.

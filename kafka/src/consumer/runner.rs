@@ -97,6 +97,7 @@ pub(super) async fn run<H: Handler>(
         fetcher,
         slots: Vec::new(),
         index: HashMap::new(),
+        first_ids: HashMap::new(),
         turn: VecDeque::new(),
         lives: 0,
         operations: FuturesUnordered::new(),
@@ -158,7 +159,7 @@ pub(super) async fn run<H: Handler>(
                 }
             }
             // What the membership goes through without an event, such as a refusal, shows in the statistics.
-            Ok(()) = membership.changed() => {}
+            Ok(()) = membership.changed() => runner.core.note_topics(),
             () = &mut timer => {}
             () = tokio::task::yield_now(), if more => {}
         }

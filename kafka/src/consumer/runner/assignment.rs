@@ -1,5 +1,6 @@
 //! Partitions come and go.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -15,6 +16,7 @@ use super::super::tracker::OffsetTracker;
 use super::core::{Core, Done, Located, Revocation};
 use super::listening::Told;
 use crate::backoff::Backoff;
+use crate::topic_id::TopicId;
 
 /// First and longest wait before a start position is asked for again.
 pub(super) const LOCATE_RETRY: Backoff =
@@ -31,6 +33,7 @@ impl Core {
                 partitions,
             } => {
                 self.joined = true;
+                self.note_topics();
                 tracing::info!(
                     group = %self.settings.group.group, generation,
                     partitions = %names(partitions.iter().map(|assigned| &assigned.partition)),
@@ -143,6 +146,8 @@ impl Core {
             }
             Start::First => Some((at, life, End::Earliest)),
             Start::Policy => match self.reset_end() {
+                // The broker deletes a topic's commits with it, so a topic that was created again has none.
+                Some(_) if self.is_younger(at) => Some((at, life, End::Earliest)),
                 Some(end) => Some((at, life, end)),
                 None => {
                     let group = self.settings.group.group.clone();
@@ -152,6 +157,26 @@ impl Core {
                 }
             },
         }
+    }
+
+    /// Remembers the id of each subscribed topic as it was when this consumer first knew it.
+    pub(super) fn note_topics(&mut self) {
+        let missing = |topic: &&Arc<str>| !self.first_ids.contains_key(*topic);
+        let names = self.settings.group.topics.iter().filter(missing);
+        let view = self.cluster.view();
+        let found: Vec<_> = names
+            .filter_map(|topic| Some((topic.clone(), view.topic_id(topic)?)))
+            .collect();
+        self.first_ids.extend(found);
+    }
+
+    /// Whether the partition's topic was created while this consumer ran, in the place of another topic of that name:
+    /// then each of its records is new, as those of a new partition are.
+    fn is_younger(&self, at: usize) -> bool {
+        self.slots[at].as_ref().is_some_and(|slot| {
+            let first = self.first_ids.get(&slot.name.topic).copied();
+            TopicId::differ(first, slot.topic_id)
+        })
     }
 
     pub(super) fn reset_end(&self) -> Option<End> {

@@ -26,6 +26,7 @@ use super::task::Task;
 use crate::backoff::Jitter;
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::topic_id::TopicId;
 
 pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
@@ -35,6 +36,8 @@ pub(super) struct Core {
     pub(super) lanes: Lanes<Task>,
     pub(super) slots: Vec<Option<Slot>>,
     pub(super) index: HashMap<TopicPartition, usize>,
+    /// The id that each subscribed topic had when this consumer first knew it.
+    pub(super) first_ids: HashMap<Arc<str>, TopicId>,
     /// Slots with records to hand out, in turn.
     pub(super) turn: VecDeque<usize>,
     pub(super) lives: u64,

@@ -3,6 +3,7 @@
 
 use super::super::error::ConsumerError;
 use super::super::fetcher::Divergence;
+use super::super::positions::End;
 use super::super::tracker::OffsetTracker;
 use super::core::Core;
 use crate::topic_id::TopicId;
@@ -47,8 +48,10 @@ impl Core {
         }
     }
 
-    /// The topic was deleted and created again: its offsets mean other records. What was read of the
-    /// old one is dropped; where the new one is read from is for the reset policy to say.
+    /// The topic was deleted and created again: its offsets mean other records. What was read of the old one is dropped.
+    /// With a reset policy the new one is read from its first record: it is younger than this consumer, and `latest`
+    /// would pass over what was written before the change was noticed. Without a policy that is an error, because
+    /// records of the old topic may be unread.
     pub(super) fn recreated(&mut self, at: usize, position: i64, topic_id: Option<TopicId>) {
         let group = self.settings.group.group.clone();
         let policy = self.settings.reset;
@@ -60,7 +63,7 @@ impl Core {
         tracing::warn!(
             %group, topic = %name.topic, partition = name.partition, offset = position, ?policy,
             was = ?slot.topic_id, is = ?topic_id,
-            "the topic was deleted and created again: its offsets are other records; the reset policy decides"
+            "the topic was deleted and created again: its offsets are other records; with a reset policy it is read from its first one"
         );
         slot.topic_id = topic_id;
         slot.committed = None;
@@ -72,7 +75,7 @@ impl Core {
         slot.tracker = None;
         let life = slot.life;
         match self.reset_end() {
-            Some(end) => self.locate(vec![(at, life, end)], 0),
+            Some(_) => self.locate(vec![(at, life, End::Earliest)], 0),
             None => self.fail(ConsumerError::OutOfRange {
                 group,
                 partition: name,
