@@ -314,26 +314,32 @@ impl Producer {
     }
 
     /// Waits until everything enqueued before this call is acknowledged or has failed; nothing lingers
-    /// meanwhile. Dropping the future is harmless.
+    /// meanwhile. Dropping the future is harmless: the next call tells what this one would have told.
     ///
     /// # Errors
     /// The first failure among those records, and among those before whose [`Delivery`] was dropped before it told its
-    /// own failure: that is said once. Each record has its own in its `Delivery`.
+    /// own failure. Of records that failed together, as one batch does, one call says so; those whose `Delivery` is
+    /// dropped after that are not told again. Each record has its own failure in its `Delivery`.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let core = &self.handle.core;
         let _flushing = Flushing::start(core);
-        let (batches, waiting) = core.unfinished();
-        // What failed before this call.
-        let mut result = core.untold.take().map_or(Ok(()), Err);
-        for delivery in waiting {
+        let (batches, mut waiting) = core.unfinished();
+        let mut result = Ok(());
+        for delivery in &mut waiting {
             result = result.and(delivery.await.map(|_| ()));
         }
-        for batch in batches {
+        for batch in &batches {
             result = result.and(batch.wait().await);
         }
-        // What failed meanwhile is in the result.
+        // Nothing is taken as told before this point, so that a flush that is dropped half-way hides no failure.
+        for delivery in &waiting {
+            delivery.flushed();
+        }
+        for batch in &batches {
+            batch.flushed();
+        }
         match core.untold.take() {
-            Some(error) => result.and(Err(error)),
+            Some(error) => Err(error),
             None => result,
         }
     }

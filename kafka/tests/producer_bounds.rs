@@ -5,7 +5,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use kafka::{Client, ClientConfig, NewTopic, ProduceError};
+use futures::FutureExt as _;
+use kafka::{Client, ClientConfig, NewTopic, ProduceError, ResponseError};
 use kafka_protocol::messages::ApiKey;
 use support::{
     PATIENCE, assert_log, client, enqueue_many, keyed, producer, read_all, topic, value,
@@ -221,11 +222,9 @@ async fn settings_without_sense_are_refused() {
 async fn what_nobody_waited_for_and_was_refused_flush_and_close_say_once() {
     let kafka = Kafka::start().await;
     let client = client(&kafka);
-    let topic = unique("refusing");
-    let small = NewTopic::new(&topic, 1, 1).config("max.message.bytes", "200");
-    client.admin().create_topics(&[small]).await.unwrap();
+    let topic = refusing(&client).await;
     let producer = producer(&client, |builder| builder);
-    let large = "x".repeat(1000);
+    let large = large();
     let refused = async |count: u64| {
         drop(producer.enqueue(&keyed(&topic, "k", &large)).unwrap());
         eventually(PATIENCE, || async {
@@ -249,4 +248,65 @@ async fn what_nobody_waited_for_and_was_refused_flush_and_close_say_once() {
     producer.flush().await.unwrap();
     refused(3).await;
     is_refusal(producer.close(PATIENCE).await);
+}
+
+/// A topic that refuses a record of [`large`].
+async fn refusing(client: &Client) -> String {
+    let topic = unique("refusing");
+    let small = NewTopic::new(&topic, 1, 1).config("max.message.bytes", "200");
+    client.admin().create_topics(&[small]).await.unwrap();
+    topic
+}
+
+fn large() -> String {
+    "x".repeat(1000)
+}
+
+#[tokio::test]
+async fn what_a_flush_has_told_is_not_told_again_when_its_delivery_is_dropped() {
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let topic = refusing(&client).await;
+    let producer = producer(&client, |builder| builder);
+    // The first waits for the topic's partitions when flush begins, the others for their batch.
+    for _ in 0..2 {
+        let kept = producer.enqueue(&keyed(&topic, "k", &large())).unwrap();
+        producer.flush().await.unwrap_err();
+        drop(kept);
+        producer.flush().await.unwrap();
+    }
+    // Two of one batch, which is refused as a whole: one is dropped before that, the other after it was told.
+    let large = large();
+    let records = [keyed(&topic, "k", &large), keyed(&topic, "k", &large)];
+    let [early, late] = producer.enqueue_all(&records).unwrap();
+    drop(early);
+    eventually(PATIENCE, || async {
+        (producer.stats().failed == 4).then_some(())
+    })
+    .await;
+    producer.flush().await.unwrap_err();
+    drop(late);
+    producer.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_that_is_dropped_half_way_hides_no_failure() {
+    let kafka = Kafka::own_broker().await;
+    let client = client(&kafka);
+    let topic = refusing(&client).await;
+    let producer = producer(&client, |builder| builder);
+    drop(producer.enqueue(&keyed(&topic, "k", &large())).unwrap());
+    eventually(PATIENCE, || async {
+        (producer.stats().failed == 1).then_some(())
+    })
+    .await;
+    let held = kafka.faults().on(ApiKey::Produce).always();
+    let held = held.error(ResponseError::NotEnoughReplicas);
+    let kept = producer.enqueue(&keyed(&topic, "k", "small")).unwrap();
+    held.hit().await;
+    assert!(producer.flush().now_or_never().is_none());
+    held.clear();
+    kept.await.unwrap();
+    producer.flush().await.unwrap_err();
+    producer.flush().await.unwrap();
 }

@@ -85,6 +85,14 @@ impl Delivery {
         }
     }
 
+    /// A flush has told what became of the record.
+    pub(super) fn flushed(&self) {
+        match &self.target {
+            Target::Batch { batch, index, .. } => batch.flushed_record(*index),
+            Target::Waiting(slot) => slot.inner.lock().flushed = true,
+        }
+    }
+
     /// One more for the same record, for who looks on.
     pub(super) fn observing(slot: Arc<WaitingSlot>) -> Self {
         Self {
@@ -157,6 +165,8 @@ pub(super) struct Acked {
 struct Part {
     first: u32,
     result: Result<Acked, ProduceError>,
+    /// A flush has told its failure, or the next one will.
+    told: AtomicBool,
 }
 
 /// The state that the records of one batch share.
@@ -221,7 +231,11 @@ impl BatchState {
                 return false;
             }
             note();
-            open.finished.push(Part { first, result });
+            open.finished.push(Part {
+                first,
+                result,
+                told: AtomicBool::new(false),
+            });
             open.unfinished -= 1;
             if open.unfinished > 0 {
                 return true;
@@ -232,10 +246,10 @@ impl BatchState {
             std::mem::take(&mut open.wakers)
         };
         // Whoever drops a delivery sets the flag first and then looks for the result.
-        if self.abandoned.load(Ordering::SeqCst)
-            && let Some(error) = self.first_failure()
-        {
-            self.untold.note(error);
+        if self.abandoned.load(Ordering::SeqCst) {
+            for part in self.parts.get().into_iter().flatten() {
+                self.leave_to_flush(part);
+            }
         }
         for waker in wakers {
             waker.wake();
@@ -243,19 +257,34 @@ impl BatchState {
         true
     }
 
-    fn first_failure(&self) -> Option<&ProduceError> {
-        let parts = self.parts.get()?;
-        parts.iter().find_map(|part| part.result.as_ref().err())
+    /// The next flush tells the part's failure, once for all of its records.
+    fn leave_to_flush(&self, part: &Part) {
+        if let Err(error) = &part.result
+            && !part.told.swap(true, Ordering::SeqCst)
+        {
+            self.untold.note(error);
+        }
     }
 
     /// Nobody will ask what became of this record.
     fn abandon(&self, index: u32) {
         self.abandoned.store(true, Ordering::SeqCst);
         if let Some(parts) = self.parts.get() {
-            let at = parts.partition_point(|part| part.first <= index) - 1;
-            if let Err(error) = &parts[at].result {
-                self.untold.note(error);
-            }
+            self.leave_to_flush(part_of(parts, index));
+        }
+    }
+
+    /// A flush has told what became of every record.
+    pub(super) fn flushed(&self) {
+        for part in self.parts.get().into_iter().flatten() {
+            part.told.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A flush has told what became of this record. Of other parts of the batch it has not heard.
+    fn flushed_record(&self, index: u32) {
+        if let Some(parts) = self.parts.get() {
+            part_of(parts, index).told.store(true, Ordering::SeqCst);
         }
     }
 
@@ -271,7 +300,7 @@ impl BatchState {
     }
 
     /// Waits for the whole batch; the first failure of its parts, if there is one.
-    pub(super) async fn wait(self: Arc<Self>) -> Result<(), ProduceError> {
+    pub(super) async fn wait(&self) -> Result<(), ProduceError> {
         let mut slot = None;
         std::future::poll_fn(|cx| match self.poll_parts(&mut slot, cx) {
             Poll::Pending => Poll::Pending,
@@ -294,8 +323,7 @@ impl BatchState {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(parts) => parts,
         };
-        let at = parts.partition_point(|part| part.first <= index) - 1;
-        let part = &parts[at];
+        let part = part_of(parts, index);
         Poll::Ready(match &part.result {
             Ok(acked) => Ok(RecordMetadata {
                 topic: self.topic.clone(),
@@ -337,6 +365,11 @@ impl BatchState {
     }
 }
 
+/// The part that a record is in.
+fn part_of(parts: &[Part], index: u32) -> &Part {
+    &parts[parts.partition_point(|part| part.first <= index) - 1]
+}
+
 /// Where a record went that had waited for its topic.
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
@@ -355,6 +388,8 @@ pub(super) struct WaitingSlot {
 struct Waiting {
     /// Its [`Delivery`] was dropped.
     abandoned: bool,
+    /// A flush has told its failure.
+    flushed: bool,
     placed: Option<Result<Placed, ProduceError>>,
     /// The record's own, and those of flushes.
     wakers: Vec<Waker>,
@@ -386,7 +421,9 @@ impl WaitingSlot {
     fn abandon(&self) {
         let mut inner = self.inner.lock();
         inner.abandoned = true;
-        if let Some(result) = &inner.placed {
+        if let Some(result) = &inner.placed
+            && !inner.flushed
+        {
             self.forsake(result);
         }
     }
@@ -559,6 +596,63 @@ mod tests {
         let written = batch();
         drop(Delivery::new(written.clone(), 0, 0));
         written.finish(0, acked(3), || {});
+        assert!(untold.take().is_none());
+    }
+
+    #[test]
+    fn the_failure_of_several_records_is_noted_once() {
+        let untold = Arc::<Untold>::default();
+        let batch = BatchState::new("t".into(), 0, untold.clone());
+        drop(Delivery::new(batch.clone(), 0, 0));
+        let late = Delivery::new(batch.clone(), 1, 0);
+        batch.finish(0, Err(refused()), || {});
+        assert!(untold.take().is_some(), "a flush tells it");
+        drop(late);
+        assert!(untold.take().is_none(), "the next one need not");
+        // Told by a flush that had waited for it.
+        let batch = BatchState::new("t".into(), 0, untold.clone());
+        let late = Delivery::new(batch.clone(), 0, 0);
+        batch.finish(0, Err(refused()), || {});
+        assert!(block_on(batch.wait()).is_err());
+        batch.flushed();
+        drop(late);
+        assert!(untold.take().is_none());
+    }
+
+    #[test]
+    fn a_flush_that_waited_for_one_record_has_told_nothing_of_another_part() {
+        let untold = Arc::<Untold>::default();
+        let slot = WaitingSlot::new(untold.clone());
+        let own = Delivery::waiting(slot.clone());
+        let mut flush = Delivery::observing(slot.clone());
+        let batch = BatchState::new("t".into(), 0, untold.clone());
+        slot.resolve(Ok(Placed {
+            batch: batch.clone(),
+            index: 0,
+            timestamp: 0,
+        }));
+        let later = Delivery::new(batch.clone(), 1, 0);
+        batch.split(2);
+        batch.finish(0, acked(7), || {});
+        batch.finish(1, Err(refused()), || {});
+        assert!(block_on(&mut flush).is_ok());
+        flush.flushed();
+        drop(own);
+        assert!(untold.take().is_none(), "it was written");
+        drop(later);
+        assert!(untold.take().is_some());
+    }
+
+    #[test]
+    fn a_record_that_never_got_its_topic_is_told_once() {
+        let untold = Arc::<Untold>::default();
+        let slot = WaitingSlot::new(untold.clone());
+        let own = Delivery::waiting(slot.clone());
+        let mut flush = Delivery::observing(slot.clone());
+        slot.resolve(Err(refused()));
+        assert!(block_on(&mut flush).is_err());
+        flush.flushed();
+        drop(own);
         assert!(untold.take().is_none());
     }
 
