@@ -109,6 +109,36 @@ impl Cluster {
         refresh::request(self);
     }
 
+    /// What broker `node` itself knows of `names`, asked for now and taken into the picture. A leader knows the topics
+    /// that it leads, while other brokers may not have heard of them yet.
+    ///
+    /// # Errors
+    /// The broker is not known, or did not answer.
+    pub(crate) async fn refresh_from(
+        self: &Arc<Self>,
+        node: i32,
+        names: &[Arc<str>],
+    ) -> Result<ClusterView, Error> {
+        let connection = self.connection(node, Purpose::Admin).await?;
+        let request = metadata_request(Some(names));
+        let timeout = self.config.request_timeout;
+        let seen = ClusterView::from_response(connection.call(request, timeout).await?)?;
+        self.view.send_if_modified(|view| {
+            let mut newer = seen.clone();
+            for (name, known) in &view.topics {
+                let topics = &mut newer.topics;
+                topics.entry(name.clone()).or_insert_with(|| known.clone());
+            }
+            let merged = view.merged(newer);
+            let differs = merged.differs(view);
+            if differs {
+                *view = Arc::new(merged);
+            }
+            differs
+        });
+        Ok(seen)
+    }
+
     /// A connection to broker `node`, opened or reopened if there is none. Waits out the reconnect
     /// back-off, then tries once, at most `connect_timeout`.
     ///
@@ -260,14 +290,6 @@ impl Cluster {
 
     /// Asks one broker after another until one answers; `None` asks for every topic.
     async fn fetch_metadata(&self, topics: Option<&[Arc<str>]>) -> Result<ClusterView, Error> {
-        // Version 0 reads an empty list as all topics; every broker of interest speaks a later one.
-        let topics = topics.map(|names| {
-            let name = |name: &Arc<str>| TopicName(StrBytes::from_string(name.to_string()));
-            names
-                .iter()
-                .map(|topic| MetadataRequestTopic::default().with_name(Some(name(topic))))
-                .collect()
-        });
         let mut last = None;
         for address in self.candidates() {
             let connection = match self
@@ -281,9 +303,7 @@ impl Cluster {
                     continue;
                 }
             };
-            let request = MetadataRequest::default()
-                .with_topics(topics.clone())
-                .with_allow_auto_topic_creation(false);
+            let request = metadata_request(topics);
             match connection.call(request, self.config.request_timeout).await {
                 Ok(response) => return ClusterView::from_response(response),
                 Err(error) => keep(&mut last, error),
@@ -322,6 +342,16 @@ impl Cluster {
     fn patience(&self) -> Duration {
         self.config.connect_timeout + self.config.request_timeout
     }
+}
+
+/// `None` asks for every topic.
+fn metadata_request(topics: Option<&[Arc<str>]>) -> MetadataRequest {
+    let name = |name: &Arc<str>| TopicName(StrBytes::from_string(name.to_string()));
+    let topic = |topic| MetadataRequestTopic::default().with_name(Some(name(topic)));
+    // Version 0 reads an empty list as all topics; every broker of interest speaks a later one.
+    MetadataRequest::default()
+        .with_topics(topics.map(|names| names.iter().map(topic).collect()))
+        .with_allow_auto_topic_creation(false)
 }
 
 /// Keeps the last failure, but rather one that somebody has to put right than one that may pass.

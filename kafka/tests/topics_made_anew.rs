@@ -173,6 +173,42 @@ async fn with_latest_a_consumer_reads_what_was_written_before_it_noticed_the_new
 }
 
 #[tokio::test]
+async fn an_offset_out_of_range_is_not_reset_before_the_leader_has_named_the_topic() {
+    let world = World::own(1).await;
+    let admin = world.client.admin();
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let seen = ids.clone();
+    let handler = Scripted::new(move |record| {
+        seen.lock().unwrap().push(record.topic_id);
+        async { Outcome::Done }
+    });
+    let running = Running::start(world.consumer_of(&behind(&world)), handler.clone());
+    for number in 0..5 {
+        world.send(0, &number.to_string(), "before").await;
+    }
+    handler.until_calls(5).await;
+    // It hears nothing of the new topic but that this does not hold offset 5.
+    let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
+    let blind = on(ApiKey::Metadata).drop_connection();
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    for number in 0..3 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    // The first of these is answered out of range, the second is what is made of that.
+    on(ApiKey::Fetch).delay(Duration::ZERO).hit_times(2).await;
+    blind.clear();
+    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert!(running.stop().await.is_clean());
+    let described = admin.describe_topics(&[&world.topic]).await.unwrap();
+    let ids = ids.lock().unwrap().clone();
+    assert_eq!(ids.len(), 5 + 3, "each record once");
+    assert!(ids[..5].iter().all(|id| *id == ids[0] && id.is_some()));
+    assert_eq!(ids[5..], [described[0].id; 3]);
+    assert_ne!(ids[0], described[0].id);
+}
+
+#[tokio::test]
 async fn with_latest_a_consumer_that_noticed_the_end_of_the_old_one_reads_all_of_the_new_one() {
     let world = World::new(1).await;
     let admin = world.client.admin();

@@ -86,7 +86,8 @@ pub(crate) enum What {
     Empty {
         high_watermark: i64,
     },
-    /// The log does not hold the position (any more, or yet). Fetching stops until `start`.
+    /// The log does not hold the position (any more, or yet), and its leader names the same topic as before. Fetching
+    /// stops until `start`.
     OutOfRange {
         position: i64,
     },

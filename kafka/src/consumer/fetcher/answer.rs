@@ -1,6 +1,7 @@
 //! What a broker's answer to a Fetch request means for each partition.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -13,8 +14,14 @@ use super::{Chunk, Divergence, Fetched, Shared, Taken, What};
 use crate::error::Error;
 use crate::topic_id::TopicId;
 
-/// Passes on what a broker answered to one request, for each partition that it was asked for.
-pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: FetchResponse) {
+/// Passes on what a broker answered to one request, for each partition that it was asked for. Returns those of which it
+/// says that the offset is out of range: see [`out_of_range`].
+pub(super) fn deliver(
+    shared: &Shared,
+    node: i32,
+    taken: Vec<Taken>,
+    response: FetchResponse,
+) -> Vec<Taken> {
     let mut answers: HashMap<(StrBytes, i32), PartitionData> = HashMap::new();
     for topic in response.responses {
         for partition in topic.partitions {
@@ -25,6 +32,7 @@ pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: Fet
         }
     }
     let mut fetched = Vec::with_capacity(taken.len());
+    let mut out_of_range = Vec::new();
     let mut refresh = false;
     for taken in taken {
         let key = (
@@ -32,10 +40,16 @@ pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: Fet
             taken.partition,
         );
         let one = match answers.remove(&key) {
-            Some(data) => partition(shared, node, taken, data, &mut refresh),
+            Some(data) if says_out_of_range(&taken, &data) => {
+                if shared.targets.lock().parked(&taken) {
+                    out_of_range.push(taken);
+                }
+                continue;
+            }
+            Some(data) => partition(shared, node, &taken, data, &mut refresh),
             None => {
                 let reason = format!("the answer leaves out {}-{}", taken.topic, taken.partition);
-                fail(shared, taken, malformed(node, reason))
+                fail(shared, &taken, malformed(node, reason))
             }
         };
         fetched.extend(one);
@@ -44,6 +58,75 @@ pub(super) fn deliver(shared: &Shared, node: i32, taken: &[Taken], response: Fet
         shared.cluster.request_refresh();
     }
     send(shared, fetched);
+    out_of_range
+}
+
+/// A broker's log does not hold what it was asked for. That may be the log of another topic: the name was deleted and
+/// created again since the metadata were asked for, and the leader knows of that first. So the leader is asked for the
+/// topic's id before the position is given up. Where it does not answer, or does not know the topic, the partition is
+/// fetched again later.
+pub(super) async fn out_of_range(shared: &Shared, node: i32, taken: &[Taken]) {
+    let names: BTreeSet<Arc<str>> = taken.iter().map(|taken| taken.topic.clone()).collect();
+    let names = Vec::from_iter(names);
+    let seen = match shared.cluster.refresh_from(node, &names).await {
+        Ok(seen) => seen,
+        Err(error) => return fail_all(shared, taken, &error),
+    };
+    let mut fetched = Vec::with_capacity(taken.len());
+    for taken in taken {
+        let position = taken.position;
+        if !seen.topics.contains_key(&taken.topic) {
+            shared.cluster.request_refresh();
+            let error = Error::response(
+                ApiKey::Metadata,
+                ResponseError::UnknownTopicOrPartition,
+                format!(
+                    "{}-{}, whose offset {position} is out of range",
+                    taken.topic, taken.partition
+                ),
+            );
+            fetched.extend(fail(shared, taken, error));
+        } else if shared.targets.lock().parked(taken) {
+            let topic_id = shared.topic_id(&taken.topic);
+            let what = if TopicId::differ(taken.topic_id, topic_id) {
+                What::Recreated { position, topic_id }
+            } else {
+                What::OutOfRange { position }
+            };
+            fetched.push(Fetched {
+                slot: taken.slot,
+                ticket: taken.ticket,
+                what,
+            });
+        }
+    }
+    send(shared, fetched);
+}
+
+/// Whether the log does not hold the position; or holds none of what was read up to it, because the topic was deleted
+/// and created again: a leader loses nothing of the epoch that it leads with.
+fn says_out_of_range(taken: &Taken, data: &PartitionData) -> bool {
+    match ResponseError::try_from_code(data.error_code) {
+        Some(code) => code == ResponseError::OffsetOutOfRange,
+        None => {
+            let Some(divergence) = divergence(taken, data) else {
+                return false;
+            };
+            divergence.is_believable()
+                && divergence.leader_epoch == divergence.epoch
+                && divergence.leader_epoch == taken.leader_epoch
+        }
+    }
+}
+
+/// What the leader says of where its log differs, if it does.
+fn divergence(taken: &Taken, data: &PartitionData) -> Option<Divergence> {
+    (data.diverging_epoch.end_offset >= 0).then_some(Divergence {
+        position: taken.position,
+        epoch: taken.last_epoch,
+        leader_epoch: data.diverging_epoch.epoch,
+        leader_end: data.diverging_epoch.end_offset,
+    })
 }
 
 /// The metadata say that these are of topics which were deleted and created again.
@@ -87,13 +170,17 @@ fn partition(
     refresh: &mut bool,
 ) -> Option<Fetched> {
     let what = match ResponseError::try_from_code(data.error_code) {
-        None if data.diverging_epoch.end_offset >= 0 => {
-            let divergence = Divergence {
+        // The answer names the topic, not its id: it may be of the one that was created since.
+        None if TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic)) => {
+            if !shared.targets.lock().parked(taken) {
+                return None;
+            }
+            What::Recreated {
                 position: taken.position,
-                epoch: taken.last_epoch,
-                leader_epoch: data.diverging_epoch.epoch,
-                leader_end: data.diverging_epoch.end_offset,
-            };
+                topic_id: shared.topic_id(&taken.topic),
+            }
+        }
+        None if let Some(divergence) = divergence(taken, &data) => {
             if !divergence.is_believable() {
                 let reason = format!(
                     "{}-{}, read up to offset {} of epoch {}, is said to differ from epoch {} that ends at offset {}",
@@ -109,23 +196,7 @@ fn partition(
             if !shared.targets.lock().parked(taken) {
                 return None;
             }
-            if is_another_log(shared, taken, &divergence) {
-                What::OutOfRange {
-                    position: taken.position,
-                }
-            } else {
-                What::Diverged(divergence)
-            }
-        }
-        // The answer names the topic, not its id: it may be of the one that was created since.
-        None if TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic)) => {
-            if !shared.targets.lock().parked(taken) {
-                return None;
-            }
-            What::Recreated {
-                position: taken.position,
-                topic_id: shared.topic_id(&taken.topic),
-            }
+            What::Diverged(divergence)
         }
         None => {
             let records = data.records.unwrap_or_default();
@@ -166,14 +237,6 @@ fn partition(
                 })
             }
         }
-        Some(ResponseError::OffsetOutOfRange) => {
-            if !shared.targets.lock().parked(taken) {
-                return None;
-            }
-            What::OutOfRange {
-                position: taken.position,
-            }
-        }
         Some(code) => {
             *refresh |= moved(code);
             let error = Error::response(
@@ -189,14 +252,6 @@ fn partition(
         ticket: taken.ticket,
         what,
     })
-}
-
-/// Whether the topic was deleted and created again: nothing of the log is what was read. A leader loses
-/// nothing of the epoch that it leads with, and a topic keeps its id.
-fn is_another_log(shared: &Shared, taken: &Taken, divergence: &Divergence) -> bool {
-    let same_leader = divergence.leader_epoch == divergence.epoch
-        && divergence.leader_epoch == taken.leader_epoch;
-    same_leader || TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic))
 }
 
 /// Whether newer metadata may name another leader.

@@ -28,7 +28,7 @@ const DIVERGING_EPOCHS: i16 = 12;
 pub(super) async fn run(node: i32, shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
     let mut views = shared.cluster.watch();
-    let mut polls: FuturesUnordered<BoxFuture<'static, Purpose>> = FuturesUnordered::new();
+    let mut polls: FuturesUnordered<BoxFuture<'static, Ended>> = FuturesUnordered::new();
     let (mut main_until, mut aside_busy) = (None, false);
     loop {
         changes.borrow_and_update();
@@ -55,10 +55,17 @@ pub(super) async fn run(node: i32, shared: Arc<Shared>) {
         }
         let retry = shared.next_retry();
         tokio::select! {
-            Some(purpose) = polls.next(), if !polls.is_empty() => match purpose {
-                Purpose::Fetch => main_until = None,
-                _ => aside_busy = false,
-            },
+            Some(ended) = polls.next(), if !polls.is_empty() => {
+                match ended.purpose {
+                    Some(Purpose::Fetch) => main_until = None,
+                    Some(_) => aside_busy = false,
+                    None => {}
+                }
+                // On the side: the others need not wait for it.
+                if let Some(in_air) = ended.out_of_range {
+                    polls.push(look(in_air, node).boxed());
+                }
+            }
             changed = changes.changed() => if changed.is_err() { return },
             changed = views.changed() => if changed.is_err() { return },
             () = shared.budget.wait_for_room(), if room.is_none() => {}
@@ -107,6 +114,24 @@ impl Drop for InAir {
     }
 }
 
+/// What came of one request.
+struct Ended {
+    /// What kind of a poll it was, if it was one.
+    purpose: Option<Purpose>,
+    /// What the broker says it does not hold, to be looked into.
+    out_of_range: Option<InAir>,
+}
+
+/// Finds out what it means that the broker does not hold what it was asked for.
+async fn look(mut in_air: InAir, node: i32) -> Ended {
+    answer::out_of_range(&in_air.shared, node, &in_air.taken).await;
+    in_air.taken.clear();
+    Ended {
+        purpose: None,
+        out_of_range: None,
+    }
+}
+
 /// One request, its answer passed on.
 async fn poll(
     mut in_air: InAir,
@@ -114,7 +139,7 @@ async fn poll(
     purpose: Purpose,
     wait: Duration,
     room: usize,
-) -> Purpose {
+) -> Ended {
     let shared = in_air.shared.clone();
     // A connection that stays silent past the poll's end is cut: `call` closes it.
     let timeout = wait + shared.cluster.config().request_timeout;
@@ -136,11 +161,20 @@ async fn poll(
         Ok(response)
     });
     let taken = std::mem::take(&mut in_air.taken);
-    match response {
-        Ok(response) => answer::deliver(&shared, node, &taken, response),
-        Err(error) => answer::fail_all(&shared, &taken, &error),
+    let out_of_range = match response {
+        Ok(response) => answer::deliver(&shared, node, taken, response),
+        Err(error) => {
+            answer::fail_all(&shared, &taken, &error);
+            Vec::new()
+        }
+    };
+    Ended {
+        purpose: Some(purpose),
+        out_of_range: (!out_of_range.is_empty()).then(|| InAir {
+            shared: shared.clone(),
+            taken: out_of_range,
+        }),
     }
-    purpose
 }
 
 /// `diverging`: the broker takes the epoch of what was read before, and says where its log differs.

@@ -23,7 +23,8 @@ impl Core {
         }
     }
 
-    /// The log does not hold the position: by the reset policy, and never in silence.
+    /// The log does not hold the position, and is still that of the same topic (the fetcher has asked): by the reset
+    /// policy, and never in silence.
     pub(super) fn out_of_range(&mut self, at: usize, position: i64) {
         self.stop_fetching(at);
         let end = self.reset_end();
