@@ -1,9 +1,12 @@
 //! What this client knows of the cluster, and its connections to it.
 //!
-//! `view` is the picture itself (pure), `refresh` the task that keeps it fresh, `pool` the connections.
+//! `view` is the picture itself (pure), `topic_ids` decides which of two topics of one name is the newer (pure), `learn`
+//! takes answers into the picture, `refresh` is the task that keeps it fresh, `pool` the connections.
 
+mod learn;
 mod pool;
 mod refresh;
+mod topic_ids;
 mod view;
 
 use std::{
@@ -18,10 +21,14 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+#[cfg(test)]
+pub(crate) use self::learn::tests::Scripted;
 pub(crate) use self::pool::Pool;
 use self::refresh::Refresh;
+use self::topic_ids::TopicIds;
 pub(crate) use self::view::{ClusterView, TopicView};
 use crate::{client::ClientConfig, connection::Connection, error::Error};
 
@@ -48,6 +55,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Cluster {
     config: ClientConfig,
     view: watch::Sender<Arc<ClusterView>>,
+    /// Locked inside a change of `view`, never the other way round.
+    topic_ids: Mutex<TopicIds>,
     refresh: Arc<Refresh>,
     pool: Pool,
 }
@@ -56,6 +65,7 @@ impl Cluster {
     pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
         Arc::new(Self {
             view: watch::Sender::new(Arc::new(ClusterView::default())),
+            topic_ids: Mutex::default(),
             refresh: Arc::new(Refresh::new()),
             pool: Pool::new(),
             config,
@@ -107,36 +117,6 @@ impl Cluster {
     /// Asks for fresh metadata soon, without waiting. Requests close together become one.
     pub(crate) fn request_refresh(self: &Arc<Self>) {
         refresh::request(self);
-    }
-
-    /// What broker `node` itself knows of `names`, asked for now and taken into the picture. A leader knows the topics
-    /// that it leads, while other brokers may not have heard of them yet.
-    ///
-    /// # Errors
-    /// The broker is not known, or did not answer.
-    pub(crate) async fn refresh_from(
-        self: &Arc<Self>,
-        node: i32,
-        names: &[Arc<str>],
-    ) -> Result<ClusterView, Error> {
-        let connection = self.connection(node, Purpose::Admin).await?;
-        let request = metadata_request(Some(names));
-        let timeout = self.config.request_timeout;
-        let seen = ClusterView::from_response(connection.call(request, timeout).await?)?;
-        self.view.send_if_modified(|view| {
-            let mut newer = seen.clone();
-            for (name, known) in &view.topics {
-                let topics = &mut newer.topics;
-                topics.entry(name.clone()).or_insert_with(|| known.clone());
-            }
-            let merged = view.merged(newer);
-            let differs = merged.differs(view);
-            if differs {
-                *view = Arc::new(merged);
-            }
-            differs
-        });
-        Ok(seen)
     }
 
     /// A connection to broker `node`, opened or reopened if there is none. Waits out the reconnect
@@ -288,8 +268,12 @@ impl Cluster {
         }
     }
 
-    /// Asks one broker after another until one answers; `None` asks for every topic.
-    async fn fetch_metadata(&self, topics: Option<&[Arc<str>]>) -> Result<ClusterView, Error> {
+    /// Asks one broker after another until one answers; `None` asks for every topic. Returns the broker's id with it,
+    /// as far as that is known.
+    async fn fetch_metadata(
+        &self,
+        topics: Option<&[Arc<str>]>,
+    ) -> Result<(Option<i32>, ClusterView), Error> {
         let mut last = None;
         for address in self.candidates() {
             let connection = match self
@@ -305,7 +289,10 @@ impl Cluster {
             };
             let request = metadata_request(topics);
             match connection.call(request, self.config.request_timeout).await {
-                Ok(response) => return ClusterView::from_response(response),
+                Ok(response) => {
+                    let seen = ClusterView::from_response(response)?;
+                    return Ok((seen.node_at(&address), seen));
+                }
                 Err(error) => keep(&mut last, error),
             }
         }
@@ -314,14 +301,14 @@ impl Cluster {
 
     /// Every topic of the cluster, as an operator asks for it. Only the brokers are remembered.
     pub(crate) async fn fetch_all_topics(&self) -> Result<ClusterView, Error> {
-        let seen = self.fetch_metadata(None).await?;
+        let (_, seen) = self.fetch_metadata(None).await?;
         self.learn_brokers(&seen);
         Ok(seen)
     }
 
     /// These topics right now. Only the brokers are remembered.
     pub(crate) async fn fetch_topics(&self, names: &[Arc<str>]) -> Result<ClusterView, Error> {
-        let seen = self.fetch_metadata(Some(names)).await?;
+        let (_, seen) = self.fetch_metadata(Some(names)).await?;
         self.learn_brokers(&seen);
         Ok(seen)
     }

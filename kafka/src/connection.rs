@@ -171,4 +171,4 @@ impl Inner {
 pub(crate) type Answer = oneshot::Receiver<Result<Bytes, Error>>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::Cluster;
+use super::learn::{Answer, Others};
 use crate::backoff::Backoff;
 use crate::error::Error;
 
@@ -121,10 +122,19 @@ async fn run(cluster: std::sync::Weak<Cluster>, refresh: Arc<Refresh>, max_age: 
                 () = refresh.stop.notified() => return,
             }
         };
-        failures = if result.is_ok() { 0 } else { failures + 1 };
-        if let Err(error) = &result {
-            tracing::debug!(%error, "metadata refresh failed");
-        }
+        let settled = match &result {
+            Ok(settled) => *settled,
+            Err(error) => {
+                tracing::debug!(%error, "metadata refresh failed");
+                true
+            }
+        };
+        failures = if result.is_ok() && settled {
+            0
+        } else {
+            failures + 1
+        };
+        let result = result.map(|_| ());
         refresh.done.send_replace(Done { round, result });
         let spacing = SPACING.random_delay(failures);
         let next = async {
@@ -132,7 +142,9 @@ async fn run(cluster: std::sync::Weak<Cluster>, refresh: Arc<Refresh>, max_age: 
                 () = tokio::time::sleep(spacing) => {}
                 () = refresh.grew.notified() => {}
             }
+            // Where brokers name different topics, they are asked again without being told to.
             tokio::select! {
+                () = std::future::ready(()), if !settled => {}
                 _ = asked.changed() => {}
                 () = tokio::time::sleep(max_age.saturating_sub(spacing)) => {}
             }
@@ -144,16 +156,14 @@ async fn run(cluster: std::sync::Weak<Cluster>, refresh: Arc<Refresh>, max_age: 
     }
 }
 
-async fn once(cluster: &Cluster, refresh: &Refresh) -> Result<(), Error> {
+/// True: nothing is left that brokers disagree on.
+async fn once(cluster: &Arc<Cluster>, refresh: &Refresh) -> Result<bool, Error> {
     let names: Vec<Arc<str>> = refresh.wanted.lock().iter().cloned().collect();
-    let newer = cluster.fetch_metadata(Some(&names)).await?;
-    cluster.view.send_if_modified(|view| {
-        let merged = view.merged(newer);
-        let differs = merged.differs(view);
-        if differs {
-            *view = Arc::new(merged);
-        }
-        differs
-    });
-    Ok(())
+    let (from, seen) = cluster.fetch_metadata(Some(&names)).await?;
+    let answer = Answer {
+        from,
+        asked: &names,
+        seen,
+    };
+    Ok(cluster.learn(answer, Others::Go).await)
 }

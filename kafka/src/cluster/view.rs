@@ -77,6 +77,18 @@ impl ClusterView {
         self.topics.get(topic)?.id
     }
 
+    /// The broker that is at `address`, if it is known which one that is: another address than those that brokers
+    /// advertise may lead to any of them.
+    pub(super) fn node_at(&self, address: &str) -> Option<i32> {
+        let mut brokers = self.brokers.iter();
+        let at = brokers.find(|(_, broker)| *broker.address == *address);
+        match (at, self.brokers.len()) {
+            (Some((node, _)), _) => Some(*node),
+            (None, 1) => self.brokers.keys().next().copied(),
+            (None, _) => None,
+        }
+    }
+
     /// How many partitions a topic has.
     pub(crate) fn partition_count(&self, topic: &str) -> Option<i32> {
         self.topics
@@ -134,8 +146,9 @@ impl ClusterView {
         })
     }
 
-    /// This picture replaced by a newer answer, of which nothing is believed that is older than what
-    /// is known: an answer may come from a broker that lags behind (KIP-320).
+    /// This picture replaced by a newer answer, of which no leader is believed that is older than the known one: an
+    /// answer may come from a broker that lags behind (KIP-320). A topic with another id is believed to be newer; which
+    /// ids are is decided before ([`super::topic_ids`]).
     pub(crate) fn merged(&self, mut newer: Self) -> Self {
         for (name, topic) in &mut newer.topics {
             let Some(known) = self.topics.get(name) else {

@@ -26,18 +26,18 @@ fn config() -> ClientConfig {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A broker's end of a connection.
-struct Peer {
+pub(crate) struct Peer {
     socket: TcpStream,
 }
 
-struct Asked {
-    api: ApiKey,
-    version: i16,
+pub(crate) struct Asked {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
     correlation: i32,
 }
 
 impl Peer {
-    async fn read(&mut self) -> Option<Asked> {
+    pub(crate) async fn read(&mut self) -> Option<Asked> {
         let size = self.socket.read_i32().await.ok()?;
         let mut frame = vec![0; size as usize];
         self.socket.read_exact(&mut frame).await.unwrap();
@@ -49,7 +49,7 @@ impl Peer {
         })
     }
 
-    async fn answer<R: Encodable>(&mut self, asked: &Asked, version: i16, response: R) {
+    pub(crate) async fn answer<R: Encodable>(&mut self, asked: &Asked, version: i16, response: R) {
         let mut frame = BytesMut::new();
         ResponseHeader::default()
             .with_correlation_id(asked.correlation)
@@ -67,7 +67,7 @@ impl Peer {
     }
 }
 
-fn versions(apis: &[(ApiKey, i16, i16)]) -> ApiVersionsResponse {
+pub(crate) fn versions(apis: &[(ApiKey, i16, i16)]) -> ApiVersionsResponse {
     let range = |&(api, min, max): &(ApiKey, i16, i16)| {
         ApiVersion::default()
             .with_api_key(api as i16)
@@ -90,13 +90,13 @@ async fn connected() -> (Connection, Peer) {
     (connection.unwrap(), peer)
 }
 
-async fn listen() -> (TcpListener, Arc<str>) {
+pub(crate) async fn listen() -> (TcpListener, Arc<str>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string().into();
     (listener, address)
 }
 
-async fn accept(listener: &TcpListener) -> Peer {
+pub(crate) async fn accept(listener: &TcpListener) -> Peer {
     let (socket, _) = listener.accept().await.unwrap();
     Peer { socket }
 }

@@ -63,8 +63,8 @@ pub(super) fn deliver(
 
 /// A broker's log does not hold what it was asked for. That may be the log of another topic: the name was deleted and
 /// created again since the metadata were asked for, and the leader knows of that first. So the leader is asked for the
-/// topic's id before the position is given up. Where it does not answer, or does not know the topic, the partition is
-/// fetched again later.
+/// topic's id before the position is given up. Where it does not answer or does not know the topic, or where brokers name
+/// different ids, the partition is fetched again later.
 pub(super) async fn out_of_range(shared: &Shared, node: i32, taken: &[Taken]) {
     let names: BTreeSet<Arc<str>> = taken.iter().map(|taken| taken.topic.clone()).collect();
     let names = Vec::from_iter(names);
@@ -75,11 +75,18 @@ pub(super) async fn out_of_range(shared: &Shared, node: i32, taken: &[Taken]) {
     let mut fetched = Vec::with_capacity(taken.len());
     for taken in taken {
         let position = taken.position;
-        if !seen.topics.contains_key(&taken.topic) {
+        let problem = if !seen.topics.contains_key(&taken.topic) {
+            Some(ResponseError::UnknownTopicOrPartition)
+        } else if shared.cluster.is_disputed(&taken.topic) {
+            Some(ResponseError::InconsistentTopicId)
+        } else {
+            None
+        };
+        if let Some(code) = problem {
             shared.cluster.request_refresh();
             let error = Error::response(
                 ApiKey::Metadata,
-                ResponseError::UnknownTopicOrPartition,
+                code,
                 format!(
                     "{}-{}, whose offset {position} is out of range",
                     taken.topic, taken.partition
@@ -288,5 +295,55 @@ fn send(shared: &Shared, fetched: Vec<Fetched>) {
     if !fetched.is_empty() {
         // Without an owner the fetcher is being dropped.
         let _ = shared.answers.send(fetched);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FetchConfig, Fetcher, Place};
+    use super::*;
+    use crate::cluster::Scripted;
+
+    #[tokio::test]
+    async fn while_brokers_name_different_topics_no_position_is_given_up() {
+        let (old, new) = (TopicId::from_u128(7), TopicId::from_u128(8));
+        let cluster = Scripted::new(7).await;
+        let (fetcher, mut answers) = Fetcher::new(cluster.cluster.clone(), FetchConfig::default());
+        let shared = &fetcher.shared;
+        let place = Place {
+            topic: "t".into(),
+            topic_id: old,
+            partition: 0,
+        };
+        shared.targets.lock().start(0, place, 5, -1);
+        let taken = shared.take(1);
+        // The one that answered knows of a newer topic, the other one does not.
+        cluster.names(2, 8);
+        out_of_range(shared, 2, &taken).await;
+        let mut next = async || answers.recv().await.unwrap().remove(0).what;
+        match next().await {
+            What::Failed { error, times: 1 } => {
+                let text = error.to_string();
+                assert!(text.contains("t-0") && text.contains("offset 5"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+        cluster.names(1, 8);
+        let recreated = async {
+            loop {
+                match next().await {
+                    What::Failed { .. } => {}
+                    other => return other,
+                }
+            }
+        };
+        let recreated = tokio::time::timeout(std::time::Duration::from_secs(10), recreated).await;
+        match recreated.expect("they agree") {
+            What::Recreated {
+                position: 5,
+                topic_id,
+            } => assert_eq!(topic_id, new),
+            other => panic!("{other:?}"),
+        }
     }
 }
