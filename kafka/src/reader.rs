@@ -121,6 +121,8 @@ struct Followed {
     /// Of what was read.
     lineage: Lineage,
     high_watermark: Option<i64>,
+    /// Counts how often it was asked where to read: only the answer to the last question counts.
+    asked: u64,
     failures: u32,
     /// Why it is held where it stands.
     problem: Option<String>,
@@ -131,9 +133,8 @@ enum Done {
         found: Result<(), Error>,
         failures: u32,
     },
-    /// Slot, the offset that was out of range if it is about that, and the answer.
     Located {
-        slots: Vec<(usize, Option<i64>)>,
+        slots: Vec<Question>,
         end: End,
         offsets: Vec<Result<i64, Error>>,
         failures: u32,
@@ -141,6 +142,15 @@ enum Done {
     Resume {
         slot: usize,
     },
+}
+
+/// The question where a partition is to be read from.
+struct Question {
+    slot: usize,
+    /// Which of the partition's questions it is.
+    number: u64,
+    /// The offset that was due, if it is about that.
+    due: Option<i64>,
 }
 
 impl Reader {
@@ -283,6 +293,7 @@ impl Reader {
                     ticket: None,
                     lineage: Lineage::default(),
                     high_watermark: None,
+                    asked: 0,
                     failures: 0,
                     problem: None,
                 };
@@ -318,18 +329,26 @@ impl Reader {
     }
 
     fn locate(&mut self, slots: Vec<(usize, Option<i64>)>, end: End, failures: u32) {
+        let mut ends = Vec::with_capacity(slots.len());
+        let mut questions = Vec::with_capacity(slots.len());
+        for (slot, due) in slots {
+            let followed = &mut self.partitions[slot];
+            followed.asked += 1;
+            ends.push((followed.name.clone(), end));
+            questions.push(Question {
+                slot,
+                number: followed.asked,
+                due,
+            });
+        }
         let (cluster, isolation) = (self.cluster.clone(), self.isolation);
-        let ends: Vec<_> = slots
-            .iter()
-            .map(|(slot, _)| (self.partitions[*slot].name.clone(), end))
-            .collect();
         let wait = self.wait(failures);
         self.operations.push(
             async move {
                 tokio::time::sleep(wait).await;
                 let offsets = positions(&cluster, isolation, &ends).await;
                 Done::Located {
-                    slots,
+                    slots: questions,
                     end,
                     offsets,
                     failures,
@@ -367,12 +386,15 @@ impl Reader {
                 failures,
             } => {
                 let mut again = Vec::new();
-                for ((slot, asked), offset) in slots.into_iter().zip(offsets) {
+                for (Question { slot, number, due }, offset) in slots.into_iter().zip(offsets) {
+                    if self.partitions[slot].asked != number {
+                        continue;
+                    }
                     match offset {
-                        Ok(offset) => self.begin(slot, asked, offset),
+                        Ok(offset) => self.begin(slot, due, offset),
                         Err(error) => {
                             tracing::warn!(partition = %self.partitions[slot].name, %error, "cannot find where to read, trying again");
-                            again.push((slot, asked));
+                            again.push((slot, due));
                         }
                     }
                 }
@@ -595,5 +617,63 @@ impl Reader {
             }
             .boxed(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, ClientConfig};
+
+    fn id(number: u128) -> Option<TopicId> {
+        TopicId::from_u128(number)
+    }
+
+    #[tokio::test]
+    async fn only_the_last_question_where_to_read_counts() {
+        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap());
+        let mut reader = client.reader().topics(["t"]).build().unwrap();
+        reader.partitions.push(Followed {
+            name: TopicPartition::new("t", 0),
+            topic_id: id(1),
+            position: Some(7),
+            ticket: None,
+            lineage: Lineage::default(),
+            high_watermark: None,
+            asked: 0,
+            failures: 0,
+            problem: None,
+        });
+        // Its offset is out of range, and before the answer is there the topic is found to be another one.
+        reader.locate(vec![(0, Some(7))], End::Earliest, 0);
+        reader.recreated(0, id(2));
+        let answer = |number, due, offset| Done::Located {
+            slots: vec![Question {
+                slot: 0,
+                number,
+                due,
+            }],
+            end: End::Earliest,
+            offsets: vec![Ok(offset)],
+            failures: 0,
+        };
+        reader.on_done(answer(1, Some(7), 5));
+        assert_eq!(reader.partitions[0].position, None, "of the old topic");
+        reader.on_done(answer(2, Some(7), 0));
+        reader.on_done(answer(1, Some(7), 5));
+        assert_eq!(reader.partitions[0].position, Some(0));
+        assert_eq!(reader.events.len(), 1, "told once");
+        let failed = Err(Error::UnknownNode { node: 1 });
+        reader.on_done(Done::Located {
+            slots: vec![Question {
+                slot: 0,
+                number: 1,
+                due: None,
+            }],
+            end: End::Earliest,
+            offsets: vec![failed],
+            failures: 0,
+        });
+        assert_eq!(reader.partitions[0].asked, 2, "and not asked again");
     }
 }
