@@ -257,6 +257,24 @@ async fn one_record_is_read_by_its_place() {
 }
 
 #[tokio::test]
+async fn a_look_behind_the_last_record_waits_for_none() {
+    const LOOKS: u32 = 30;
+    /// What a broker would wait at the end of the log, if it was told to: it holds up what else is asked of it.
+    const WAIT: Duration = Duration::from_millis(100);
+    let kafka = Kafka::start().await;
+    let client = client(&kafka);
+    let admin = client.admin();
+    let name = topic(&admin, 1).await;
+    fill(&client, &name, 0, 3).await;
+    assert!(admin.read_record(&name, 0, 2).await.unwrap().is_some());
+    let started = Instant::now();
+    for _ in 0..LOOKS {
+        assert!(admin.read_record(&name, 0, 3).await.unwrap().is_none());
+    }
+    assert!(started.elapsed() < LOOKS * WAIT, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn groups_are_listed_described_and_measured() {
     let kafka = Kafka::start().await;
     let client = client(&kafka);

@@ -1,7 +1,5 @@
 //! One record, by its place.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::future::FutureExt as _;
 use kafka_protocol::{
@@ -12,7 +10,7 @@ use kafka_protocol::{
     },
 };
 
-use super::{Admin, millis, offsets::leader_of, topic_name};
+use super::{Admin, offsets::leader_of, topic_name};
 use crate::{
     consumer::{ConsumerRecord, TopicPartition},
     error::Error,
@@ -25,8 +23,9 @@ use crate::{
 
 /// Asked for at most; the broker sends the first batch whole whatever its size (KIP-74).
 const MAX_BYTES: i32 = 1024 * 1024;
-/// How long the broker waits if there is no record at that offset yet.
-const MAX_WAIT: Duration = Duration::from_millis(100);
+/// How long the broker waits if there is no record at that offset yet, in milliseconds. It does not wait: metadata and
+/// offsets are asked for on the same connection, and a broker answers a connection's requests in turn.
+const MAX_WAIT_MS: i32 = 0;
 
 /// What a partition holds from an offset on.
 pub(crate) struct FetchedAt {
@@ -131,7 +130,7 @@ impl Admin {
         let (leader, epoch) = leader_of(&view, of)?;
         let request = FetchRequest::default()
             .with_replica_id(BrokerId(-1))
-            .with_max_wait_ms(millis(MAX_WAIT.min(self.timeout)))
+            .with_max_wait_ms(MAX_WAIT_MS)
             .with_min_bytes(1)
             .with_max_bytes(MAX_BYTES)
             .with_topics(vec![
