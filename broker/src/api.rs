@@ -44,11 +44,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Action, Active, Subject};
 use crate::state::State;
+use crate::topics::Topics;
 
 /// One API as this broker serves it.
 pub(crate) trait Api: Request + Send + wire::Shape {
     /// Versions served.
     const SERVED: VersionRange;
+
+    /// Puts the names to topics of which the request says the ids alone. Those of unknown ids stay empty.
+    fn name_topics(&mut self, _topics: &Topics) {}
 
     /// Tells `visit` what the request is about, for the rules of misbehaviour.
     fn subjects(&self, visit: &mut dyn FnMut(Subject<'_>));
@@ -288,7 +292,8 @@ async fn serve<R: Api>(
         version,
         reason,
     };
-    let request = wire::decode_request::<R>(body, version).map_err(malformed)?;
+    let mut request = wire::decode_request::<R>(body, version).map_err(malformed)?;
+    request.name_topics(&call.state.topics);
     call.faults = call
         .state
         .faults

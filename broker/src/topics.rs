@@ -1,5 +1,6 @@
 //! Which topics exist, with their partitions and settings.
 
+mod index;
 mod settings;
 mod store;
 
@@ -18,6 +19,7 @@ use crate::config::{Config, Fsync};
 use crate::disk::Disk;
 use crate::log::{Log, LogOptions};
 use crate::partition::Partition;
+use index::Index;
 pub(crate) use settings::{NO_TIME, SettingError, Times, TopicSettings, list_settings};
 use store::{MetaRecord, Store};
 
@@ -86,7 +88,7 @@ pub(crate) struct Topics {
     leader_epoch: i32,
     /// Partitions of all topics together.
     max_partitions: usize,
-    by_name: RwLock<HashMap<String, Arc<Topic>>>,
+    index: RwLock<Index>,
     /// Held while topics change, so that disk and memory change together.
     store: Mutex<Store>,
     producer_ids: Mutex<std::ops::Range<i64>>,
@@ -132,28 +134,28 @@ impl Topics {
             defaults: Defaults::of(config),
             leader_epoch: state.epoch,
             max_partitions: config.max_partitions,
-            by_name: RwLock::new(HashMap::new()),
+            index: RwLock::default(),
             store: Mutex::new(store),
             producer_ids: Mutex::new(state.next_producer_id..state.next_producer_id),
         };
         topics.remove_strays(&state.topics)?;
-        let mut by_name = HashMap::with_capacity(state.topics.len());
+        let mut index = Index::default();
         let all = state.topics.len();
         let mut told = Instant::now();
         for (name, stored) in state.topics {
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 tracing::info!(
-                    opened = by_name.len(),
+                    opened = index.all().len(),
                     topics = all,
                     "still starting: the logs of all topics are opened and looked at"
                 );
             }
             let settings = TopicSettings::from_stored(stored.settings);
             let topic = topics.load(&name, stored.id, stored.partitions, settings)?;
-            by_name.insert(name, Arc::new(topic));
+            index.insert(Arc::new(topic));
         }
-        *topics.by_name.write() = by_name;
+        *topics.index.write() = index;
         Ok((topics, identity))
     }
 
@@ -166,21 +168,21 @@ impl Topics {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.by_name.read().get(name).cloned()
+        self.index.read().by_name(name).cloned()
     }
 
     pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
-        let topics = self.by_name.read();
-        topics.values().find(|topic| topic.id == id).cloned()
+        self.index.read().by_id(id).cloned()
     }
 
     pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        self.by_name.read().get(topic)?.partition(index).cloned()
+        let topics = self.index.read();
+        topics.by_name(topic)?.partition(index).cloned()
     }
 
     /// Every topic, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
-        let mut topics: Vec<_> = self.by_name.read().values().cloned().collect();
+        let mut topics: Vec<_> = self.index.read().all().cloned().collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         topics
     }
@@ -189,15 +191,15 @@ impl Topics {
     pub(crate) fn check_new(&self, name: &str, partitions: i32) -> Result<(), TopicError> {
         check_name(name)?;
         check_partitions(partitions)?;
-        if self.by_name.read().contains_key(name) {
+        if self.index.read().by_name(name).is_some() {
             return Err(TopicError::Exists(name.to_owned()));
         }
         self.check_room(partitions)
     }
 
     fn check_room(&self, wanted: i32) -> Result<(), TopicError> {
-        let topics = self.by_name.read();
-        let there: usize = topics.values().map(|topic| topic.partitions.len()).sum();
+        let topics = self.index.read();
+        let there: usize = topics.all().map(|topic| topic.partitions.len()).sum();
         if there.saturating_add(wanted as usize) > self.max_partitions {
             return Err(TopicError::TooManyPartitions {
                 wanted,
@@ -223,7 +225,7 @@ impl Topics {
         }
         let topic = Arc::new(self.load(name, id, partitions, settings)?);
         store.append(topic_record(&topic))?;
-        self.by_name.write().insert(name.to_owned(), topic.clone());
+        self.index.write().insert(topic.clone());
         tracing::info!(topic = name, partitions, "topic created");
         Ok(topic)
     }
@@ -236,7 +238,7 @@ impl Topics {
         store.append(MetaRecord::TopicDeleted {
             name: name.to_owned(),
         })?;
-        self.by_name.write().remove(name);
+        self.index.write().remove(&topic);
         for partition in &topic.partitions {
             partition.mark_deleted();
             if let Err(error) = remove_dir(&self.partition_dir(name, partition.index)) {
@@ -325,8 +327,7 @@ impl Topics {
 
     fn swap(&self, store: &mut Store, topic: Topic) -> Result<(), TopicError> {
         store.append(topic_record(&topic))?;
-        let name = topic.name.to_string();
-        self.by_name.write().insert(name, Arc::new(topic));
+        self.index.write().insert(Arc::new(topic));
         Ok(())
     }
 

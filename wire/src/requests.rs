@@ -72,6 +72,14 @@ fn topic_indexes<Topic>(walk: &mut Walk<'_>) -> Checked {
     })
 }
 
+/// A topic's name, or its id from version 13 on (KIP-516).
+fn topic_of_a_fetch(walk: &mut Walk<'_>) -> Checked {
+    if walk.version <= 12 {
+        walk.string()?;
+    }
+    walk.skip(walk.since(13, 16))
+}
+
 /// A list of resources with settings of so many bytes besides name and value.
 fn resources<Resource, Setting>(walk: &mut Walk<'_>, setting_bytes: usize) -> Checked {
     walk.array::<Resource>(|walk| {
@@ -126,9 +134,20 @@ shapes! {
             + walk.since(9, 4)
             + walk.since(12, 4)
             + walk.since(5, 8);
-        topics::<FetchTopic, FetchPartition>(walk, partition)?;
+        walk.array::<FetchTopic>(|walk| {
+            topic_of_a_fetch(walk)?;
+            walk.array::<FetchPartition>(|walk| {
+                walk.skip(partition)?;
+                walk.tags()
+            })?;
+            walk.tags()
+        })?;
         if walk.version >= 7 {
-            topic_indexes::<ForgottenTopic>(walk)?;
+            walk.array::<ForgottenTopic>(|walk| {
+                topic_of_a_fetch(walk)?;
+                walk.array::<i32>(|walk| walk.skip(4))?;
+                walk.tags()
+            })?;
         }
         if walk.version >= 11 {
             walk.string()?;

@@ -18,10 +18,21 @@ use super::{Api, Call, Reply, code, versions};
 use crate::faults::Subject;
 use crate::log::Log;
 use crate::partition::Partition;
+use crate::topics::Topics;
+
+/// From this version on a topic is asked for by its id (KIP-516): one that was deleted and created again is another.
+const BY_ID: i16 = 13;
 
 impl Api for FetchRequest {
-    // From version 13 on topics are named by id.
-    const SERVED: VersionRange = versions(4, 12);
+    const SERVED: VersionRange = versions(4, BY_ID);
+
+    fn name_topics(&mut self, topics: &Topics) {
+        for topic in &mut self.topics {
+            if let Some(found) = topics.by_id(topic.topic_id) {
+                topic.topic = found.name.clone().into();
+            }
+        }
+    }
 
     fn subjects(&self, visit: &mut dyn FnMut(Subject<'_>)) {
         for topic in &self.topics {
@@ -69,20 +80,31 @@ fn divergence(
 fn resolve(request: &FetchRequest, call: &Call) -> Vec<Result<Arc<Partition>, ResponseError>> {
     let mut wanted = Vec::new();
     for topic in &request.topics {
-        let found = call.state.topics.get(&topic.topic);
+        let found = match call.version {
+            BY_ID.. => call.state.topics.by_id(topic.topic_id),
+            _ => call.state.topics.get(&topic.topic),
+        };
         for asked in &topic.partitions {
             let partition = match call.refusal(&topic.topic, asked.partition) {
                 Some(error) => Err(error),
-                None => found
-                    .as_ref()
-                    .and_then(|found| found.partition(asked.partition).cloned())
-                    .ok_or(ResponseError::UnknownTopicOrPartition),
+                None => found.as_ref().ok_or(no_topic(call)).and_then(|found| {
+                    let partition = found.partition(asked.partition).cloned();
+                    partition.ok_or(ResponseError::UnknownTopicOrPartition)
+                }),
             };
             let fenced = check_epoch(asked.current_leader_epoch, call);
             wanted.push(partition.and_then(|partition| fenced.map(|()| partition)));
         }
     }
     wanted
+}
+
+/// What a topic is called that is not there.
+fn no_topic(call: &Call) -> ResponseError {
+    match call.version {
+        BY_ID.. => ResponseError::UnknownTopicId,
+        _ => ResponseError::UnknownTopicOrPartition,
+    }
 }
 
 /// Compares the epoch that a client believes in (-1: none) with the broker's (KIP-320).
@@ -173,10 +195,7 @@ fn read(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (asked, partition) in topic.partitions.iter().zip(&mut wanted) {
             let mut data = match partition {
-                Ok(partition) => {
-                    let epoch = call.state.topics.leader_epoch();
-                    read_partition(asked, partition, left, first, epoch, &mut buffer)
-                }
+                Ok(partition) => read_partition(asked, partition, left, first, call, &mut buffer),
                 Err(error) => failed(asked.partition, *error),
             };
             if let Some(error) = call.disguise(&topic.topic, asked.partition) {
@@ -190,6 +209,7 @@ fn read(
         topics.push(
             FetchableTopicResponse::default()
                 .with_topic(topic.topic.clone())
+                .with_topic_id(topic.topic_id)
                 .with_partitions(partitions),
         );
     }
@@ -201,14 +221,15 @@ fn read_partition(
     partition: &Partition,
     left: usize,
     first: bool,
-    epoch: i32,
+    call: &Call,
     buffer: &mut BytesMut,
 ) -> PartitionData {
     let (plan, start_offset, end_offset, divergence) = {
         let mut log = partition.log();
         if partition.is_deleted() {
-            return failed(asked.partition, ResponseError::UnknownTopicOrPartition);
+            return failed(asked.partition, no_topic(call));
         }
+        let epoch = call.state.topics.leader_epoch();
         let divergence = match divergence(asked, &log, epoch) {
             Ok(divergence) => divergence,
             Err(error) => return failed(asked.partition, error),

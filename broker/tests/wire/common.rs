@@ -247,7 +247,9 @@ pub async fn latest(connection: &mut Connection, topic: &str, partition: i32) ->
 }
 
 pub async fn delete_topic(connection: &mut Connection, topic: &str) {
-    let request = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(topic)]);
+    let request = DeleteTopicsRequest::default()
+        .with_topic_names(vec![topic_name(topic)])
+        .with_timeout_ms(20_000);
     let response = connection.call(&request, 5).await;
     assert_eq!(response.responses[0].error_code, 0);
 }

@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Batch, fetch, latest, produce, produce_request, produce_with};
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::ProduceRequest;
-use testkit::Kafka;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{FetchRequest, MetadataRequest, ProduceRequest};
+use testkit::raw::Connection;
+use testkit::{Kafka, eventually, unique};
+use uuid::Uuid;
+
+use crate::common::{
+    Batch, delete_topic, fetch, latest, produce, produce_request, produce_with, topic_name, values,
+};
 
 fn code(error: ResponseError) -> i16 {
     error.code()
@@ -272,21 +278,79 @@ async fn an_offset_that_is_not_there_is_out_of_range() {
 
 #[tokio::test]
 async fn a_deleted_topic_ends_a_waiting_fetch() {
-    let kafka = Kafka::own_broker().await;
-    kafka.create_topic("orders", 1).await;
-    let mut reader = kafka.connect().await;
-    let waiting = tokio::spawn(async move {
-        let request = fetch("orders", &[(0, 0)]).with_max_wait_ms(60_000);
-        reader.call(&request, 11).await
-    });
+    for (version, gone) in [
+        (12, ResponseError::UnknownTopicOrPartition),
+        (13, ResponseError::UnknownTopicId),
+    ] {
+        let kafka = Kafka::own_broker().await;
+        kafka.create_topic("orders", 1).await;
+        let mut connection = kafka.connect().await;
+        let mut request = fetch("orders", &[(0, 0)]).with_max_wait_ms(60_000);
+        request.topics[0].topic_id = id_of(&mut connection, "orders").await;
+        let mut reader = kafka.connect().await;
+        let arrives = fetch_arrives(&kafka);
+        let waiting = tokio::spawn(async move { reader.call(&request, version).await });
+        arrives.hit().await;
+        delete_topic(&mut connection, "orders").await;
+        let response = tokio::time::timeout(Duration::from_secs(20), waiting)
+            .await
+            .expect("woken")
+            .unwrap();
+        assert_eq!(response.responses[0].partitions[0].error_code, code(gone));
+    }
+}
+
+async fn id_of(connection: &mut Connection, topic: &str) -> Uuid {
+    let asked = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+    connection.call(&request, 12).await.topics[0].topic_id
+}
+
+/// A fetch that has the topic by its id alone.
+fn fetch_by_id(id: Uuid, from: &[(i32, i64)]) -> FetchRequest {
+    let mut request = fetch("", from);
+    request.topics[0].topic_id = id;
+    request
+}
+
+#[tokio::test]
+async fn a_fetch_by_id_is_of_that_topic_and_of_none_that_has_its_name_since() {
+    let kafka = Kafka::start().await;
+    let topic = unique("orders");
+    kafka.create_topic(&topic, 1).await;
     let mut connection = kafka.connect().await;
-    crate::common::delete_topic(&mut connection, "orders").await;
-    let response = tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .expect("woken")
-        .unwrap();
-    let unknown = code(ResponseError::UnknownTopicOrPartition);
-    assert_eq!(response.responses[0].partitions[0].error_code, unknown);
+    let old = id_of(&mut connection, &topic).await;
+    produce(&mut connection, &topic, 0, &Batch::of(&["old"]).bytes()).await;
+    let answer = connection.call(&fetch_by_id(old, &[(0, 0)]), 13).await;
+    assert_eq!(answer.responses[0].topic_id, old);
+    assert_eq!(values(&answer.responses[0].partitions[0]), ["old"]);
+
+    delete_topic(&mut connection, &topic).await;
+    let unknown = code(ResponseError::UnknownTopicId);
+    eventually(Duration::from_secs(20), async || {
+        let mut connection = kafka.connect().await;
+        let answer = connection.call(&fetch_by_id(old, &[(0, 0)]), 13).await;
+        (answer.responses[0].partitions[0].error_code == unknown).then_some(())
+    })
+    .await;
+
+    kafka.create_topic(&topic, 1).await;
+    let new = id_of(&mut connection, &topic).await;
+    assert_ne!(new, old);
+    produce(
+        &mut connection,
+        &topic,
+        0,
+        &Batch::of(&["new", "newer"]).bytes(),
+    )
+    .await;
+    let answer = connection.call(&fetch_by_id(old, &[(0, 1)]), 13).await;
+    assert_eq!(answer.responses[0].partitions[0].error_code, unknown);
+    let answer = connection.call(&fetch_by_id(new, &[(0, 0)]), 13).await;
+    assert_eq!(values(&answer.responses[0].partitions[0]), ["new", "newer"]);
+    let answer = connection.call(&fetch_by_id(new, &[(1, 0)]), 13).await;
+    let no_partition = code(ResponseError::UnknownTopicOrPartition);
+    assert_eq!(answer.responses[0].partitions[0].error_code, no_partition);
 }
 
 #[tokio::test]

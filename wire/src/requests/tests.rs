@@ -37,7 +37,7 @@ fn every_request_has_the_shape_its_encoder_gives_it() {
             .with_partition_data(vec![partition, empty]);
         ProduceRequest::default().with_topic_data(vec![topic.clone(), topic])
     });
-    fits(4..=12, |version| {
+    fits(4..=13, |version| {
         let partition = fetch_request::FetchPartition::default();
         let topic = fetch_request::FetchTopic::default()
             .with_topic(text("orders").into())
