@@ -85,7 +85,18 @@ impl Connection {
         request: R,
         timeout: Duration,
     ) -> Result<R::Response, Error> {
-        let ours = versions::ours::<R>();
+        self.call_up_to(i16::MAX, request, timeout).await
+    }
+
+    /// [`Connection::call`] in no later version than `newest`, for a request that cannot be told in those.
+    pub(crate) async fn call_up_to<R: Request<Response: Shape>>(
+        &self,
+        newest: i16,
+        request: R,
+        timeout: Duration,
+    ) -> Result<R::Response, Error> {
+        let (oldest, ours) = versions::ours::<R>();
+        let ours = (oldest, ours.min(newest));
         let version =
             self.inner
                 .versions

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
 
 /// The id that Kafka gives a topic when it is created. A topic that is deleted and created again has
 /// another id, and its offsets mean other records: whoever keeps offsets outside of Kafka keeps the
@@ -39,6 +40,11 @@ impl TopicId {
     /// The id as a number, the first byte of its UUID first.
     pub fn as_u128(self) -> u128 {
         self.0.get()
+    }
+
+    /// As requests carry it: zero where it is not known.
+    pub(crate) fn to_wire(id: Option<Self>) -> Uuid {
+        Uuid::from_u128(id.map_or(0, Self::as_u128))
     }
 
     /// Whether both ids are known and differ: then an offset of the one says nothing of the other.

@@ -5,17 +5,27 @@ use kafka_protocol::{
     protocol::Request,
 };
 
+/// From this version on Fetch has topics by id alone (KIP-516).
+const FETCH_BY_ID: i16 = 13;
+
+/// The newest version of Fetch that can ask for topics, given whether the ids of all of them are known.
+pub(crate) fn newest_fetch(ids_known: bool) -> i16 {
+    FETCH_BY_ID - i16::from(!ids_known)
+}
+
 /// The newest version of `api` that this client speaks, given the newest its message structs know.
 ///
 /// Three requests are kept on the last version that names topics: from the next one on they carry
-/// topic ids only (KIP-516, KIP-848), which brokers before 4.0 and recreated topics make fragile.
+/// topic ids only (KIP-516, KIP-848), which brokers before 4.0 and recreated topics make fragile. Fetch
+/// has ids since Kafka 3.1, and there they are the point: an offset is of one topic, not of a name.
 fn newest(api: i16, structs: i16) -> i16 {
     const PRODUCE: i16 = ApiKey::Produce as i16;
     const FETCH: i16 = ApiKey::Fetch as i16;
     const OFFSET_COMMIT: i16 = ApiKey::OffsetCommit as i16;
     const OFFSET_FETCH: i16 = ApiKey::OffsetFetch as i16;
     match api {
-        PRODUCE | FETCH => structs.min(12),
+        PRODUCE => structs.min(12),
+        FETCH => structs.min(FETCH_BY_ID),
         OFFSET_COMMIT | OFFSET_FETCH => structs.min(9),
         _ => structs,
     }
@@ -101,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn topic_names_stay_in_produce_and_fetch() {
+    fn topics_are_named_in_produce_and_known_by_id_in_fetch() {
         assert_eq!(ours::<ProduceRequest>().1, 12);
-        assert_eq!(ours::<FetchRequest>().1, 12);
+        assert_eq!(ours::<FetchRequest>().1, FETCH_BY_ID);
         assert!(ours::<MetadataRequest>().1 >= 12);
     }
 }

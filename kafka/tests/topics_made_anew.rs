@@ -187,16 +187,18 @@ async fn an_offset_out_of_range_is_not_reset_before_the_leader_has_named_the_top
         world.send(0, &number.to_string(), "before").await;
     }
     handler.until_calls(5).await;
-    // It hears nothing of the new topic but that this does not hold offset 5.
+    // It hears nothing but that offset 5 is out of range.
     let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
     let blind = on(ApiKey::Metadata).drop_connection();
+    let beyond = on(ApiKey::Fetch).error(ResponseError::OffsetOutOfRange);
+    // The second of these is what is made of the first one's answer.
+    beyond.hit_times(2).await;
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
     for number in 0..3 {
         world.send(0, &number.to_string(), "anew").await;
     }
-    // The first of these is answered out of range, the second is what is made of that.
-    on(ApiKey::Fetch).delay(Duration::ZERO).hit_times(2).await;
+    beyond.clear();
     blind.clear();
     assert_eq!(three_anew(&handler).await, [0, 1, 2]);
     assert!(running.stop().await.is_clean());
@@ -260,6 +262,37 @@ async fn without_a_policy_a_consumer_ends_with_an_error_when_its_topic_is_create
         ) => assert_eq!(*partition.topic, *world.topic),
         other => panic!("{other:?}"),
     }
+}
+
+/// It has been told nothing, and its next offset lies in the middle of the new one.
+#[tokio::test]
+async fn a_consumer_that_has_not_heard_of_the_new_one_misses_nothing_of_it() {
+    let world = World::own(1).await;
+    let admin = world.client.admin();
+    let handler = Scripted::done();
+    let running = Running::start(world.consumer_of(&behind(&world)), handler.clone());
+    for number in 0..5 {
+        world.send(0, &number.to_string(), "before").await;
+    }
+    handler.until_calls(5).await;
+    let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
+    let untold = on(ApiKey::Metadata).drop_connection();
+    let unasked = on(ApiKey::Fetch).drop_connection();
+    delete(&admin, &world.topic).await;
+    create(&admin, &world.topic, 1).await;
+    for number in 0..10 {
+        world.send(0, &number.to_string(), "anew").await;
+    }
+    unasked.clear();
+    // The second one goes out after the first one's answer.
+    let asked = on(ApiKey::Fetch).delay(Duration::ZERO);
+    let twice = tokio::time::timeout(PATIENCE, asked.hit_times(2)).await;
+    twice.expect("it asks for records");
+    untold.clear();
+    let calls = handler.until_calls(15).await;
+    let offsets: Vec<_> = calls.iter().map(|call| call.offset).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    running.stop().await;
 }
 
 /// What an application that keeps its own offsets does: it keeps the topic's id with them.

@@ -19,6 +19,7 @@ use crate::{
         walker::{IsolationLevel, MAX_DECOMPRESSED, WalkOptions, Walked, Walker},
     },
     topic_id::TopicId,
+    versions::newest_fetch,
 };
 
 /// Asked for at most; the broker sends the first batch whole whatever its size (KIP-74).
@@ -128,6 +129,7 @@ impl Admin {
     ) -> Result<Option<FetchedAt>, Error> {
         let view = self.existing(std::slice::from_ref(&of.topic)).await?;
         let (leader, epoch) = leader_of(&view, of)?;
+        let topic_id = view.topic_id(&of.topic);
         let request = FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(MAX_WAIT_MS)
@@ -136,6 +138,7 @@ impl Admin {
             .with_topics(vec![
                 FetchTopic::default()
                     .with_topic(topic_name(&of.topic))
+                    .with_topic_id(TopicId::to_wire(topic_id))
                     .with_partitions(vec![
                         FetchPartition::default()
                             .with_partition(of.partition)
@@ -144,7 +147,9 @@ impl Admin {
                             .with_partition_max_bytes(MAX_BYTES),
                     ]),
             ]);
-        let response = self.to(leader).await?.call(request, self.timeout).await?;
+        let newest = newest_fetch(topic_id.is_some());
+        let broker = self.to(leader).await?;
+        let response = broker.call_up_to(newest, request, self.timeout).await?;
         Error::check(ApiKey::Fetch, response.error_code, None, || of.to_string())?;
         let mut answers = response
             .responses
@@ -163,7 +168,7 @@ impl Admin {
         }
         Error::check(ApiKey::Fetch, answer.error_code, None, || of.to_string())?;
         Ok(Some(FetchedAt {
-            topic_id: view.topic_id(&of.topic),
+            topic_id,
             records: answer.records.unwrap_or_default(),
             end: answer.high_watermark,
         }))

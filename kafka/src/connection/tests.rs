@@ -166,7 +166,7 @@ async fn a_request_without_a_common_version_is_not_sent() {
     assert!(error.contains("does not speak Fetch"), "{error}");
     assert!(
         error.contains(&format!(
-            "client {}..=12, broker none",
+            "client {}..=13, broker none",
             FetchRequest::VERSIONS.min
         )),
         "{error}"

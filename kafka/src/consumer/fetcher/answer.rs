@@ -14,6 +14,13 @@ use super::{Chunk, Divergence, Fetched, Shared, Taken, What};
 use crate::error::Error;
 use crate::topic_id::TopicId;
 
+/// What an answer calls a topic: its id, or its name before version 13.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Id(TopicId),
+    Name(StrBytes),
+}
+
 /// Passes on what a broker answered to one request, for each partition that it was asked for. Returns those of which it
 /// says that the offset is out of range: see [`out_of_range`].
 pub(super) fn deliver(
@@ -22,24 +29,26 @@ pub(super) fn deliver(
     taken: Vec<Taken>,
     response: FetchResponse,
 ) -> Vec<Taken> {
-    let mut answers: HashMap<(StrBytes, i32), PartitionData> = HashMap::new();
+    let mut answers: HashMap<(Key, i32), PartitionData> = HashMap::new();
     for topic in response.responses {
+        let key = match TopicId::from_u128(topic.topic_id.as_u128()) {
+            Some(id) => Key::Id(id),
+            None => Key::Name(topic.topic.0),
+        };
         for partition in topic.partitions {
-            answers.insert(
-                (topic.topic.0.clone(), partition.partition_index),
-                partition,
-            );
+            answers.insert((key.clone(), partition.partition_index), partition);
         }
     }
     let mut fetched = Vec::with_capacity(taken.len());
     let mut out_of_range = Vec::new();
     let mut refresh = false;
     for taken in taken {
-        let key = (
-            StrBytes::from_string(taken.topic.to_string()),
-            taken.partition,
-        );
-        let one = match answers.remove(&key) {
+        let by_id = taken.topic_id.map(|id| (Key::Id(id), taken.partition));
+        let answer = by_id.and_then(|key| answers.remove(&key)).or_else(|| {
+            let name = StrBytes::from_string(taken.topic.to_string());
+            answers.remove(&(Key::Name(name), taken.partition))
+        });
+        let one = match answer {
             Some(data) if says_out_of_range(&taken, &data) => {
                 if shared.targets.lock().parked(&taken) {
                     out_of_range.push(taken);

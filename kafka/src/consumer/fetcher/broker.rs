@@ -15,6 +15,8 @@ use super::{Shared, Taken, answer};
 use crate::cluster::Purpose;
 use crate::error::Error;
 use crate::records::walker::IsolationLevel;
+use crate::topic_id::TopicId;
+use crate::versions::newest_fetch;
 
 /// `FetchRequest.json`: a consumer is replica -1.
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -150,7 +152,11 @@ async fn poll(
         Ok(connection) => {
             let diverging = connection.version::<FetchRequest>() >= Some(DIVERGING_EPOCHS);
             let request = request(&shared, wait, room, &in_air.taken, diverging);
-            connection.call(request, timeout).await
+            // What is answered by id is of these topics, and of none that was created since under the same name.
+            let by_id = in_air.taken.iter().all(|taken| taken.topic_id.is_some());
+            connection
+                .call_up_to(newest_fetch(by_id), request, timeout)
+                .await
         }
         Err(error) => Err(error),
     };
@@ -202,6 +208,7 @@ fn request(
             None => topics.push(
                 FetchTopic::default()
                     .with_topic(TopicName(StrBytes::from_string(taken.topic.to_string())))
+                    .with_topic_id(TopicId::to_wire(taken.topic_id))
                     .with_partitions(vec![partition]),
             ),
         }
