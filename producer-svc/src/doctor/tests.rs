@@ -417,6 +417,31 @@ fn a_cart_that_is_there_is_the_answer_whoever_is_away() {
     assert_eq!(state(&report, "kafka"), State::Failed);
 }
 
+/// After a move to other brokers the event is gone, and sending it once more would do nothing.
+#[test]
+fn an_event_that_is_gone_asks_for_nothing_where_the_cart_is_there() {
+    let gone: [fn(&mut Findings); 3] = [
+        |f| f.topic_id = TopicId::from_u128(2),
+        |f| f.record.as_mut().unwrap().there = Some(There::Another),
+        |f| {
+            let record = f.record.as_mut().unwrap();
+            record.there = Some(There::Nothing);
+            record.end = 0;
+        },
+    ];
+    for is_gone in gone {
+        let mut f = findings();
+        is_gone(&mut f);
+        assert_eq!(state(&report(&f), "record"), State::Failed);
+        f.cart = Ok(Cart::There { id: 5, items: 2 });
+        let report = report(&f);
+        assert_eq!(state(&report, "record"), State::Ok, "{report}");
+        assert!(!report.to_string().contains("once more"), "{report}");
+        let said = "the cart is there all the same";
+        assert!(report.to_string().contains(said), "{report}");
+    }
+}
+
 #[test]
 fn what_cannot_be_told_is_neither_fine_nor_failed() {
     let mut f = findings();
