@@ -51,7 +51,7 @@ pub(crate) trait Api: Request + Send + wire::Shape {
     /// Versions served.
     const SERVED: VersionRange;
 
-    /// Puts the names to topics of which the request says the ids alone. Those of unknown ids stay empty.
+    /// Fills in the names of topics that the request gives by id alone. The name of an unknown id stays empty.
     fn name_topics(&mut self, _topics: &Topics) {}
 
     /// Tells `visit` what the request is about, for the rules of misbehaviour.

@@ -93,10 +93,22 @@ async fn answers_everything(stray: &'static [u8]) {
 }
 
 async fn records(asker: &mut Asker, batch: &[u8]) {
+    let asked =
+        metadata_request::MetadataRequestTopic::default().with_name(Some(topic_name("orders")));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+    let id = asker.connection.call(&request, 12).await.topics[0].topic_id;
     asker.ask(|_| ApiVersionsRequest::default()).await;
     for topic in ["orders", "none"] {
         asker.ask(|_| produce_request(topic, 0, batch, -1)).await;
-        asker.ask(|_| fetch(topic, &[(0, 0)])).await;
+        asker
+            .ask(|version| {
+                let mut request = fetch(topic, &[(0, 0)]);
+                if version >= 13 && topic == "orders" {
+                    request.topics[0].topic_id = id;
+                }
+                request
+            })
+            .await;
         asker
             .ask(|_| {
                 let partition =

@@ -133,21 +133,23 @@ impl Keeper {
         topic_id: Option<TopicId>,
         offset: i64,
     ) -> Result<(), sqlx::Error> {
-        let has_begun = |state: &State| {
-            let found = state.partitions.get(place);
+        // Whether another topic was begun; `None` where there is nothing to do.
+        let is_another = || {
+            let state = self.state.lock();
             // Of what is not its own it takes nothing in.
-            found
-                .filter(|found| found.epoch == epoch)
-                .is_none_or(|found| found.begun && !TopicId::differ(found.topic_id, topic_id))
+            let found = state.partitions.get(place)?;
+            let is_another = TopicId::differ(found.topic_id, topic_id);
+            (found.epoch == epoch && (is_another || !found.begun)).then_some(is_another)
         };
-        if has_begun(&self.state.lock()) {
+        if is_another().is_none() {
             return Ok(());
         }
-        // What came of the topic of before is written as that one's, and none of it behind this.
         let mut unsettled = self.unsettled.lock().await;
-        self.flush_into(&mut unsettled).await?;
-        if has_begun(&self.state.lock()) {
-            return Ok(());
+        match is_another() {
+            None => return Ok(()),
+            // What came of the topic of before is written as that one's, and none of it behind this.
+            Some(true) => self.flush_into(&mut unsettled).await?,
+            Some(false) => {}
         }
         let counted = self.store.begin(place, epoch, topic_id, offset).await?;
         let mut state = self.state.lock();
@@ -372,9 +374,9 @@ impl Keeper {
         self.tell(&state);
     }
 
-    /// Takes a partition over. Where the figures are of a topic with another id, not at once: this instance may be the one
-    /// that has not heard yet that the topic was created again. After an error the consumer looks the id up anew, and
-    /// what it says then is believed.
+    /// Takes a partition over. Where the figures are of a topic with another id, this is an error at first, because this
+    /// instance may not have heard yet that the topic was created again. After the error the consumer looks the id up
+    /// anew, and what it says then is believed.
     ///
     /// # Errors
     /// The database's, or the id is to be looked up.

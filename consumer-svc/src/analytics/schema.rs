@@ -54,8 +54,8 @@ pub(crate) const TOPIC_IDS: &str = "\
 ALTER TABLE analytics_partitions ADD COLUMN topic_id TEXT NOT NULL DEFAULT '';
 ";
 
-/// Up to where a partition is in the figures as one of a topic that has another id by now, or that an instance took for
-/// the present one: whoever reads it again goes on there.
+/// The positions in topics that had the name before: up to where each partition of theirs is in the figures. Whoever
+/// reads one of them again goes on there.
 pub(crate) const EARLIER_TOPICS: &str = "\
 CREATE TABLE analytics_earlier_topics (
     topic TEXT NOT NULL,

@@ -256,8 +256,9 @@ impl Counted {
             .await?;
         }
         let known = sqlx::query(
-            "SELECT next_offset, leader_epoch, topic_id FROM analytics_earlier_topics \
-             WHERE topic = $1 AND partition_no = $2 AND topic_id = $3",
+            "DELETE FROM analytics_earlier_topics \
+             WHERE topic = $1 AND partition_no = $2 AND topic_id = $3 \
+             RETURNING next_offset, leader_epoch, topic_id",
         )
         .bind(&*place.topic)
         .bind(i64::from(place.partition))

@@ -7,8 +7,8 @@
 //! ([`Verdict::Disputed`]). An id that is known to be replaced never comes back.
 //!
 //! Whoever named the known id may be gone: once the cluster no longer lists any such broker, the word of another one
-//! counts; and so it does once each of them says that it does not know the topic. A broker that does not hear of the controller is fenced, and so no longer listed, after
-//! `broker.session.timeout.ms` (9 s): a dispute does not last.
+//! counts; and so it does once each of them says that it does not know the topic. A broker that does not hear of the
+//! controller is fenced, and so no longer listed, after `broker.session.timeout.ms` (9 s): a dispute does not last.
 //!
 //! (The Java client believes the last answer, whoever gave it: `Metadata.updateLatestMetadata`.)
 
@@ -105,8 +105,8 @@ impl TopicIds {
         }
     }
 
-    /// None of the brokers that the last verdict named can be asked. If nobody is left who named the known id, this one
-    /// is believed.
+    /// None of the brokers that the last verdict named has named an id: they cannot be asked, or do not know the topic.
+    /// If nobody is left who named the known id, this one is believed.
     pub(super) fn concede(&mut self, topic: &str, id: TopicId) {
         if let Some(known) = self.topics.get_mut(topic)
             && !known.replaced.contains(&id)

@@ -84,9 +84,12 @@ pub(super) async fn out_of_range(shared: &Shared, node: i32, taken: &[Taken]) {
     let mut fetched = Vec::with_capacity(taken.len());
     for taken in taken {
         let position = taken.position;
+        let believed = shared.topic_id(&taken.topic);
         let problem = if !seen.topics.contains_key(&taken.topic) {
             Some(ResponseError::UnknownTopicOrPartition)
-        } else if shared.cluster.is_disputed(&taken.topic) {
+        } else if shared.cluster.is_disputed(&taken.topic)
+            || TopicId::differ(seen.topic_id(&taken.topic), believed)
+        {
             Some(ResponseError::InconsistentTopicId)
         } else {
             None
@@ -103,9 +106,11 @@ pub(super) async fn out_of_range(shared: &Shared, node: i32, taken: &[Taken]) {
             );
             fetched.extend(fail(shared, taken, error));
         } else if shared.targets.lock().parked(taken) {
-            let topic_id = shared.topic_id(&taken.topic);
-            let what = if TopicId::differ(taken.topic_id, topic_id) {
-                What::Recreated { position, topic_id }
+            let what = if TopicId::differ(taken.topic_id, believed) {
+                What::Recreated {
+                    position,
+                    topic_id: believed,
+                }
             } else {
                 What::OutOfRange { position }
             };
@@ -186,7 +191,8 @@ fn partition(
     refresh: &mut bool,
 ) -> Option<Fetched> {
     let what = match ResponseError::try_from_code(data.error_code) {
-        // The answer names the topic, not its id: it may be of the one that was created since.
+        // Nobody needs records of a topic that is gone; and an answer that names the topic, not its id, may be of the
+        // one that was created since.
         None if TopicId::differ(taken.topic_id, shared.topic_id(&taken.topic)) => {
             if !shared.targets.lock().parked(taken) {
                 return None;

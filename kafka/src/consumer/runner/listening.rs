@@ -82,7 +82,7 @@ impl Core {
             let topic = &new.partition.topic;
             let view = match new.topic_id {
                 // It may have been created again, which is why the application did not say.
-                Some(_) if failures > 0 => cluster.refresh().await,
+                Some(_) if failures > 0 => Ok(cluster.refresh().await.unwrap_or(cluster.view())),
                 Some(_) => Ok(cluster.view()),
                 // Not every member has needed the topic's metadata yet.
                 None => cluster.ensure_topics(std::slice::from_ref(topic)).await,
