@@ -1,6 +1,6 @@
 //! A transaction of another program's, left open: what its owner does who dies in between.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -125,7 +125,8 @@ impl Transaction {
             timestamp_type: TimestampType::Creation,
             offset: 0,
             sequence: 0,
-            timestamp: 0,
+            // Retention would delete an older one, and end what it holds up.
+            timestamp: now(),
             key: Some(Bytes::from_static(b"k")),
             value: Some(Bytes::from_static(b"v")),
             headers: Default::default(),
@@ -138,6 +139,12 @@ impl Transaction {
         RecordBatchEncoder::encode(&mut batch, [&record], &options).expect("a batch");
         batch.freeze()
     }
+}
+
+/// In milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as i64
 }
 
 fn text(text: &str) -> StrBytes {
