@@ -25,5 +25,5 @@ pub use group_writer::{BatchWrite, GroupWriter, GroupWriterConfig, WriteError};
 pub use migration::{MigrateError, Migration};
 pub use problem::database_problem;
 pub use retention::Retention;
-pub use rows::{filled_up, placeholders, powers_of_two};
+pub use rows::{filled_up, placeholders, powers_of_two, statement_rows};
 pub use text::{storable, storable_key};

@@ -9,7 +9,7 @@ use service::clock::Clock;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{
     BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig, MigrateError, Migration,
-    WriteError,
+    WriteError, statement_rows,
 };
 use service::health::Health;
 use sqlx::{AnyConnection, Row};
@@ -138,6 +138,19 @@ async fn instances_that_start_together_do_not_disturb_each_other() {
     for result in futures::future::join_all(all).await {
         result.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_statement_has_few_rows_where_a_parameter_is_dear() {
+    let own = own().await;
+    let database = Database::new(&own.config, &ONE).unwrap();
+    database.migrate().await.unwrap();
+    let connection = database.pool().acquire().await.unwrap();
+    let rows = match database.kind() {
+        DatabaseKind::Sqlite => 32,
+        DatabaseKind::Postgres => 512,
+    };
+    assert_eq!(statement_rows(&connection), rows);
 }
 
 #[tokio::test]

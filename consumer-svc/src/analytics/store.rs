@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use kafka::{TopicId, TopicPartition};
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
-use service::db::{BatchWrite, Database, Retention, filled_up, placeholders, powers_of_two};
+use service::db::{
+    BatchWrite, Database, Retention, filled_up, placeholders, powers_of_two, statement_rows,
+};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -24,9 +26,6 @@ pub(crate) const DEDUP_RETENTION: Retention = Retention {
              (SELECT kind, id_high, id_low FROM analytics_events WHERE seen_at > $2 LIMIT $3)",
     ],
 };
-
-/// Rows of one statement.
-pub(super) const ROWS: usize = 512;
 
 /// A partition as an instance claimed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,7 +398,7 @@ async fn write_in(
     }
     for (batch, tally) in &tallies {
         let lines: Vec<_> = tally.books.iter().collect();
-        for lines in powers_of_two(&lines, ROWS) {
+        for lines in powers_of_two(&lines, statement_rows(tx)) {
             add(tx, batch, lines).await?;
         }
     }
@@ -461,7 +460,7 @@ async fn insert_ids<'f>(
     ids.sort_unstable();
     ids.dedup();
     let mut fresh = HashSet::with_capacity(ids.len());
-    for ids in ids.chunks(ROWS) {
+    for ids in ids.chunks(statement_rows(tx)) {
         let ids = filled_up(ids);
         let text = format!(
             "INSERT INTO analytics_events (kind, id_high, id_low, seen_at) VALUES {} \
@@ -495,7 +494,7 @@ async fn rate(tx: &mut AnyConnection, tally: &mut Tally) -> Result<(), sqlx::Err
         .iter()
         .map(|((book, user), stars)| (*book, user.clone(), *stars))
         .collect();
-    for ratings in powers_of_two(&ratings, ROWS) {
+    for ratings in powers_of_two(&ratings, statement_rows(tx)) {
         let text = format!(
             "INSERT INTO analytics_ratings (book_id, user_id, stars) VALUES {} \
              ON CONFLICT (book_id, user_id) DO UPDATE SET \

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use kafka::TopicPartition;
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, MAX_AMOUNT, PopularBook};
-use service::db::{placeholders, powers_of_two};
+use service::db::{placeholders, powers_of_two, statement_rows};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::fact::{kind_of, number};
-use super::store::{ROWS, Store};
+use super::store::Store;
 
 /// How far ahead of now the last round may have been, in milliseconds: a day.
 const AHEAD: i64 = 24 * 60 * 60 * 1_000;
@@ -184,7 +184,7 @@ impl Store {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                for lines in powers_of_two(&lines, ROWS) {
+                for lines in powers_of_two(&lines, statement_rows(&tx)) {
                     mark(&mut tx, lines).await?;
                 }
                 tx.commit().await

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proto::{
     CartChange, CartEvent, EventHeaders, Rfc3339, Traceparent, TypeIds, UuidText, identity,
 };
-use service::db::{BatchWrite, filled_up, placeholders};
+use service::db::{BatchWrite, filled_up, placeholders, statement_rows};
 use service::outbox::{NewEvent, Outbox};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -91,7 +91,10 @@ impl BatchWrite for CreateCarts {
         wanted.sort_by_key(|cart| cart.user_id);
         wanted.dedup_by_key(|cart| cart.user_id);
         let mut carts = HashMap::with_capacity(wanted.len());
-        insert(connection, &filled_up(&wanted), now, &mut carts).await?;
+        let rows = statement_rows(connection);
+        for chunk in wanted.chunks(rows) {
+            insert(connection, &filled_up(chunk), now, &mut carts).await?;
+        }
         for cart in &wanted {
             if let Some(created) = carts.get(&cart.user_id) {
                 let event = CartEvent {
@@ -110,8 +113,8 @@ impl BatchWrite for CreateCarts {
             .map(|cart| cart.user_id)
             .filter(|user| !carts.contains_key(user))
             .collect();
-        if !known.is_empty() {
-            find(connection, &filled_up(&known), &mut carts).await?;
+        for chunk in known.chunks(rows) {
+            find(connection, &filled_up(chunk), &mut carts).await?;
         }
         items
             .iter()

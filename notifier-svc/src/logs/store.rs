@@ -2,7 +2,7 @@
 
 use proto::Rfc3339;
 use serde_json::{Map, Value};
-use service::db::{BatchWrite, Database, Retention, placeholders};
+use service::db::{BatchWrite, Database, Retention, filled_up, placeholders, statement_rows};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -182,32 +182,35 @@ impl BatchWrite for LogWrite {
         connection: &mut AnyConnection,
         items: &[StoredLog],
     ) -> Result<Vec<()>, sqlx::Error> {
-        let insert = format!(
-            "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
-             logger, message, error, trace_id, labels, stored_at) VALUES {} ON CONFLICT DO NOTHING",
-            placeholders(items.len(), COLUMNS)
-        );
         // Two instances that insert the same rows in different sequence would wait for each other.
         let mut in_order: Vec<&StoredLog> = items.iter().collect();
         in_order.sort_by_key(|item| (item.partition, item.offset));
         let now = self.database.stamp();
-        let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
-        for item in in_order {
-            let log = &item.log;
-            query = query
-                .bind(i64::from(item.partition))
-                .bind(item.offset)
-                .bind(log.time)
-                .bind(&log.service)
-                .bind(log.level as i64)
-                .bind(log.logger.as_deref())
-                .bind(&log.message)
-                .bind(log.error.as_deref())
-                .bind(log.trace_id.as_deref())
-                .bind(&log.labels)
-                .bind(now);
+        for chunk in in_order.chunks(statement_rows(connection)) {
+            let chunk = filled_up(chunk);
+            let insert = format!(
+                "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
+                 logger, message, error, trace_id, labels, stored_at) VALUES {} ON CONFLICT DO NOTHING",
+                placeholders(chunk.len(), COLUMNS)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(insert));
+            for item in chunk {
+                let log = &item.log;
+                query = query
+                    .bind(i64::from(item.partition))
+                    .bind(item.offset)
+                    .bind(log.time)
+                    .bind(&log.service)
+                    .bind(log.level as i64)
+                    .bind(log.logger.as_deref())
+                    .bind(&log.message)
+                    .bind(log.error.as_deref())
+                    .bind(log.trace_id.as_deref())
+                    .bind(&log.labels)
+                    .bind(now);
+            }
+            query.execute(&mut *connection).await?;
         }
-        query.execute(connection).await?;
         Ok(vec![(); items.len()])
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use kafka::TopicId;
 use proto::FinalStatus;
-use service::db::{BatchWrite, placeholders};
+use service::db::{BatchWrite, filled_up, placeholders, statement_rows};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -40,50 +40,32 @@ impl BatchWrite for NotificationWrite {
         connection: &mut AnyConnection,
         items: &[Arc<NewNotification>],
     ) -> Result<Vec<Written>, sqlx::Error> {
-        // One statement for all: a round trip each would be the price of PostgreSQL.
-        let insert = format!(
-            "INSERT INTO notifications (order_id, status, user_id, reason, topic, \
-             topic_partition, topic_offset, received_at, printed, topic_id) VALUES {} \
-             ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
-            placeholders(items.len(), COLUMNS)
-        );
         // Two instances that insert the same orders in different sequence would wait for each other.
         // Of one order the first stays first.
         let mut in_order: Vec<&NewNotification> = items.iter().map(AsRef::as_ref).collect();
         in_order.sort_by(|a, b| a.order_id.cmp(&b.order_id));
-        // Not kept as a prepared statement: nearly every batch has another length.
-        let mut query = sqlx::query(AssertSqlSafe(insert)).persistent(false);
-        for item in in_order {
-            query = query
-                .bind(&item.order_id)
-                .bind(item.status.as_str())
-                .bind(item.user_id.as_deref())
-                .bind(item.reason.as_deref())
-                .bind(&item.topic)
-                .bind(i64::from(item.partition))
-                .bind(item.offset)
-                .bind(item.received_at)
-                .bind(0_i64)
-                .bind(item.topic_id.map(|id| id.to_string()));
-        }
-        let rows = query.fetch_all(&mut *connection).await?;
+        let rows = statement_rows(connection);
         // Of several in one batch the first was stored.
-        let mut new: HashMap<String, Option<FinalStatus>> = HashMap::with_capacity(rows.len());
-        for row in rows {
-            new.insert(row.try_get(0)?, None);
+        let mut new: HashMap<String, Option<FinalStatus>> = HashMap::with_capacity(items.len());
+        for chunk in in_order.chunks(rows) {
+            for order_id in insert(connection, &filled_up(chunk)).await? {
+                new.insert(order_id, None);
+            }
         }
         let known: Vec<&str> = items
             .iter()
             .map(|item| item.order_id.as_str())
             .filter(|id| !new.contains_key(*id))
             .collect();
-        let known = known_of(connection, &known).await?;
-
+        let mut stored = HashMap::with_capacity(known.len());
+        for chunk in known.chunks(rows) {
+            stored.extend(known_of(connection, &filled_up(chunk)).await?);
+        }
         let mut written = Vec::with_capacity(items.len());
         for item in items {
             let before = match new.get_mut(&item.order_id) {
                 Some(first) => first.replace(first.unwrap_or(item.status)),
-                None => match known.get(&item.order_id) {
+                None => match stored.get(&item.order_id) {
                     Some(first) if first.is_unprinted(item) => None,
                     Some(first) => Some(first.status),
                     None => None,
@@ -120,19 +102,45 @@ impl Known {
     }
 }
 
+/// The orders that had none.
+async fn insert(
+    connection: &mut AnyConnection,
+    notifications: &[&NewNotification],
+) -> Result<Vec<String>, sqlx::Error> {
+    let insert = format!(
+        "INSERT INTO notifications (order_id, status, user_id, reason, topic, \
+         topic_partition, topic_offset, received_at, printed, topic_id) VALUES {} \
+         ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
+        placeholders(notifications.len(), COLUMNS)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(insert));
+    for item in notifications {
+        query = query
+            .bind(&item.order_id)
+            .bind(item.status.as_str())
+            .bind(item.user_id.as_deref())
+            .bind(item.reason.as_deref())
+            .bind(&item.topic)
+            .bind(i64::from(item.partition))
+            .bind(item.offset)
+            .bind(item.received_at)
+            .bind(0_i64)
+            .bind(item.topic_id.map(|id| id.to_string()));
+    }
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
 async fn known_of(
     connection: &mut AnyConnection,
     order_ids: &[&str],
 ) -> Result<HashMap<String, Known>, sqlx::Error> {
-    if order_ids.is_empty() {
-        return Ok(HashMap::new());
-    }
     let select = format!(
         "SELECT order_id, status, topic, topic_partition, topic_offset, printed, topic_id \
          FROM notifications WHERE order_id IN {}",
         placeholders(1, order_ids.len())
     );
-    let mut query = sqlx::query(AssertSqlSafe(select)).persistent(false);
+    let mut query = sqlx::query(AssertSqlSafe(select));
     for id in order_ids {
         query = query.bind(*id);
     }

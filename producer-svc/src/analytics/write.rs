@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use service::db::{BatchWrite, Database, filled_up, placeholders, powers_of_two};
+use service::db::{BatchWrite, Database, filled_up, placeholders, powers_of_two, statement_rows};
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
@@ -45,9 +45,6 @@ pub(super) struct StoreAggregates {
     pub(super) database: Database,
 }
 
-/// Most rows of a statement; far from the limit of 32,766 parameters (SQLite).
-const STATEMENT: usize = 512;
-
 impl BatchWrite for StoreAggregates {
     type Item = StoredAggregate;
     type Output = ();
@@ -72,7 +69,8 @@ impl BatchWrite for StoreAggregates {
         systems.sort_by_key(|(id, _, figures)| (*id, figures.generated));
         let now = self.database.stamp();
         let mut inserted = HashSet::new();
-        for chunk in books.chunks(STATEMENT) {
+        let rows = statement_rows(connection);
+        for chunk in books.chunks(rows) {
             insert_books(connection, &filled_up(chunk), now, &mut inserted).await?;
         }
         let newest = newest_of_each(
@@ -81,10 +79,10 @@ impl BatchWrite for StoreAggregates {
                 .filter(|(id, _)| inserted.contains(*id))
                 .map(|(_, figures)| *figures),
         );
-        for chunk in powers_of_two(&newest, STATEMENT) {
+        for chunk in powers_of_two(&newest, rows) {
             replace_older(connection, chunk).await?;
         }
-        for chunk in systems.chunks(STATEMENT) {
+        for chunk in systems.chunks(rows) {
             insert_systems(connection, &filled_up(chunk), now).await?;
         }
         Ok(vec![(); items.len()])

@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use service::db::{
     BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError, filled_up, placeholders,
+    statement_rows,
 };
 use service::metrics::{Counter, Metrics};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
@@ -149,7 +150,8 @@ impl BatchWrite for InsertEvents {
         let mut in_order: Vec<&OrderEvent> = items.iter().collect();
         in_order.sort_by_cached_key(|event| place(event));
         let now = self.database.stamp();
-        for chunk in in_order.chunks(STATEMENT) {
+        let rows = statement_rows(connection);
+        for chunk in in_order.chunks(rows) {
             // What is there already changes nothing.
             insert(connection, &filled_up(chunk), now, &mut inserted).await?;
         }
@@ -161,7 +163,7 @@ impl BatchWrite for InsertEvents {
         finals.sort_unstable();
         finals.dedup();
         let mut known: HashMap<String, Vec<OrderEvent>> = HashMap::new();
-        for chunk in finals.chunks(STATEMENT) {
+        for chunk in finals.chunks(rows) {
             for event in finals_of(connection, &filled_up(chunk)).await? {
                 known.entry(event.order_id.clone()).or_default().push(event);
             }
@@ -186,10 +188,6 @@ type Place = (String, i32, i64);
 fn place(event: &OrderEvent) -> Place {
     (rows::stored_topic(event), event.partition, event.offset)
 }
-
-/// Most rows of a statement: as many as of a transaction, since each statement costs an answer of
-/// the server. Far from the limit of 32,766 parameters (SQLite).
-const STATEMENT: usize = 512;
 
 async fn insert(
     connection: &mut AnyConnection,

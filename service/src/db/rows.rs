@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sqlx::AnyConnection;
+
 /// `($1, $2), ($3, $4)` for two rows of two columns.
 pub fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::new();
@@ -15,6 +17,18 @@ pub fn placeholders(rows: usize, columns: usize) -> String {
         text.push(')');
     }
     text
+}
+
+/// Most rows of one statement with about ten columns, on the database of this connection; a power of two.
+///
+/// A statement costs PostgreSQL's answer, so it takes 512 rows. SQLite is in this process and answers at once, but there a
+/// statement's time grows with the square of its parameters: sqlx asks the name of each one, and SQLite walks its list of
+/// names for the answer. So it takes 32.
+pub fn statement_rows(connection: &AnyConnection) -> usize {
+    match connection.backend_name() {
+        "SQLite" => 32,
+        _ => 512,
+    }
 }
 
 /// Up to the next power of two by repeating the last one: a handful of statements to prepare,
