@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
+
 use super::topic_ids::Verdict;
 use super::{Cluster, ClusterView, Purpose, metadata_request};
 use crate::{error::Error, topic_id::TopicId};
@@ -54,9 +56,15 @@ impl Cluster {
     pub(super) async fn learn(self: &Arc<Self>, answer: Answer<'_>, others: Others) -> bool {
         let disputed = self.hear(&answer);
         if !disputed.is_empty() {
+            // Brokers, and topics that nobody disputes, do not wait for a witness that may be silent.
+            self.take_in(answer.seen.clone(), others);
             self.ask_witnesses(disputed).await;
         }
-        let mut newer = answer.seen;
+        self.take_in(answer.seen, others)
+    }
+
+    /// Replaces the picture by a newer one, as far as ids are settled; whether they all are.
+    fn take_in(&self, mut newer: ClusterView, others: Others) -> bool {
         let mut settled = true;
         self.view.send_if_modified(|view| {
             let topic_ids = self.topic_ids.lock();
@@ -110,18 +118,21 @@ impl Cluster {
         disputed
     }
 
-    /// Asks one broker after another until each topic has the word of one that decides.
+    /// Asks the brokers whose word decides, all at once, until each topic has one.
     async fn ask_witnesses(self: &Arc<Self>, mut disputed: Disputed) {
-        let nodes = disputed.values().flat_map(|(_, nodes)| nodes.clone());
-        for node in BTreeSet::from_iter(nodes) {
-            let of_node = disputed
-                .iter()
-                .filter(|(_, (_, nodes))| nodes.contains(&node));
-            let names: Vec<Arc<str>> = of_node.map(|(name, _)| name.clone()).collect();
-            if names.is_empty() {
-                continue;
+        let mut topics: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+        for (name, (_, nodes)) in &disputed {
+            for node in nodes {
+                topics.entry(*node).or_default().push(name.clone());
             }
-            match self.ask(node, &names).await {
+        }
+        let ask = |(node, names): (i32, Vec<Arc<str>>)| async move {
+            let seen = self.ask(node, &names).await;
+            (node, names, seen)
+        };
+        let mut answers: FuturesUnordered<_> = topics.into_iter().map(ask).collect();
+        while let Some((node, names, seen)) = answers.next().await {
+            match seen {
                 Ok(seen) => {
                     disputed.retain(|name, _| !seen.topics.contains_key(name));
                     self.hear(&Answer {
@@ -133,6 +144,9 @@ impl Cluster {
                 Err(error) => {
                     tracing::debug!(broker = node, topics = ?names, %error, "cannot ask which topic id is the newer");
                 }
+            }
+            if disputed.is_empty() {
+                return;
             }
         }
         let mut topic_ids = self.topic_ids.lock();
@@ -150,6 +164,7 @@ impl Cluster {
 }
 
 /// What becomes of the topics that a broker was not asked for.
+#[derive(Clone, Copy)]
 pub(super) enum Others {
     /// They stay as they are.
     Stay,

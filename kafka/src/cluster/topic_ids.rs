@@ -10,7 +10,7 @@
 //! counts; and so it does once each of them says that it does not know the topic. A broker that does not hear of the
 //! controller is fenced, and so no longer listed, after `broker.session.timeout.ms` (9 s): a dispute does not last.
 //!
-//! (The Java client believes the last answer, whoever gave it: `Metadata.updateLatestMetadata`.)
+//! The Java client believes the last answer of any broker (`Metadata.updateLatestMetadata`).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

@@ -146,9 +146,9 @@ impl ClusterView {
         })
     }
 
-    /// This picture replaced by a newer answer, of which no leader is believed that is older than the known one: an
-    /// answer may come from a broker that lags behind (KIP-320). A topic with another id is believed to be newer; which
-    /// ids are is decided before ([`super::topic_ids`]).
+    /// Replaces this picture by a newer answer. A leader with a lower epoch than the known one is not believed, because
+    /// the broker that answered may lag behind (KIP-320). A topic with another id replaces the known one;
+    /// [`super::topic_ids`] has decided before that it is newer.
     pub(crate) fn merged(&self, mut newer: Self) -> Self {
         for (name, topic) in &mut newer.topics {
             let Some(known) = self.topics.get(name) else {

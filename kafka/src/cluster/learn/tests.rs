@@ -21,11 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Topic ids are sent from this version on.
 const METADATA: i16 = 12;
 
-/// One broker: its address, and the id of the topic as it knows it.
+/// One broker.
 #[derive(Clone)]
 struct Member {
     address: Arc<str>,
+    /// Of the topic, as it knows it.
     id: Option<u128>,
+    /// It answers no question for metadata.
+    silent: bool,
 }
 
 type Members = Arc<Mutex<BTreeMap<i32, Member>>>;
@@ -45,7 +48,14 @@ impl Scripted {
         for node in [1, 2] {
             let (listener, address) = listen().await;
             let id = Some(id);
-            members.lock().insert(node, Member { address, id });
+            members.lock().insert(
+                node,
+                Member {
+                    address,
+                    id,
+                    silent: false,
+                },
+            );
             let mut task = JoinSet::new();
             task.spawn(serve(listener, node, members.clone()));
             tasks.insert(node, task);
@@ -67,6 +77,21 @@ impl Scripted {
 
     pub(crate) fn names(&self, node: i32, id: impl Into<Option<u128>>) {
         self.members.lock().get_mut(&node).unwrap().id = id.into();
+    }
+
+    /// The broker answers nothing any more.
+    fn silence(&self, node: i32) {
+        self.members.lock().get_mut(&node).unwrap().silent = true;
+    }
+
+    /// A broker that nobody reaches is listed by the others.
+    fn list(&self, node: i32) {
+        let member = Member {
+            address: "127.0.0.1:1".into(),
+            id: None,
+            silent: true,
+        };
+        self.members.lock().insert(node, member);
     }
 
     /// The client asks this broker.
@@ -113,7 +138,11 @@ async fn answer(mut peer: Peer, node: i32, members: Members) {
                 peer.answer(&asked, asked.version, apis).await;
             }
             ApiKey::Metadata => {
-                let metadata = metadata(node, &members.lock().clone());
+                let members = members.lock().clone();
+                if members.get(&node).is_some_and(|member| member.silent) {
+                    std::future::pending::<()>().await;
+                }
+                let metadata = metadata(node, &members);
                 peer.answer(&asked, asked.version, metadata).await;
             }
             other => panic!("{other:?} is not scripted"),
@@ -210,4 +239,22 @@ async fn nor_does_that_of_a_broker_that_no_longer_knows_the_topic() {
     scripted.names(2, 8);
     scripted.ask(2).await;
     assert_eq!(scripted.known(), Some(8));
+}
+
+#[tokio::test]
+async fn what_nobody_disputes_waits_for_no_silent_broker() {
+    let scripted = Scripted::new(7).await;
+    scripted.silence(1);
+    scripted.names(2, 8);
+    scripted.list(3);
+    let mut views = scripted.cluster.watch();
+    let listed = views.wait_for(|view| view.brokers.contains_key(&3));
+    tokio::select! {
+        () = scripted.ask(2) => panic!("broker 1 is to be heard first"),
+        listed = tokio::time::timeout(PATIENCE, listed) => {
+            listed.expect("it is known").unwrap();
+        }
+    }
+    assert_eq!(scripted.known(), Some(7));
+    assert!(scripted.cluster.is_disputed("t"));
 }
