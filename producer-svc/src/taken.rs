@@ -20,7 +20,7 @@ pub(crate) struct Taken(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     recent: Recent,
-    /// Ids with repeats that are on their way. Only repeats, and firsts that fail, come here.
+    /// Ids with repeats that are on their way.
     repeated: Mutex<HashMap<Entry, Repeats>>,
 }
 
@@ -134,6 +134,14 @@ impl Inner {
         }
     }
 
+    /// The first one is in the log. Nobody but itself and its repeats releases its id; repeats of one that was forgotten
+    /// meanwhile, and came again as this one, would.
+    fn first_succeeded(&self, entry: Entry) {
+        if self.repeated.lock().contains_key(&entry) {
+            self.recent.settle(entry);
+        }
+    }
+
     /// The first one is not in the log.
     fn first_failed(&self, entry: Entry) {
         match self.repeated.lock().get_mut(&entry) {
@@ -163,8 +171,7 @@ impl Inner {
 }
 
 impl Claim<'_> {
-    /// What was claimed is in Kafka. A first one needs no note of it, since nobody but itself and its repeats releases
-    /// it; its repeat does: the first one may fail after it, or have failed before.
+    /// What was claimed is in Kafka.
     pub(crate) fn succeeded(mut self) {
         self.ended(true);
     }
@@ -177,9 +184,10 @@ impl Claim<'_> {
 
     fn ended(&mut self, in_log: bool) {
         match std::mem::replace(&mut self.id, Claimed::Own) {
-            Claimed::First(entry) if !in_log => self.taken.0.first_failed(entry),
+            Claimed::First(entry) if in_log => self.taken.0.first_succeeded(entry),
+            Claimed::First(entry) => self.taken.0.first_failed(entry),
             Claimed::Repeat(entry) => self.taken.0.repeat_ended(entry, in_log),
-            Claimed::Own | Claimed::First(_) | Claimed::Settled => {}
+            Claimed::Own | Claimed::Settled => {}
         }
     }
 }
@@ -254,6 +262,24 @@ mod tests {
             }
             assert!(taken.0.repeated.lock().is_empty());
         }
+    }
+
+    #[test]
+    fn a_repeat_frees_no_id_that_was_forgotten_and_taken_again() {
+        let taken = Taken::new(1);
+        let first = claim(&taken, "a").unwrap();
+        let repeat = claim(&taken, "a").unwrap();
+        first.failed(&timeout(false));
+        for other in ["2", "3", "4"] {
+            let id = ("order", other);
+            let claim = taken.claim(IdOrigin::Given, id, "c", "order", "orderId");
+            claim.unwrap().succeeded();
+        }
+        let again = claim(&taken, "a").unwrap();
+        assert!(matches!(again.id, Claimed::First(_)), "it was forgotten");
+        again.succeeded();
+        repeat.failed(&timeout(false));
+        assert!(claim(&taken, "b").is_err());
     }
 
     #[test]
