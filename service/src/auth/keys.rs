@@ -282,8 +282,16 @@ impl KeyRing {
             loop {
                 looks.tick().await;
                 let Some(file) = file.upgrade() else { return };
-                // It does not panic, and an end of the runtime is the end of this, too.
-                let _ = tokio::task::spawn_blocking(move || file.look()).await;
+                let path = file.path.clone();
+                let mut look = tokio::task::spawn_blocking(move || file.look());
+                if tokio::time::timeout(LOOK, &mut look).await.is_err() {
+                    tracing::warn!(
+                        "AUTH_JWKS_FILE {}: reading it has taken longer than {LOOK:?}; the keys that were read before stay",
+                        path.display()
+                    );
+                    // It does not panic, and an end of the runtime is the end of this, too.
+                    let _ = look.await;
+                }
             }
         })
     }
