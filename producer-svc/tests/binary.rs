@@ -6,10 +6,8 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use support::Scene;
-use testkit::transaction::Transaction;
 use testkit::{Kafka, http};
 
 fn binary() -> Command {
@@ -225,60 +223,4 @@ async fn sigterm_ends_it_orderly_with_status_0() {
         .status()
         .unwrap();
     assert_eq!(unhealthy.code(), Some(1));
-}
-
-#[tokio::test]
-async fn a_transaction_that_another_program_leaves_open_is_named_with_the_tool_that_ends_it() {
-    /// It may be open for 75 s, longer than Kafka leaves one without activity open by default.
-    const NAMED: Duration = Duration::from_secs(120);
-    let kafka = Kafka::start().await;
-    let scene = Scene::new(&kafka).await;
-    kafka.create_topic(&scene.order_topic, 1).await;
-    let topic = &scene.order_topic;
-    let Some(transaction) = Transaction::begin(&kafka, topic, 0).await else {
-        // The embedded broker has no transactions, and so none that anybody could leave open.
-        return;
-    };
-    let (_process, address, log) = start(&scene, "text");
-    let expected = [
-        format!("{topic}-0: producer id {} ", transaction.producer_id),
-        format!(
-            "kafka-transactions.sh --bootstrap-server {} abort --topic {topic} --partition 0 --start-offset 0",
-            kafka.bootstrap()
-        ),
-    ];
-    let (found, in_log) = tokio::sync::oneshot::channel();
-    // To its end: the service must not find its output closed.
-    std::thread::spawn(move || {
-        let mut found = Some(found);
-        for line in log.lines().map_while(Result::ok) {
-            if line.contains("holds a transaction open") {
-                found.take().map(|found| found.send(line));
-            }
-        }
-    });
-    let degraded = testkit::eventually(NAMED, || async {
-        let answer = http::get(address, "/readyz").await;
-        (answer.status == 200 && answer.body.contains("holds a transaction open"))
-            .then_some(answer.body)
-    })
-    .await;
-    let in_log = in_log.await.expect("a line");
-    for part in &expected {
-        assert!(degraded.contains(part), "{part:?} in {degraded}");
-        assert!(in_log.contains(part), "{part:?} in {in_log}");
-    }
-    // Orders are taken meanwhile, and seen when it has ended.
-    let order = r#"{"orderId":"behind","product":"Laptop","quantity":1}"#;
-    let placed = http::post(address, "/api/orders", &[], order).await;
-    assert_eq!(placed.status, 200, "{}", placed.body);
-    let seen = http::get(address, "/api/orders/behind").await;
-    assert_eq!(seen.status, 404, "{}", seen.body);
-    transaction.abort().await;
-    testkit::eventually(support::SOON, || async {
-        let seen = http::get(address, "/api/orders/behind").await;
-        let ready = http::get(address, "/readyz?strict").await;
-        (seen.status == 200 && ready.status == 200).then_some(())
-    })
-    .await;
 }

@@ -6,6 +6,7 @@ use kafka::{Client, ClientConfig};
 use service::config::{Common, Parsed, Program, common_options};
 use service::health::Health;
 use service::kafka_glue::{TopicPlan, make_topics};
+use testkit::transaction::Transaction;
 use testkit::{Kafka, eventually, unique};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,10 @@ struct Watch {
 
 impl Watch {
     fn start(kafka: &Kafka, topic: &str) -> Self {
+        Self::over(kafka, TopicPlan::new().topic(topic, 2))
+    }
+
+    fn over(kafka: &Kafka, plan: TopicPlan) -> Self {
         let program = Program {
             name: "watch",
             about: "",
@@ -39,7 +44,6 @@ impl Watch {
         config.connect_timeout = Duration::from_secs(3);
         let client = Client::new(config);
         let (health, stop) = (Health::new(), CancellationToken::new());
-        let plan = TopicPlan::new().topic(topic, 2);
         let part = health.optional("topics");
         let task = tokio::spawn(make_topics(
             client.clone(),
@@ -117,5 +121,31 @@ async fn a_leader_whose_advertised_address_nobody_reaches_is_named() {
             kafka.bootstrap(),
         ])
         .await;
+    watch.end().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_another_program_leaves_open_is_named_with_the_tool_that_ends_it() {
+    let kafka = Kafka::start().await;
+    let topic = unique("watched");
+    kafka.create_topic(&topic, 2).await;
+    let Some(transaction) = Transaction::begin(&kafka, &topic, 1).await else {
+        // The embedded broker has no transactions, and so none that anybody could leave open.
+        return;
+    };
+    let plan = TopicPlan::new().topic(&topic, 2);
+    let watch = Watch::over(&kafka, plan.report_transactions_after(Duration::ZERO));
+    watch
+        .says(&[
+            &format!("{topic}-1: producer id {} ", transaction.producer_id),
+            "holds a transaction open at offset 0",
+            &format!(
+                "kafka-transactions.sh --bootstrap-server {} abort --topic {topic} --partition 1 --start-offset 0",
+                kafka.bootstrap()
+            ),
+        ])
+        .await;
+    transaction.abort().await;
+    watch.sound().await;
     watch.end().await;
 }

@@ -11,9 +11,19 @@ use crate::config::{KafkaConfig, Retention};
 use crate::health::HealthPart;
 
 /// Topics a service needs, with the partitions they get where they do not exist.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TopicPlan {
     topics: Vec<(String, Partitions)>,
+    pub(super) open_transaction: Duration,
+}
+
+impl Default for TopicPlan {
+    fn default() -> Self {
+        Self {
+            topics: Vec::new(),
+            open_transaction: OPEN_TRANSACTION,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -25,6 +35,10 @@ enum Partitions {
 
 /// Between two looks at topics that may delete dead letters by surprise.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// How long a transaction may be open before it is reported: longer than Kafka itself leaves one open that a producer
+/// has abandoned (`transaction.timeout.ms`, a minute by default).
+const OPEN_TRANSACTION: Duration = Duration::from_secs(75);
 
 /// Pauses between attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -60,6 +74,12 @@ impl TopicPlan {
             Some(name) => self.consumed(name, partitions),
             None => self,
         }
+    }
+
+    /// Reports a transaction that holds up the readers of a topic once it has been open for so long. Default: 75 s.
+    pub fn report_transactions_after(mut self, open: Duration) -> Self {
+        self.open_transaction = open;
+        self
     }
 
     fn add(mut self, name: String, partitions: Partitions) -> Self {

@@ -13,10 +13,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// How long a leader may take to answer, connecting included.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long a transaction may be open before it is reported: Kafka's own end after `transaction.timeout.ms`, a minute
-/// by default, of what a producer has left open.
-const HELD_BACK: Duration = Duration::from_secs(75);
-
 /// Partitions that are named; the others are counted.
 const NAMED: usize = 3;
 
@@ -27,7 +23,7 @@ pub(super) async fn watch_topics(client: Client, plan: TopicPlan, health: Health
     let mut letters = LetterTopics::new();
     let admin = client.admin().with_timeout(PATIENCE);
     let bootstrap = client.config().bootstrap_servers.join(",");
-    let mut held = HeldBack::default();
+    let mut held = HeldBack::new(plan.open_transaction);
     loop {
         // Without any broker the watch of Kafka itself speaks.
         if let Ok(look) = admin.look(&names, PATIENCE).await {
@@ -102,12 +98,21 @@ fn named(partitions: &[TopicPartition]) -> String {
 }
 
 /// Since when the readers of a partition stand at the same open transaction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct HeldBack {
+    /// What is long.
+    long: Duration,
     since: HashMap<TopicPartition, (i64, Instant)>,
 }
 
 impl HeldBack {
+    fn new(long: Duration) -> Self {
+        Self {
+            long,
+            since: HashMap::new(),
+        }
+    }
+
     /// The partitions that have stood for long.
     fn due(&mut self, ends: &[Ends], now: Instant) -> Vec<Ends> {
         let mut due = Vec::new();
@@ -120,7 +125,7 @@ impl HeldBack {
             let (stable, since) = entry.or_insert((ends.stable, now));
             if *stable != ends.stable {
                 (*stable, *since) = (ends.stable, now);
-            } else if now.duration_since(*since) >= HELD_BACK {
+            } else if now.duration_since(*since) >= self.long {
                 due.push(ends.clone());
             }
         }
@@ -166,15 +171,16 @@ mod tests {
 
     #[test]
     fn what_stands_at_one_transaction_for_long_is_due() {
-        let mut held = HeldBack::default();
+        let long = Duration::from_secs(75);
+        let mut held = HeldBack::new(long);
         let start = Instant::now();
-        let late = start + HELD_BACK;
+        let late = start + long;
         let both = [ends(0, 17, 40), ends(1, 5, 9)];
         assert!(held.due(&both, start).is_empty());
         // The other one's transactions come and go.
         let moved = [ends(0, 17, 90), ends(1, 8, 99)];
         assert_eq!(held.due(&moved, late), [ends(0, 17, 90)]);
-        assert_eq!(held.due(&moved, late + HELD_BACK).len(), 2);
+        assert_eq!(held.due(&moved, late + long).len(), 2);
         // Ended.
         assert!(held.due(&[ends(0, 90, 90)], late).is_empty());
         assert!(held.due(&both[..1], late).is_empty(), "counted anew");
