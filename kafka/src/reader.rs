@@ -128,6 +128,22 @@ struct Followed {
     problem: Option<String>,
 }
 
+impl Followed {
+    fn new(name: TopicPartition, topic_id: Option<TopicId>) -> Self {
+        Self {
+            name,
+            topic_id,
+            position: None,
+            ticket: None,
+            lineage: Lineage::default(),
+            high_watermark: None,
+            asked: 0,
+            failures: 0,
+            problem: None,
+        }
+    }
+}
+
 enum Done {
     Topics {
         found: Result<(), Error>,
@@ -286,17 +302,7 @@ impl Reader {
                     continue;
                 }
                 let slot = self.partitions.len();
-                let mut followed = Followed {
-                    name,
-                    topic_id: id,
-                    position: None,
-                    ticket: None,
-                    lineage: Lineage::default(),
-                    high_watermark: None,
-                    asked: 0,
-                    failures: 0,
-                    problem: None,
-                };
+                let mut followed = Followed::new(name, id);
                 match &self.start {
                     Start::Offsets(offsets)
                         if first_sight && offsets.contains_key(&followed.name) =>
@@ -621,59 +627,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Client, ClientConfig};
-
-    fn id(number: u128) -> Option<TopicId> {
-        TopicId::from_u128(number)
-    }
-
-    #[tokio::test]
-    async fn only_the_last_question_where_to_read_counts() {
-        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap());
-        let mut reader = client.reader().topics(["t"]).build().unwrap();
-        reader.partitions.push(Followed {
-            name: TopicPartition::new("t", 0),
-            topic_id: id(1),
-            position: Some(7),
-            ticket: None,
-            lineage: Lineage::default(),
-            high_watermark: None,
-            asked: 0,
-            failures: 0,
-            problem: None,
-        });
-        // Its offset is out of range, and before the answer is there the topic is found to be another one.
-        reader.locate(vec![(0, Some(7))], End::Earliest, 0);
-        reader.recreated(0, id(2));
-        let answer = |number, due, offset| Done::Located {
-            slots: vec![Question {
-                slot: 0,
-                number,
-                due,
-            }],
-            end: End::Earliest,
-            offsets: vec![Ok(offset)],
-            failures: 0,
-        };
-        reader.on_done(answer(1, Some(7), 5));
-        assert_eq!(reader.partitions[0].position, None, "of the old topic");
-        reader.on_done(answer(2, Some(7), 0));
-        reader.on_done(answer(1, Some(7), 5));
-        assert_eq!(reader.partitions[0].position, Some(0));
-        assert_eq!(reader.events.len(), 1, "told once");
-        let failed = Err(Error::UnknownNode { node: 1 });
-        reader.on_done(Done::Located {
-            slots: vec![Question {
-                slot: 0,
-                number: 1,
-                due: None,
-            }],
-            end: End::Earliest,
-            offsets: vec![failed],
-            failures: 0,
-        });
-        assert_eq!(reader.partitions[0].asked, 2, "and not asked again");
-    }
-}
+mod tests;
