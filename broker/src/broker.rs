@@ -98,14 +98,7 @@ impl Broker {
         })?;
         let (groups, coordinating) =
             Coordinator::start(&config, disk.clone(), stop.clone()).map_err(storage)?;
-        let state = Arc::new(State {
-            faults: Faults::new(disk.clone()),
-            config,
-            disk,
-            identity,
-            topics,
-            groups,
-        });
+        let state = State::new(config, disk, (topics, identity), groups);
         let mut tasks = vec![coordinating];
         tasks.push(tokio::spawn(housekeeping::retention(
             state.clone(),

@@ -17,6 +17,24 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
 }
 
+impl State {
+    pub(crate) fn new(
+        config: Config,
+        disk: Arc<Disk>,
+        (topics, identity): (Topics, Identity),
+        groups: Coordinator,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            faults: Faults::new(disk.clone()),
+            config,
+            disk,
+            identity,
+            topics,
+            groups,
+        })
+    }
+}
+
 #[cfg(any(test, fuzzing))]
 impl State {
     /// That of a broker on an empty folder, with every setting at its default and nobody who listens.
@@ -29,13 +47,6 @@ impl State {
         let (topics, identity) = Topics::open(&config, disk.clone()).expect("an empty folder");
         let (groups, _) =
             Coordinator::start(&config, disk.clone(), stop.clone()).expect("an empty folder");
-        Arc::new(Self {
-            faults: Faults::new(disk.clone()),
-            config,
-            disk,
-            identity,
-            topics,
-            groups,
-        })
+        Self::new(config, disk, (topics, identity), groups)
     }
 }
