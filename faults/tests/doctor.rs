@@ -49,19 +49,23 @@ fn assert_nothing_personal(text: &str) {
     }
 }
 
+/// The report on a user with a cart, once every stage is well: mark and commit come a moment after the cart.
+async fn sound(shop: &CartShop, user: i64) -> Value {
+    eventually(PATIENCE, || async {
+        let report = shop.diagnosis(user).await;
+        let stages = report["stages"].as_array()?;
+        let sound = stages.iter().all(|stage| stage["state"] == "ok");
+        sound.then_some(report)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cart_that_is_there_is_found_and_a_user_that_is_not_is_named() {
     let shop = CartShop::open(Stage::any().await).await;
     let user = shop.register("anna@example.com").await;
     shop.has_cart(user).await;
-    let report = eventually(PATIENCE, || async {
-        let report = shop.diagnosis(user).await;
-        // The mark and the commit come a moment after the cart.
-        let stages = report["stages"].as_array()?;
-        let fine = stages.iter().all(|stage| stage["state"] == "ok");
-        fine.then_some(report)
-    })
-    .await;
+    let report = sound(&shop, user).await;
     assert_eq!(report["verdict"], "there", "{report}");
     assert_eq!(report["firstFailure"], Value::Null);
     assert_nothing_personal(&report.to_string());
@@ -101,13 +105,7 @@ async fn a_user_of_another_system_is_found_in_the_topic_in_whatever_partition() 
         let user = 4_711 + i64::from(partition);
         let offset = registered_elsewhere(&shop, user, partition).await;
         shop.has_cart(user).await;
-        let report = eventually(PATIENCE, || async {
-            let report = shop.diagnosis(user).await;
-            let stages = report["stages"].as_array()?;
-            let fine = stages.iter().all(|stage| stage["state"] == "ok");
-            fine.then_some(report)
-        })
-        .await;
+        let report = sound(&shop, user).await;
         assert_eq!(report["verdict"], "there", "{report}");
         let said = report.to_string();
         let place = format!("{}/{partition}/{offset}", shop.users_topic);

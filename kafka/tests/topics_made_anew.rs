@@ -37,6 +37,13 @@ async fn delete(admin: &Admin, topic: &str) {
     .await;
 }
 
+/// To partition 0, with keys of their own.
+async fn send(world: &World, count: usize, value: &str) {
+    for number in 0..count {
+        world.send(0, &number.to_string(), value).await;
+    }
+}
+
 async fn create(admin: &Admin, topic: &str, partitions: i32) {
     let wanted = NewTopic::new(topic, partitions, 1);
     admin.create_topics(&[wanted]).await.expect("it is created");
@@ -95,9 +102,7 @@ async fn a_consumer_reads_the_new_one_from_its_start() {
     let admin = world.client.admin();
     let handler = Scripted::done();
     let running = Running::start(world.consumer(), handler.clone());
-    for number in 0..5 {
-        world.send(0, &number.to_string(), "before").await;
-    }
+    send(&world, 5, "before").await;
     handler.until_calls(5).await;
     running
         .until("the commit", |stats| {
@@ -106,16 +111,14 @@ async fn a_consumer_reads_the_new_one_from_its_start() {
         .await;
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
-    for number in 0..3 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 3, "again").await;
     let calls = handler
         .until("the new records", |calls| {
-            calls.iter().filter(|call| call.value() == "anew").count() == 3
+            calls.iter().filter(|call| call.value() == "again").count() == 3
         })
         .await;
-    let anew = calls.iter().filter(|call| call.value() == "anew");
-    let offsets: Vec<_> = anew.map(|call| call.offset).collect();
+    let of_the_new_one = calls.iter().filter(|call| call.value() == "again");
+    let offsets: Vec<_> = of_the_new_one.map(|call| call.offset).collect();
     assert_eq!(offsets, [0, 1, 2]);
     tokio::time::timeout(Duration::from_secs(60), running.stop())
         .await
@@ -130,14 +133,18 @@ fn behind(world: &World) -> Client {
 const BEHIND: &str = "behind";
 
 /// The offsets of the records that were sent after the topic was created again, once there are three.
-async fn three_anew(handler: &Scripted) -> Vec<i64> {
-    let anew = |call: &&support::Seen| call.value() == "anew";
+async fn three_of_the_new_one(handler: &Scripted) -> Vec<i64> {
+    let of_the_new_one = |call: &&support::Seen| call.value() == "again";
     let calls = handler
         .until("the new records", |calls| {
-            calls.iter().filter(anew).count() >= 3
+            calls.iter().filter(of_the_new_one).count() >= 3
         })
         .await;
-    calls.iter().filter(anew).map(|call| call.offset).collect()
+    calls
+        .iter()
+        .filter(of_the_new_one)
+        .map(|call| call.offset)
+        .collect()
 }
 
 #[tokio::test]
@@ -149,9 +156,7 @@ async fn with_latest_a_consumer_reads_what_was_written_before_it_noticed_the_new
     let consumer = consumer.auto_offset_reset(AutoOffsetReset::Latest);
     let running = Running::start(consumer, handler.clone());
     running.until_assigned(1).await;
-    for number in 0..5 {
-        world.send(0, &number.to_string(), "before").await;
-    }
+    send(&world, 5, "before").await;
     handler.until_calls(5).await;
     // It neither reads nor asks for metadata until the new records are there.
     let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
@@ -161,14 +166,12 @@ async fn with_latest_a_consumer_reads_what_was_written_before_it_noticed_the_new
     blind.hit().await;
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
-    for number in 0..3 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 3, "again").await;
     let start = on(ApiKey::ListOffsets).delay(Duration::ZERO);
     blind.clear();
     start.hit().await;
     deaf.clear();
-    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert_eq!(three_of_the_new_one(&handler).await, [0, 1, 2]);
     assert!(running.stop().await.is_clean());
 }
 
@@ -183,9 +186,7 @@ async fn an_offset_out_of_range_is_not_reset_before_the_leader_has_named_the_top
         async { Outcome::Done }
     });
     let running = Running::start(world.consumer_of(&behind(&world)), handler.clone());
-    for number in 0..5 {
-        world.send(0, &number.to_string(), "before").await;
-    }
+    send(&world, 5, "before").await;
     handler.until_calls(5).await;
     // It hears nothing but that offset 5 is out of range.
     let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
@@ -198,11 +199,9 @@ async fn an_offset_out_of_range_is_not_reset_before_the_leader_has_named_the_top
     on(ApiKey::Fetch).delay(Duration::ZERO).hit_times(2).await;
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
-    for number in 0..3 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 3, "again").await;
     blind.clear();
-    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert_eq!(three_of_the_new_one(&handler).await, [0, 1, 2]);
     assert!(running.stop().await.is_clean());
     let described = admin.describe_topics(&[&world.topic]).await.unwrap();
     let ids = ids.lock().unwrap().clone();
@@ -236,13 +235,11 @@ async fn with_latest_a_consumer_that_noticed_the_end_of_the_old_one_reads_all_of
         metadata.always().drop_connection()
     });
     create(&admin, &world.topic, 1).await;
-    for number in 0..3 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 3, "again").await;
     if let Some(blind) = blind {
         blind.clear();
     }
-    assert_eq!(three_anew(&handler).await, [0, 1, 2]);
+    assert_eq!(three_of_the_new_one(&handler).await, [0, 1, 2]);
     assert!(running.stop().await.is_clean());
 }
 
@@ -273,18 +270,14 @@ async fn a_consumer_that_has_not_heard_of_the_new_one_misses_nothing_of_it() {
     let admin = world.client.admin();
     let handler = Scripted::done();
     let running = Running::start(world.consumer_of(&behind(&world)), handler.clone());
-    for number in 0..5 {
-        world.send(0, &number.to_string(), "before").await;
-    }
+    send(&world, 5, "before").await;
     handler.until_calls(5).await;
     let on = |api| world.kafka.faults().on(api).client_id(BEHIND).always();
     let untold = on(ApiKey::Metadata).drop_connection();
     let unasked = on(ApiKey::Fetch).drop_connection();
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
-    for number in 0..10 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 10, "again").await;
     unasked.clear();
     // The second one goes out after the first one's answer.
     let asked = on(ApiKey::Fetch).delay(Duration::ZERO);
@@ -347,18 +340,14 @@ async fn an_application_knows_by_the_id_that_its_offset_is_of_another_topic() {
             stats.partitions.iter().any(|of| of.committed == Some(0))
         })
         .await;
-    for number in 0..2 {
-        world.send(0, &number.to_string(), "before").await;
-    }
+    send(&world, 2, "before").await;
     handler.until_calls(2).await;
     running.stop().await;
 
     // More than was read of the old one: its next offset lies in the middle of the new one.
     delete(&admin, &world.topic).await;
     create(&admin, &world.topic, 1).await;
-    for number in 0..5 {
-        world.send(0, &number.to_string(), "anew").await;
-    }
+    send(&world, 5, "again").await;
     let handler = keeper.handler();
     let running = Running::start(consumer(), handler.clone());
     let calls = handler.until_calls(5).await;
