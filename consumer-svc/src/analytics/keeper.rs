@@ -375,8 +375,8 @@ impl Keeper {
     }
 
     /// Takes a partition over. Where the figures are of a topic with another id, this is an error at first, because this
-    /// instance may not have heard yet that the topic was created again. After the error the consumer looks the id up
-    /// anew, and what it says then is believed.
+    /// instance may not have heard yet that the topic was created again. After the error the consumer asks for
+    /// the id again, and the second answer is believed.
     ///
     /// # Errors
     /// The database's, or the id is to be looked up.

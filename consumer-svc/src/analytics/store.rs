@@ -213,7 +213,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// From the columns `next_offset, leader_epoch, topic_id`, of which this is the first one's number.
+    /// Reads the columns `next_offset, leader_epoch, topic_id`; `first` is the number of the first of them.
     fn read(row: &AnyRow, first: usize) -> Result<Self, sqlx::Error> {
         let leader_epoch: i64 = row.try_get(first + 1)?;
         let topic_id: String = row.try_get(first + 2)?;

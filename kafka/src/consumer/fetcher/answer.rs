@@ -21,8 +21,8 @@ enum Key {
     Name(StrBytes),
 }
 
-/// Passes on what a broker answered to one request, for each partition that it was asked for. Returns those of which it
-/// says that the offset is out of range: see [`out_of_range`].
+/// Passes on a broker's answer for each partition of the request. Returns the partitions whose offset the broker calls
+/// out of range: see [`out_of_range`].
 pub(super) fn deliver(
     shared: &Shared,
     node: i32,
