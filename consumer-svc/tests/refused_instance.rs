@@ -15,8 +15,8 @@ async fn an_instance_below_a_newer_schema_is_not_ready_and_joins_no_group() {
     let kafka = Kafka::start().await;
     let shop = Shop::new(&kafka).await;
     let good = shop.start(&[]).await;
-    let pool = sqlx::AnyPool::connect(&shop.database.url).await.unwrap();
-    sqlx::query(NEWER).execute(&pool).await.unwrap();
+    let pool = testkit::database::pool(&shop.database.url);
+    sql::query(NEWER).execute(&pool).await.unwrap();
 
     let rolled_back = shop.launch(&shop.flags(&[])).await;
     eventually(PATIENCE, || async {

@@ -8,7 +8,6 @@ use faults::shop::Stage;
 use kafka::OutgoingRecord;
 use proto::topics::DEAD_LETTER_SUFFIX;
 use serde_json::{Value, json};
-use sqlx::Row;
 use testkit::{eventually, unique};
 
 /// The state of a stage in a report.
@@ -199,13 +198,10 @@ async fn a_poisoned_event_is_found_among_the_dead_letters_with_its_reason() {
 
 /// A user whose event has lost its `userId` on the way into the outbox.
 async fn poisoned_user(shop: &CartShop) -> i64 {
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(shop.users_database.own_url())
-        .await
-        .expect("a database");
+    let pool = testkit::database::pool(shop.users_database.own_url());
     let now = proto::now_millis();
     let mut tx = pool.begin().await.expect("a transaction");
-    let user = sqlx::query(
+    let user = sql::query(
         "INSERT INTO users (email, email_key, password_hash, created_at) \
          VALUES ('anna@example.com', 'anna@example.com', '', $1) RETURNING id",
     )
@@ -213,9 +209,9 @@ async fn poisoned_user(shop: &CartShop) -> i64 {
     .fetch_one(&mut *tx)
     .await
     .expect("a user");
-    let user: i64 = user.get(0);
+    let user: i64 = user.get(0).expect("its id");
     let id = proto::identity::user_created(user);
-    sqlx::query(
+    sql::query(
         "INSERT INTO outbox (topic, record_key, headers, body, created_at) \
          VALUES ($1, $2, $3, $4, $5)",
     )

@@ -232,7 +232,7 @@ async fn mark(database: &Database, batch: &[Entry]) {
     }
 }
 
-async fn try_mark(database: &Database, batch: &[Entry]) -> Result<(), sqlx::Error> {
+async fn try_mark(database: &Database, batch: &[Entry]) -> Result<(), sql::Error> {
     let ids: Vec<&str> = batch
         .iter()
         .filter_map(|entry| match entry {

@@ -192,7 +192,7 @@ async fn retention_takes_the_old_ones_that_were_printed() {
 
 /// As if each log record had been stored at the time that it says.
 async fn stored_when_logged(database: &Database) {
-    let update = sqlx::query("UPDATE logs SET stored_at = logged_at");
+    let update = sql::query("UPDATE logs SET stored_at = logged_at");
     update.execute(database.pool()).await.unwrap();
 }
 
@@ -232,8 +232,8 @@ async fn a_clock_that_leaps_deletes_no_notifications() {
     };
     let database = open().await;
     let rows = async |database: &Database| {
-        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM notifications");
-        count.fetch_one(database.pool()).await.unwrap()
+        let count = sql::query("SELECT COUNT(*) FROM notifications");
+        count.fetch_value::<i64>(database.pool()).await.unwrap()
     };
     let stored = notification("1", Confirmed, database.now());
     write(&database, vec![stored]).await;

@@ -6,7 +6,7 @@ mod support;
 use kafka::{OutgoingRecord, Producer};
 use proto::Rfc3339;
 use serde_json::{Value, json};
-use sqlx::{AnyPool, Row};
+use sql::Pool;
 use support::{Running, SOON, Scene, send};
 use testkit::{Kafka, eventually, http};
 
@@ -56,9 +56,9 @@ fn done(scene: &Scene, group: &str) -> String {
     format!("kafka_consumer_records_total{{group=\"{group}\",topic=\"{topic}\",outcome=\"done\"}}")
 }
 
-async fn rows(pool: &AnyPool) -> i64 {
-    let count = sqlx::query("SELECT COUNT(*) FROM book_analytics");
-    count.fetch_one(pool).await.unwrap().try_get(0).unwrap()
+async fn rows(pool: &Pool) -> i64 {
+    let count = sql::query("SELECT COUNT(*) FROM book_analytics");
+    count.fetch_one(pool).await.unwrap().get(0).unwrap()
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn aggregates_wait_for_the_database_and_are_stored_once() {
     let one = scene.start(&[]).await;
     let other = scene.start(&[]).await;
     shown(&one, &format!("{BOOKS}/3"), |answer| answer["views"] == 29).await;
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     eventually(SOON, || async { (rows(&pool).await == 30).then_some(()) }).await;
     other.end().await.unwrap();
     one.end().await.unwrap();

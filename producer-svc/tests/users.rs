@@ -6,7 +6,7 @@ mod scene;
 use proto::{UserEvent, identity};
 use scene::{Running, SOON, Scene};
 use serde_json::{Value, json};
-use sqlx::{AnyPool, Row};
+use sql::Pool;
 use testkit::{Kafka, eventually, http};
 
 const PATH: &str = "/api/auth/registration";
@@ -17,9 +17,9 @@ async fn register(service: &Running, email: &str) -> (u16, Value) {
 }
 
 /// Rows of a statement that counts.
-async fn count(pool: &AnyPool, sql: &'static str) -> i64 {
-    let row = sqlx::query(sql).fetch_one(pool).await.unwrap();
-    row.try_get(0).unwrap()
+async fn count(pool: &Pool, sql: &'static str) -> i64 {
+    let row = sql::query(sql).fetch_one(pool).await.unwrap();
+    row.get(0).unwrap()
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_registration_makes_a_user_and_its_event() {
     );
     assert!(!String::from_utf8_lossy(value).contains("secret7"));
 
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     let hashed = "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$%'";
     assert_eq!(count(&pool, hashed).await, 2);
     let unsent = "SELECT COUNT(*) FROM outbox WHERE record_offset IS NULL";
@@ -84,7 +84,7 @@ async fn an_address_belongs_to_one_user_whatever_its_case() {
     let refused = register(&service, "Иван@почта.рф").await;
     assert_eq!(refused.0, 409);
     assert!(!refused.1.to_string().contains("почта"), "{}", refused.1);
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM outbox").await, 1);
     service.end().await.unwrap();
 }
@@ -122,7 +122,7 @@ async fn bad_input_is_a_problem_that_names_the_field_and_repeats_no_value() {
     let plain = [("content-type", "text/plain")];
     let typed = http::request(service.address, "POST", PATH, &plain, "{}").await;
     assert_eq!(typed.status, 415);
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM users").await, 0);
     service.end().await.unwrap();
 }
@@ -179,7 +179,7 @@ async fn a_registration_that_is_sent_again_under_its_key_is_the_same_user() {
     let both = futures::future::join_all(both).await;
     assert!(both.iter().all(|answer| *answer == both[0]), "{both:?}");
     assert_eq!(both[0].0, 201);
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM outbox").await, 2);
     service.end().await.unwrap();
 }
@@ -189,18 +189,13 @@ async fn a_registration_that_cannot_be_stored_in_time_is_refused_and_may_be_sent
     let kafka = Kafka::start().await;
     let scene = Scene::new(&kafka).await;
     let service = scene.start_ready(&[("REQUEST_TIMEOUT", "2s")]).await;
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(&scene.database.url).await.unwrap();
+    let pool = testkit::database::pool(&scene.database.url);
     // Others may read, and not write.
-    let lock = match scene.database.url.starts_with("sqlite:") {
-        true => pool.begin_with("BEGIN IMMEDIATE").await.unwrap(),
-        false => {
-            let mut lock = pool.begin().await.unwrap();
-            let locking = sqlx::query("LOCK TABLE users IN EXCLUSIVE MODE");
-            locking.execute(&mut *lock).await.unwrap();
-            lock
-        }
-    };
+    let mut lock = pool.begin().await.unwrap();
+    if pool.kind() == sql::DatabaseKind::Postgres {
+        let locking = sql::query("LOCK TABLE users IN EXCLUSIVE MODE");
+        locking.execute(&mut lock).await.unwrap();
+    }
     let body = r#"{"email":"anna@example.com","password":"secret7"}"#;
     let headers = [("idempotency-key", "key")];
     let refused = http::post(service.address, PATH, &headers, body).await;
@@ -214,7 +209,7 @@ async fn a_registration_that_cannot_be_stored_in_time_is_refused_and_may_be_sent
     })
     .await;
     assert_eq!(again.0, 201, "{}", again.1);
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM outbox").await, 1);
     service.end().await.unwrap();
 }
@@ -239,7 +234,7 @@ async fn of_a_flood_of_registrations_each_is_stored_or_told_to_come_again() {
     }
     assert!(stored > 0);
     // What was refused in the middle of its commit may be there all the same.
-    let pool = scene.pool().await;
+    let pool = scene.pool();
     assert!(count(&pool, "SELECT COUNT(*) FROM users").await >= stored);
     assert_eq!(register(&service, "anna@example.com").await.0, 201);
     service.end().await.unwrap();

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn misspelt_levels_are_mistakes() {
-        for good in ["info", "WARN", "info,kafka=debug", "info, sqlx = off"] {
+        for good in ["info", "WARN", "info,kafka=debug", "info, sql = off"] {
             assert!(LogFilter::parse(good).is_ok(), "{good}");
         }
         for wrong in ["loud", "kafka=loud", "info,=debug", ""] {

@@ -129,7 +129,7 @@ async fn a_program_below_the_schema_is_kept_out_and_one_that_was_let_in_before_g
     // The old one loses the database for a moment in the middle of the rolling update.
     let lost = old
         .database
-        .write(async { Err::<(), _>(sqlx::Error::PoolTimedOut) });
+        .write(async { Err::<(), _>(sql::Error::PoolTimedOut) });
     lost.await.unwrap_err();
     assert!(!old.database.is_ready());
     tokio::time::timeout(PATIENCE, old.database.ready())

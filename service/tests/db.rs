@@ -9,10 +9,10 @@ use service::clock::Clock;
 use service::config::{DatabaseConfig, Secret};
 use service::db::{
     BatchWrite, Database, DatabaseKind, GroupWriter, GroupWriterConfig, MigrateError, Migration,
-    WriteError, statement_rows,
+    WriteError,
 };
 use service::health::Health;
-use sqlx::{AnyConnection, Row};
+use sql::Connection;
 use testkit::dropped_at_every_await;
 
 const FIRST: Migration = Migration {
@@ -61,10 +61,8 @@ async fn own() -> Own {
     let config = match std::env::var("TEST_DATABASE_URL") {
         Ok(url) => {
             let schema = format!("t{}", uuid::Uuid::new_v4().simple());
-            sqlx::any::install_default_drivers();
-            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-            sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-                .execute(&pool)
+            sql::query(format!("CREATE SCHEMA {schema}"))
+                .execute(&testkit::database::pool(&url))
                 .await
                 .unwrap();
             let joint = if url.contains('?') { '&' } else { '?' };
@@ -83,11 +81,10 @@ async fn own() -> Own {
 }
 
 async fn count(database: &Database) -> i64 {
-    sqlx::query("SELECT COUNT(*) FROM things")
-        .fetch_one(database.pool())
+    sql::query("SELECT COUNT(*) FROM things")
+        .fetch_value(database.pool())
         .await
         .unwrap()
-        .get(0)
 }
 
 #[tokio::test]
@@ -98,7 +95,7 @@ async fn migrations_run_once_in_order_and_changes_are_noticed() {
     database.migrate().await.unwrap();
     database.migrate().await.unwrap();
     assert!(database.is_ready() && database.answers().await);
-    sqlx::query("INSERT INTO things (name, size) VALUES ($1, $2)")
+    sql::query("INSERT INTO things (name, size) VALUES ($1, $2)")
         .bind("ball")
         .bind(3_i64)
         .execute(database.pool())
@@ -141,19 +138,6 @@ async fn instances_that_start_together_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
-async fn a_statement_has_few_rows_where_a_parameter_is_dear() {
-    let own = own().await;
-    let database = Database::new(&own.config, &ONE).unwrap();
-    database.migrate().await.unwrap();
-    let connection = database.pool().acquire().await.unwrap();
-    let rows = match database.kind() {
-        DatabaseKind::Sqlite => 32,
-        DatabaseKind::Postgres => 512,
-    };
-    assert_eq!(statement_rows(&connection), rows);
-}
-
-#[tokio::test]
 async fn a_transaction_given_up_at_any_point_leaves_no_connection_in_it() {
     let own = own().await;
     let database = Database::new(&own.config, &ONE).unwrap();
@@ -162,7 +146,7 @@ async fn a_transaction_given_up_at_any_point_leaves_no_connection_in_it() {
     let database = &database;
     let insert = async |name: String| {
         let mut tx = database.begin_write().await?;
-        sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+        sql::query("INSERT INTO things (name, size) VALUES ($1, 1)")
             .bind(name)
             .execute(&mut *tx)
             .await?;
@@ -175,14 +159,14 @@ async fn a_transaction_given_up_at_any_point_leaves_no_connection_in_it() {
             // for everybody else.
             let seen = (0..own.config.pool_size).map(|n| async move {
                 let name = format!("alone {polls} {n}");
-                sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+                sql::query("INSERT INTO things (name, size) VALUES ($1, 1)")
                     .bind(&name)
                     .execute(database.pool())
                     .await
                     .unwrap();
-                let query = sqlx::query("SELECT COUNT(*) FROM things WHERE name = $1").bind(name);
+                let query = sql::query("SELECT COUNT(*) FROM things WHERE name = $1").bind(name);
                 let row = query.fetch_one(other.pool()).await.unwrap();
-                assert_eq!(row.get::<i64, _>(0), 1, "dropped after {polls} polls");
+                assert_eq!(row.get::<i64>(0).unwrap(), 1, "dropped after {polls} polls");
             });
             futures::future::join_all(seen).await;
         },
@@ -268,13 +252,13 @@ impl BatchWrite for Things {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[Self::Item],
-    ) -> Result<Vec<usize>, sqlx::Error> {
+    ) -> Result<Vec<usize>, sql::Error> {
         for (name, size) in items {
-            sqlx::query("INSERT INTO things (name, size) VALUES ($1, $2)")
+            sql::query("INSERT INTO things (name, size) VALUES ($1, $2)")
                 .bind(name)
-                .bind(size)
+                .bind(*size)
                 .execute(&mut *connection)
                 .await?;
         }
@@ -386,7 +370,7 @@ async fn what_hangs_is_given_up_when_the_service_leaves() {
             Duration::from_millis(1),
         )
         .await;
-    let hangs = std::future::pending::<Result<(), sqlx::Error>>();
+    let hangs = std::future::pending::<Result<(), sql::Error>>();
     let error = database.write(hangs).await.unwrap_err().to_string();
     assert!(error.contains("before the service ended"), "{error}");
 }
@@ -399,9 +383,9 @@ impl BatchWrite for Away {
     type Item = ();
     type Output = ();
 
-    async fn write(&self, _: &mut AnyConnection, _: &[()]) -> Result<Vec<()>, sqlx::Error> {
+    async fn write(&self, _: &mut Connection, _: &[()]) -> Result<Vec<()>, sql::Error> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Err(sqlx::Error::PoolTimedOut)
+        Err(sql::Error::PoolTimedOut)
     }
 }
 
@@ -427,34 +411,11 @@ async fn what_waits_behind_a_write_that_found_it_away_is_not_tried() {
 }
 
 /// PostgreSQL's answer to one of two transactions that wait for each other.
-#[derive(Debug, thiserror::Error)]
-#[error("deadlock detected")]
-struct Deadlock;
-
-impl sqlx::error::DatabaseError for Deadlock {
-    fn message(&self) -> &str {
-        "deadlock detected"
-    }
-
-    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-        Some("40P01".into())
-    }
-
-    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
-        self
-    }
-
-    fn kind(&self) -> sqlx::error::ErrorKind {
-        sqlx::error::ErrorKind::Other
-    }
+fn deadlock() -> sql::Error {
+    sql::Error::Database(sql::DatabaseError {
+        code: "40P01".to_owned(),
+        message: "deadlock detected".to_owned(),
+    })
 }
 
 /// [`Things`] whose first transactions end in a deadlock.
@@ -468,9 +429,9 @@ impl BatchWrite for Colliding {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[Self::Item],
-    ) -> Result<Vec<usize>, sqlx::Error> {
+    ) -> Result<Vec<usize>, sql::Error> {
         let written = Things.write(connection, items).await?;
         let left = self
             .collisions
@@ -478,7 +439,7 @@ impl BatchWrite for Colliding {
                 left.checked_sub(1)
             });
         match left {
-            Ok(_) => Err(sqlx::Error::Database(Box::new(Deadlock))),
+            Ok(_) => Err(deadlock()),
             Err(_) => Ok(written),
         }
     }
@@ -519,12 +480,12 @@ async fn what_a_request_writes_is_bounded_by_the_request_and_not_held_against_th
     .unwrap();
     let begin = tokio::time::Instant::now();
     let limit = Duration::from_secs(5);
-    let never = std::future::pending::<Result<(), sqlx::Error>>();
+    let never = std::future::pending::<Result<(), sql::Error>>();
     let error = database.write_within(limit, never).await.unwrap_err();
     assert_eq!(begin.elapsed(), limit);
     assert!(service::db::is_unavailable(&error), "{error}");
     // A longer patience than any transaction's is none.
-    let never = std::future::pending::<Result<(), sqlx::Error>>();
+    let never = std::future::pending::<Result<(), sql::Error>>();
     let hour = Duration::from_secs(3_600);
     database.write_within(hour, never).await.unwrap_err();
     assert_eq!(begin.elapsed(), limit + Duration::from_secs(30));
@@ -545,7 +506,7 @@ async fn a_database_file_and_what_lies_beside_it_are_their_owners_alone() {
     let write = async |name: &'static str| {
         let database = Database::new(&config, &ONE).unwrap();
         database.migrate().await.unwrap();
-        sqlx::query("INSERT INTO things (name, size) VALUES ($1, 1)")
+        sql::query("INSERT INTO things (name, size) VALUES ($1, 1)")
             .bind(name)
             .execute(database.pool())
             .await

@@ -81,7 +81,7 @@ async fn a_relay_killed_at_any_point_loses_nothing_and_keeps_the_order() {
                 .await;
         }
         // Nobody waits for the lease of the one before: it gives no sign of life any more.
-        sqlx::query("UPDATE outbox_lease SET holder = ''")
+        sql::query("UPDATE outbox_lease SET holder = ''")
             .execute(scene.database.pool())
             .await
             .unwrap();
@@ -229,8 +229,8 @@ async fn an_event_that_is_seen_late_comes_before_those_of_its_key_behind_it() {
     }
     scene.append(&scene.topic, "k", "k-0").await;
     let hide = "UPDATE outbox SET published_at = 1 WHERE record_key = 'k'";
-    let hide = sqlx::query(hide).execute(scene.database.pool());
-    assert_eq!(hide.await.unwrap().rows_affected(), 1);
+    let hide = sql::query(hide).execute(scene.database.pool());
+    assert_eq!(hide.await.unwrap(), 1);
     scene.append_many(&["f"], 250).await;
     scene.append(&scene.topic, "k", "k-1").await;
     let late = Late {

@@ -11,7 +11,6 @@ use service::CancellationToken;
 use service::health::Health;
 use service::metrics::Metrics;
 use service::outbox::{Announce, NewEvent, Relay};
-use sqlx::Row;
 use support::{Log, SOON, Scene, TERM, execute, run};
 use testkit::eventually;
 
@@ -205,7 +204,7 @@ async fn a_relay_that_lost_its_lease_marks_nothing() {
     scene.all_published().await;
     // Somebody else has taken over, as far as the row says, and gives signs of life.
     let sign = async |sql: &'static str| {
-        let query = sqlx::query(sql).execute(scene.database.pool());
+        let query = sql::query(sql).execute(scene.database.pool());
         query.await.unwrap();
     };
     sign("UPDATE outbox_lease SET holder = 'other', turn = turn + 1").await;
@@ -237,9 +236,9 @@ async fn a_relay_that_ends_gives_its_lease_back_although_kafka_is_away() {
     let health = Health::new().optional("outbox");
     let running = tokio::spawn(relay.run(health, stop.clone(), Duration::from_millis(10)));
     let holder = async || {
-        let query = sqlx::query("SELECT holder FROM outbox_lease");
+        let query = sql::query("SELECT holder FROM outbox_lease");
         let row = query.fetch_one(scene.database.pool()).await.unwrap();
-        row.get::<String, _>(0)
+        row.get::<String>(0).unwrap()
     };
     eventually(SOON, || async {
         (!holder().await.is_empty()).then_some(())

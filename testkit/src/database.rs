@@ -21,14 +21,10 @@ impl OwnDatabase {
         let url = match std::env::var(URL_VARIABLE) {
             Ok(url) if !url.is_empty() => {
                 let schema = format!("t{}", uuid::Uuid::new_v4().simple());
-                sqlx::any::install_default_drivers();
-                let pool = sqlx::AnyPool::connect(&url)
+                sql::query(format!("CREATE SCHEMA {schema}"))
+                    .execute(&pool(&url))
                     .await
                     .unwrap_or_else(|error| panic!("{URL_VARIABLE}: {error}"));
-                sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-                    .execute(&pool)
-                    .await
-                    .expect("a schema can be created");
                 let joint = if url.contains('?') { '&' } else { '?' };
                 format!("{url}{joint}options=-csearch_path%3D{schema}")
             }
@@ -36,4 +32,13 @@ impl OwnDatabase {
         };
         Self { url, folder }
     }
+}
+
+/// What a test looks into a database with.
+///
+/// # Panics
+/// When the URL cannot be read.
+pub fn pool(url: &str) -> sql::Pool {
+    let options = sql::Options::parse(url).expect("the URL of a database");
+    sql::Pool::new(options, 2)
 }

@@ -132,7 +132,7 @@ impl Keeper {
         epoch: i64,
         topic_id: Option<TopicId>,
         offset: i64,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), sql::Error> {
         // Whether another topic was begun; `None` where there is nothing to do.
         let is_another = || {
             let state = self.state.lock();
@@ -275,12 +275,12 @@ impl Keeper {
     ///
     /// # Cancellation
     /// What was being written may have been, and is written again next time, which then is known.
-    pub(super) async fn flush(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn flush(&self) -> Result<(), sql::Error> {
         let mut unsettled = self.unsettled.lock().await;
         self.flush_into(&mut unsettled).await
     }
 
-    async fn flush_into(&self, unsettled: &mut Vec<Batch>) -> Result<(), sqlx::Error> {
+    async fn flush_into(&self, unsettled: &mut Vec<Batch>) -> Result<(), sql::Error> {
         if !unsettled.is_empty() {
             self.write(unsettled).await?;
         }
@@ -291,7 +291,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn write(&self, batches: &mut Vec<Batch>) -> Result<(), sqlx::Error> {
+    async fn write(&self, batches: &mut Vec<Batch>) -> Result<(), sql::Error> {
         let written = self.store.write(batches).await?;
         self.settled(batches, &written);
         batches.clear();

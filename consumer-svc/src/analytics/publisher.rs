@@ -36,7 +36,7 @@ pub(crate) struct Publisher {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishError {
     #[error("the figures cannot be read or marked: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] sql::Error),
     #[error("{kind} is not published to {topic}: {error}")]
     Kafka {
         kind: &'static str,

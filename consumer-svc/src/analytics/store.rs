@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use kafka::{TopicId, TopicPartition};
 use proto::{BookEventKind, Currency, MAX_AMOUNT};
-use service::db::{
-    BatchWrite, Database, Retention, filled_up, placeholders, powers_of_two, statement_rows,
-};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use service::db::{BatchWrite, Database, Retention};
+use sql::{Connection, Row, Type};
 use uuid::Uuid;
 
 use super::fact::{Fact, number};
@@ -119,7 +116,7 @@ impl Store {
         &self,
         place: &TopicPartition,
         topic_id: Option<TopicId>,
-    ) -> Result<Answer, sqlx::Error> {
+    ) -> Result<Answer, sql::Error> {
         let wanted = Wanted {
             place: place.clone(),
             topic_id,
@@ -146,12 +143,12 @@ impl Store {
         epoch: i64,
         topic_id: Option<TopicId>,
         offset: i64,
-    ) -> Result<Option<Position>, sqlx::Error> {
+    ) -> Result<Option<Position>, sql::Error> {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
                 // Locks the row.
-                let row = sqlx::query(
+                let row = sql::query(
                     "UPDATE analytics_partitions SET turn = turn \
                      WHERE topic = $1 AND partition_no = $2 AND turn = $3 \
                      RETURNING next_offset, leader_epoch, topic_id",
@@ -182,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's. It may have been written nevertheless; the same again is then known.
-    pub(super) async fn write(&self, batches: &[Batch]) -> Result<Written, sqlx::Error> {
+    pub(super) async fn write(&self, batches: &[Batch]) -> Result<Written, sql::Error> {
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
@@ -214,12 +211,12 @@ struct Counted {
 
 impl Counted {
     /// Reads the columns `next_offset, leader_epoch, topic_id`; `first` is the number of the first of them.
-    fn read(row: &AnyRow, first: usize) -> Result<Self, sqlx::Error> {
-        let leader_epoch: i64 = row.try_get(first + 1)?;
-        let topic_id: String = row.try_get(first + 2)?;
+    fn read(row: &Row, first: usize) -> Result<Self, sql::Error> {
+        let leader_epoch: i64 = row.get(first + 1)?;
+        let topic_id: String = row.get(first + 2)?;
         Ok(Self {
             next: Position {
-                offset: row.try_get(first)?,
+                offset: row.get(first)?,
                 leader_epoch: i32::try_from(leader_epoch).unwrap_or(-1),
             },
             topic_id: topic_id.parse().ok(),
@@ -229,10 +226,10 @@ impl Counted {
     /// What is known of the topic with this id. The position of the one that it was until now is kept.
     async fn turned_to(
         &self,
-        tx: &mut AnyConnection,
+        tx: &mut Connection,
         place: &TopicPartition,
         topic_id: Option<TopicId>,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> Result<Self, sql::Error> {
         if !TopicId::differ(self.topic_id, topic_id) {
             return Ok(Self {
                 next: self.next,
@@ -240,7 +237,7 @@ impl Counted {
             });
         }
         if self.next.offset >= 0 {
-            sqlx::query(
+            sql::query(
                 "INSERT INTO analytics_earlier_topics \
                  (topic, partition_no, topic_id, next_offset, leader_epoch) \
                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT (topic, partition_no, topic_id) \
@@ -254,7 +251,7 @@ impl Counted {
             .execute(&mut *tx)
             .await?;
         }
-        let known = sqlx::query(
+        let known = sql::query(
             "DELETE FROM analytics_earlier_topics \
              WHERE topic = $1 AND partition_no = $2 AND topic_id = $3 \
              RETURNING next_offset, leader_epoch, topic_id",
@@ -277,12 +274,8 @@ impl Counted {
     }
 
     /// Writes the row.
-    async fn store(
-        &self,
-        tx: &mut AnyConnection,
-        place: &TopicPartition,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
+    async fn store(&self, tx: &mut Connection, place: &TopicPartition) -> Result<(), sql::Error> {
+        sql::query(
             "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, topic_id = $3 \
              WHERE topic = $4 AND partition_no = $5",
         )
@@ -308,9 +301,9 @@ impl BatchWrite for Claims {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         wanted: &[Wanted],
-    ) -> Result<Vec<Answer>, sqlx::Error> {
+    ) -> Result<Vec<Answer>, sql::Error> {
         // In everybody's order of locks.
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|at| &wanted[*at].place);
@@ -325,11 +318,11 @@ impl BatchWrite for Claims {
 
 /// Takes the partition: from now on nobody who claimed it before writes any more. What is doubted claims nothing, and
 /// fences nobody.
-async fn claim_in(connection: &mut AnyConnection, wanted: &Wanted) -> Result<Answer, sqlx::Error> {
+async fn claim_in(connection: &mut Connection, wanted: &Wanted) -> Result<Answer, sql::Error> {
     let Wanted {
         place, topic_id, ..
     } = wanted;
-    let row = sqlx::query(
+    let row = sql::query(
         "INSERT INTO analytics_partitions \
          (topic, partition_no, turn, writes, next_offset, topic_id) \
          VALUES ($1, $2, 1, 0, $3, $4) ON CONFLICT (topic, partition_no) \
@@ -353,7 +346,7 @@ async fn claim_in(connection: &mut AnyConnection, wanted: &Wanted) -> Result<Ans
         is.store(connection, place).await?;
     }
     Ok(Answer::Claimed(Claim {
-        epoch: row.try_get(0)?,
+        epoch: row.get(0)?,
         next: (is.next.offset >= 0).then_some(is.next),
         recreated: is.next.offset == RECREATED,
         topic_id: is.topic_id,
@@ -361,11 +354,7 @@ async fn claim_in(connection: &mut AnyConnection, wanted: &Wanted) -> Result<Ans
 }
 
 /// Locks are taken in one order by everybody: partitions, ids, ratings, books, each by their keys.
-async fn write_in(
-    tx: &mut AnyConnection,
-    batches: &[Batch],
-    now: i64,
-) -> Result<Written, sqlx::Error> {
+async fn write_in(tx: &mut Connection, batches: &[Batch], now: i64) -> Result<Written, sql::Error> {
     let mut batches: Vec<&Batch> = batches.iter().collect();
     batches.sort_by(|one, other| one.place.cmp(&other.place));
     let mut written = Written::default();
@@ -398,9 +387,7 @@ async fn write_in(
     }
     for (batch, tally) in &tallies {
         let lines: Vec<_> = tally.books.iter().collect();
-        for lines in powers_of_two(&lines, statement_rows(tx)) {
-            add(tx, batch, lines).await?;
-        }
+        add(tx, batch, &lines).await?;
     }
     Ok(written)
 }
@@ -414,9 +401,9 @@ enum Advance {
     Fenced,
 }
 
-async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx::Error> {
+async fn advance(tx: &mut Connection, batch: &Batch) -> Result<Advance, sql::Error> {
     let (topic, partition) = (&*batch.place.topic, i64::from(batch.place.partition));
-    let moved = sqlx::query(
+    let moved = sql::query(
         "UPDATE analytics_partitions SET next_offset = $1, leader_epoch = $2, writes = writes + 1, \
          topic_id = CASE WHEN $7 = '' THEN topic_id ELSE $7 END \
          WHERE topic = $3 AND partition_no = $4 AND turn = $5 AND writes = $6 \
@@ -430,12 +417,11 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
     .bind(batch.write)
     .bind(stored(batch.topic_id))
     .execute(&mut *tx)
-    .await?
-    .rows_affected();
+    .await?;
     if moved == 1 {
         return Ok(Advance::Held);
     }
-    let known = sqlx::query(
+    let known = sql::query(
         "SELECT writes FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
     )
     .bind(topic)
@@ -444,90 +430,80 @@ async fn advance(tx: &mut AnyConnection, batch: &Batch) -> Result<Advance, sqlx:
     .fetch_optional(&mut *tx)
     .await?;
     match known {
-        Some(row) if row.try_get::<i64, _>(0)? == batch.write + 1 => Ok(Advance::Known),
+        Some(row) if row.get::<i64>(0)? == batch.write + 1 => Ok(Advance::Known),
         _ => Ok(Advance::Fenced),
     }
 }
 
 /// The ids that were not there.
 async fn insert_ids<'f>(
-    tx: &mut AnyConnection,
+    tx: &mut Connection,
     kind: BookEventKind,
     facts: impl Iterator<Item = &'f Fact>,
     now: i64,
-) -> Result<HashSet<Uuid>, sqlx::Error> {
+) -> Result<HashSet<Uuid>, sql::Error> {
     let mut ids: Vec<Uuid> = facts.filter_map(|fact| fact.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut fresh = HashSet::with_capacity(ids.len());
-    for ids in ids.chunks(statement_rows(tx)) {
-        let ids = filled_up(ids);
-        let text = format!(
-            "INSERT INTO analytics_events (kind, id_high, id_low, seen_at) VALUES {} \
-             ON CONFLICT (kind, id_high, id_low) DO NOTHING RETURNING id_high, id_low",
-            placeholders(ids.len(), 4)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for id in &ids {
-            let (high, low) = id.as_u64_pair();
-            query = query
-                .bind(number(kind))
-                .bind(high.cast_signed())
-                .bind(low.cast_signed())
-                .bind(now);
-        }
-        for row in query.fetch_all(&mut *tx).await? {
-            let (high, low): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            fresh.insert(Uuid::from_u64_pair(
-                high.cast_unsigned(),
-                low.cast_unsigned(),
-            ));
-        }
+    let mut insert = sql::batch(
+        "INSERT INTO analytics_events (kind, id_high, id_low, seen_at) {rows} \
+         ON CONFLICT (kind, id_high, id_low) DO NOTHING RETURNING id_high, id_low",
+        &[Type::Bigint; 4],
+    );
+    for id in &ids {
+        let (high, low) = id.as_u64_pair();
+        insert = insert
+            .bind(number(kind))
+            .bind(high.cast_signed())
+            .bind(low.cast_signed())
+            .bind(now);
+    }
+    for row in insert.fetch_all(tx).await? {
+        let (high, low): (i64, i64) = (row.get(0)?, row.get(1)?);
+        fresh.insert(Uuid::from_u64_pair(
+            high.cast_unsigned(),
+            low.cast_unsigned(),
+        ));
     }
     Ok(fresh)
 }
 
 /// Stores the ratings and adds to the tally what they change.
-async fn rate(tx: &mut AnyConnection, tally: &mut Tally) -> Result<(), sqlx::Error> {
-    let ratings: Vec<_> = tally
-        .ratings
-        .iter()
-        .map(|((book, user), stars)| (*book, user.clone(), *stars))
-        .collect();
-    for ratings in powers_of_two(&ratings, statement_rows(tx)) {
-        let text = format!(
-            "INSERT INTO analytics_ratings (book_id, user_id, stars) VALUES {} \
-             ON CONFLICT (book_id, user_id) DO UPDATE SET \
-             earlier = analytics_ratings.stars, stars = excluded.stars \
-             RETURNING book_id, stars, earlier",
-            placeholders(ratings.len(), 3)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for (book, user, stars) in ratings {
-            query = query.bind(*book).bind(&**user).bind(*stars);
-        }
-        for row in query.fetch_all(&mut *tx).await? {
-            tally.rated(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        }
+async fn rate(tx: &mut Connection, tally: &mut Tally) -> Result<(), sql::Error> {
+    let mut insert = sql::batch(
+        "INSERT INTO analytics_ratings (book_id, user_id, stars) {rows} \
+         ON CONFLICT (book_id, user_id) DO UPDATE SET \
+         earlier = analytics_ratings.stars, stars = excluded.stars \
+         RETURNING book_id, stars, earlier",
+        &[Type::Bigint, Type::Text, Type::Bigint],
+    );
+    for ((book, user), stars) in &tally.ratings {
+        insert = insert.bind(*book).bind(&**user).bind(*stars);
+    }
+    for row in insert.fetch_all(tx).await? {
+        tally.rated(row.get(0)?, row.get(1)?, row.get(2)?);
     }
     Ok(())
 }
 
 async fn add(
-    tx: &mut AnyConnection,
+    tx: &mut Connection,
     batch: &Batch,
     lines: &[(&(i64, Option<Currency>), &Added)],
-) -> Result<(), sqlx::Error> {
+) -> Result<(), sql::Error> {
     let text = format!(
         "INSERT INTO analytics_books (topic, partition_no, book_id, currency, kind, events, amount) \
-         VALUES {} ON CONFLICT (topic, partition_no, book_id, currency) DO UPDATE SET \
+         {{rows}} ON CONFLICT (topic, partition_no, book_id, currency) DO UPDATE SET \
          events = analytics_books.events + excluded.events, \
          amount = CASE WHEN analytics_books.amount > {MAX_AMOUNT} - excluded.amount \
          THEN {MAX_AMOUNT} ELSE analytics_books.amount + excluded.amount END, \
-         changed = analytics_books.changed + 1",
-        placeholders(lines.len(), 7)
+         changed = analytics_books.changed + 1"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut query = sql::batch(text, &{
+        use Type::{Bigint, Text};
+        [Text, Bigint, Bigint, Text, Bigint, Bigint, Bigint]
+    });
     for ((book_id, currency), added) in lines {
         query = query
             .bind(&*batch.place.topic)

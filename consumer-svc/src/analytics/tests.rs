@@ -311,7 +311,7 @@ async fn a_database_from_before_leader_epochs_goes_on_where_it_was() {
     let before = World::on(OwnDatabase::new().await, &MIGRATIONS[..4]).await;
     let row = "INSERT INTO analytics_partitions (topic, partition_no, turn, writes, next_offset) \
                VALUES ('views', 0, 7, 3, 5)";
-    let row = sqlx::query(row).execute(before.store.database.pool());
+    let row = sql::query(row).execute(before.store.database.pool());
     row.await.unwrap();
     before.store.database.close().await;
     let world = World::on(before.own, &MIGRATIONS).await;
@@ -590,7 +590,7 @@ async fn what_the_database_does_not_take_waits_and_is_counted_once() {
     let pool = world.store.database.pool();
     let rename = |from: &str, to: &str| {
         let text = format!("ALTER TABLE {from} RENAME TO {to}");
-        sqlx::query(sqlx::AssertSqlSafe(text)).execute(pool)
+        sql::query(text).execute(pool)
     };
     rename("analytics_books", "elsewhere").await.unwrap();
     keeper.flush().await.unwrap_err();
@@ -649,7 +649,7 @@ async fn a_clock_ten_years_ahead_pins_no_round_and_forgets_no_id() {
     }
     // What an earlier version left.
     let pinned = "UPDATE analytics_clock SET generated_at = $1";
-    let pinned = sqlx::query(pinned).bind(proto::now_millis() + YEARS);
+    let pinned = sql::query(pinned).bind(proto::now_millis() + YEARS);
     pinned.execute(store.database.pool()).await.unwrap();
     assert!(is_now(round().await));
 }

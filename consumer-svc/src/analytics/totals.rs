@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use kafka::TopicPartition;
 use proto::{AggregateData, Average, BookEventKind, Currency, Figures, MAX_AMOUNT, PopularBook};
-use service::db::{placeholders, powers_of_two, statement_rows};
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sql::{Connection, Type};
 
 use super::fact::{kind_of, number};
 use super::store::Store;
@@ -43,12 +42,12 @@ impl Store {
         &self,
         place: &TopicPartition,
         epoch: i64,
-    ) -> Result<Option<i64>, sqlx::Error> {
+    ) -> Result<Option<i64>, sql::Error> {
         let now = self.database.now();
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                let time = sqlx::query(
+                let time = sql::query(
                     "UPDATE analytics_clock SET generated_at = \
                      CASE WHEN generated_at >= $1 AND generated_at <= $2 \
                      THEN generated_at + 1 ELSE $1 END \
@@ -58,7 +57,7 @@ impl Store {
                 .bind(now.saturating_add(AHEAD))
                 .fetch_one(&mut *tx)
                 .await?
-                .try_get(0)?;
+                .get(0)?;
                 let held = is_last_claim(&mut tx, place, epoch).await?;
                 tx.commit().await?;
                 Ok(held.then_some(time))
@@ -71,7 +70,7 @@ impl Store {
         &self,
         place: &TopicPartition,
         epoch: i64,
-    ) -> Result<bool, sqlx::Error> {
+    ) -> Result<bool, sql::Error> {
         let asking = async {
             let mut connection = self.database.pool().acquire().await?;
             is_last_claim(&mut connection, place, epoch).await
@@ -80,9 +79,9 @@ impl Store {
     }
 
     /// SYSTEM_OVERVIEW.
-    pub(super) async fn overview(&self) -> Result<AggregateData, sqlx::Error> {
+    pub(super) async fn overview(&self) -> Result<AggregateData, sql::Error> {
         // One statement, and so one state of the tables. Sums of money in two parts, as they may be beyond 64 bits.
-        let query = sqlx::query(
+        let query = sql::query(
             "SELECT CAST(-1 AS BIGINT), '', CAST(COUNT(DISTINCT book_id) AS BIGINT), \
              CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM analytics_books \
              UNION ALL SELECT kind, currency, CAST(SUM(events) AS BIGINT), \
@@ -93,14 +92,15 @@ impl Store {
         let mut books = 0;
         let mut sums = Sums::default();
         for row in self.database.read_at_length(query).await? {
-            let (kind, events): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
+            let (kind, events): (i64, i64) = (row.get(0)?, row.get(2)?);
             let Some(kind) = kind_of(kind) else {
                 books = events;
                 continue;
             };
-            let (millions, rest): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
+            let (millions, rest): (i64, i64) = (row.get(3)?, row.get(4)?);
             let amount = i128::from(millions) * 1_000_000 + i128::from(rest);
-            sums.add(kind, row.try_get(1)?, events, amount);
+            let currency: String = row.get(1)?;
+            sums.add(kind, &currency, events, amount);
         }
         Ok(AggregateData::SystemOverview {
             books,
@@ -109,8 +109,8 @@ impl Store {
     }
 
     /// POPULAR_BOOKS: the first `top`.
-    pub(super) async fn popular(&self, top: i64) -> Result<AggregateData, sqlx::Error> {
-        let query = sqlx::query(
+    pub(super) async fn popular(&self, top: i64) -> Result<AggregateData, sql::Error> {
+        let query = sql::query(
             "SELECT book_id, CAST(SUM(CASE kind WHEN 0 THEN events ELSE 0 END) AS BIGINT), \
              CAST(SUM(CASE kind WHEN 1 THEN events ELSE 0 END) AS BIGINT), \
              CAST(SUM(CASE kind WHEN 2 THEN events ELSE 0 END) AS BIGINT) \
@@ -128,11 +128,10 @@ impl Store {
             .into_iter()
             .zip(1..)
         {
-            let [views, downloads, purchases]: [i64; 3] =
-                [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
+            let [views, downloads, purchases]: [i64; 3] = [row.get(1)?, row.get(2)?, row.get(3)?];
             books.push(PopularBook {
                 rank,
-                book_id: row.try_get(0)?,
+                book_id: row.get(0)?,
                 score: PopularBook::score_of(views, downloads, purchases),
                 views,
                 downloads,
@@ -143,8 +142,8 @@ impl Store {
     }
 
     /// The next books above `after` that have changed since they were published, at most [`PAGE`].
-    pub(super) async fn changed(&self, after: i64) -> Result<Vec<ChangedBook>, sqlx::Error> {
-        let query = sqlx::query(
+    pub(super) async fn changed(&self, after: i64) -> Result<Vec<ChangedBook>, sql::Error> {
+        let query = sql::query(
             "SELECT topic, partition_no, book_id, currency, kind, events, amount, changed \
              FROM analytics_books WHERE book_id IN (SELECT DISTINCT book_id FROM analytics_books \
              WHERE changed > published AND book_id > $1 ORDER BY book_id LIMIT $2)",
@@ -155,14 +154,14 @@ impl Store {
         let mut books: BTreeMap<i64, (Sums, Vec<Line>)> = BTreeMap::new();
         for row in self.database.read_at_length(query).await? {
             let line = Line {
-                topic: row.try_get(0)?,
-                partition: row.try_get(1)?,
-                book_id: row.try_get(2)?,
-                currency: row.try_get(3)?,
-                kind: row.try_get(4)?,
-                changed: row.try_get(7)?,
+                topic: row.get(0)?,
+                partition: row.get(1)?,
+                book_id: row.get(2)?,
+                currency: row.get(3)?,
+                kind: row.get(4)?,
+                changed: row.get(7)?,
             };
-            let (events, amount): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
+            let (events, amount): (i64, i64) = (row.get(5)?, row.get(6)?);
             let (sums, lines) = books.entry(line.book_id).or_default();
             if let Some(kind) = kind_of(line.kind) {
                 sums.add(kind, &line.currency, events, i128::from(amount));
@@ -178,15 +177,13 @@ impl Store {
     }
 
     /// These lines are published as they were read.
-    pub(super) async fn published(&self, mut lines: Vec<Line>) -> Result<(), sqlx::Error> {
+    pub(super) async fn published(&self, mut lines: Vec<Line>) -> Result<(), sql::Error> {
         // In the order in which others lock them.
         lines.sort_by(|one, other| one.key().cmp(&other.key()));
         self.database
             .write(async {
                 let mut tx = self.database.begin_write().await?;
-                for lines in powers_of_two(&lines, statement_rows(&tx)) {
-                    mark(&mut tx, lines).await?;
-                }
+                mark(&mut tx, &lines).await?;
                 tx.commit().await
             })
             .await
@@ -200,11 +197,11 @@ impl Line {
 }
 
 async fn is_last_claim(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     place: &TopicPartition,
     epoch: i64,
-) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query(
+) -> Result<bool, sql::Error> {
+    let found = sql::query(
         "SELECT turn FROM analytics_partitions WHERE topic = $1 AND partition_no = $2 AND turn = $3",
     )
     .bind(&*place.topic)
@@ -216,14 +213,16 @@ async fn is_last_claim(
 }
 
 /// The lines are all there: nothing is inserted.
-async fn mark(tx: &mut AnyConnection, lines: &[Line]) -> Result<(), sqlx::Error> {
-    let text = format!(
+async fn mark(tx: &mut Connection, lines: &[Line]) -> Result<(), sql::Error> {
+    let mut query = sql::batch(
         "INSERT INTO analytics_books (topic, partition_no, book_id, currency, kind, published) \
-         VALUES {} ON CONFLICT (topic, partition_no, book_id, currency) DO UPDATE SET \
+         {rows} ON CONFLICT (topic, partition_no, book_id, currency) DO UPDATE SET \
          published = excluded.published WHERE analytics_books.published < excluded.published",
-        placeholders(lines.len(), 6)
+        &{
+            use Type::{Bigint, Text};
+            [Text, Bigint, Bigint, Text, Bigint, Bigint]
+        },
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
     for line in lines {
         query = query
             .bind(&line.topic)

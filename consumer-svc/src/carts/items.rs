@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use proto::{CartChange, CartEvent, CartItem, CartItemChange, NewCartItem, Traceparent};
 use service::db::{Database, storable};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sql::{Connection, Row};
 
 use super::requests;
 use super::store::CartEvents;
@@ -32,7 +31,7 @@ pub(super) struct Cart {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChangeError {
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(#[from] sql::Error),
     #[error("user {0} has no cart")]
     NoCart(i64),
     #[error("the cart has no item {0}")]
@@ -48,9 +47,9 @@ impl Carts {
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn of_user(&self, user_id: i64) -> Result<Option<Cart>, sqlx::Error> {
+    pub(super) async fn of_user(&self, user_id: i64) -> Result<Option<Cart>, sql::Error> {
         // One statement, so that cart and items belong together.
-        let query = sqlx::query(
+        let query = sql::query(
             "SELECT carts.id, cart_items.id, product, quantity, price FROM carts \
              LEFT JOIN cart_items ON cart_items.cart_id = carts.id \
              WHERE carts.user_id = $1 ORDER BY cart_items.id",
@@ -62,12 +61,12 @@ impl Carts {
             return Ok(None);
         };
         let mut cart = Cart {
-            id: first.try_get(0)?,
+            id: first.get(0)?,
             user_id,
             items: Vec::new(),
         };
         for row in &rows {
-            if let Some(id) = row.try_get::<Option<i64>, _>(1)? {
+            if let Some(id) = row.get::<Option<i64>>(1)? {
                 cart.items.push(item(row, id, 2)?);
             }
         }
@@ -92,14 +91,14 @@ impl Carts {
                     false => Err(ChangeError::OtherItem),
                 });
             }
-            let count = sqlx::query("SELECT COUNT(*) FROM cart_items WHERE cart_id = $1")
+            let count = sql::query("SELECT COUNT(*) FROM cart_items WHERE cart_id = $1")
                 .bind(cart_id)
                 .fetch_one(&mut *connection)
                 .await?;
-            if count.try_get::<i64, _>(0)? >= MAX_ITEMS {
+            if count.get::<i64>(0)? >= MAX_ITEMS {
                 return Ok(Err(ChangeError::Full));
             }
-            let row = sqlx::query(
+            let row = sql::query(
                 "INSERT INTO cart_items (cart_id, product, quantity, price) \
                  VALUES ($1, $2, $3, $4) RETURNING product, quantity, price, id",
             )
@@ -109,7 +108,7 @@ impl Carts {
             .bind(new.price)
             .fetch_one(&mut *connection)
             .await?;
-            let added = item(&row, row.try_get(3)?, 0)?;
+            let added = item(&row, row.get(3)?, 0)?;
             if let Some(key) = key {
                 let now = self.database.stamp();
                 requests::keep(connection, cart_id, key, &added, now).await?;
@@ -128,7 +127,7 @@ impl Carts {
         trace: &Traceparent,
     ) -> Result<CartItem<'static>, ChangeError> {
         self.change(user_id, trace, async |connection, cart_id| {
-            let row = sqlx::query(
+            let row = sql::query(
                 "UPDATE cart_items SET product = COALESCE($1, product), \
                  quantity = COALESCE($2, quantity), price = COALESCE($3, price) \
                  WHERE id = $4 AND cart_id = $5 RETURNING product, quantity, price",
@@ -158,7 +157,7 @@ impl Carts {
         trace: &Traceparent,
     ) -> Result<CartItem<'static>, ChangeError> {
         self.change(user_id, trace, async |connection, cart_id| {
-            let row = sqlx::query(
+            let row = sql::query(
                 "DELETE FROM cart_items WHERE id = $1 AND cart_id = $2 \
                  RETURNING product, quantity, price",
             )
@@ -182,16 +181,13 @@ impl Carts {
         &self,
         user_id: i64,
         trace: &Traceparent,
-        work: impl AsyncFnOnce(
-            &mut AnyConnection,
-            i64,
-        ) -> Result<Result<Change, ChangeError>, sqlx::Error>,
+        work: impl AsyncFnOnce(&mut Connection, i64) -> Result<Result<Change, ChangeError>, sql::Error>,
     ) -> Result<CartItem<'static>, ChangeError> {
         let now = proto::now_millis();
         let transaction = async {
             let mut tx = self.database.begin_write().await?;
             let cart =
-                sqlx::query("UPDATE carts SET changed_at = $1 WHERE user_id = $2 RETURNING id")
+                sql::query("UPDATE carts SET changed_at = $1 WHERE user_id = $2 RETURNING id")
                     .bind(now)
                     .bind(user_id)
                     .fetch_optional(&mut *tx)
@@ -199,7 +195,7 @@ impl Carts {
             let Some(cart) = cart else {
                 return Ok(Err(ChangeError::NoCart(user_id)));
             };
-            let cart_id = cart.try_get(0)?;
+            let cart_id = cart.get(0)?;
             let change = match work(&mut tx, cart_id).await? {
                 Ok(Change::Made(change)) => change,
                 Ok(known @ Change::Known(_)) => return Ok(Ok(known)),
@@ -241,11 +237,11 @@ enum Change {
 }
 
 /// Product, quantity and price from column `at` on.
-pub(super) fn item(row: &AnyRow, id: i64, at: usize) -> Result<CartItem<'static>, sqlx::Error> {
+pub(super) fn item(row: &Row, id: i64, at: usize) -> Result<CartItem<'static>, sql::Error> {
     Ok(CartItem {
         id,
-        product: row.try_get::<String, _>(at)?.into(),
-        quantity: row.try_get(at + 1)?,
-        price: row.try_get(at + 2)?,
+        product: row.get::<String>(at)?.into(),
+        quantity: row.get(at + 1)?,
+        price: row.get(at + 2)?,
     })
 }

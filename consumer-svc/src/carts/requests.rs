@@ -2,7 +2,7 @@
 
 use proto::{CartItem, NewCartItem};
 use service::db::{Retention, storable};
-use sqlx::{AnyConnection, Row};
+use sql::Connection;
 
 use super::items::item;
 
@@ -53,11 +53,11 @@ impl Added {
 
 /// What a request of this key has added to the cart, whose row is locked.
 pub(super) async fn find(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     cart_id: i64,
     key: &str,
-) -> Result<Option<Added>, sqlx::Error> {
-    let row = sqlx::query(
+) -> Result<Option<Added>, sql::Error> {
+    let row = sql::query(
         "SELECT product, quantity, price, item_id FROM cart_item_requests \
          WHERE cart_id = $1 AND request_key = $2",
     )
@@ -65,19 +65,19 @@ pub(super) async fn find(
     .bind(key)
     .fetch_optional(connection)
     .await?;
-    let item = row.map(|row| item(&row, row.try_get(3)?, 0)).transpose()?;
+    let item = row.map(|row| item(&row, row.get(3)?, 0)).transpose()?;
     Ok(item.map(|item| Added { item }))
 }
 
 /// Keeps what a request of this key adds, in its transaction, at `now` (milliseconds since 1970).
 pub(super) async fn keep(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     cart_id: i64,
     key: &str,
     item: &CartItem<'_>,
     now: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<(), sql::Error> {
+    sql::query(
         "INSERT INTO cart_item_requests \
          (cart_id, request_key, item_id, product, quantity, price, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",

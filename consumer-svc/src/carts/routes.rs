@@ -138,7 +138,7 @@ fn unchanged(carts: &Carts, error: ChangeError) -> Problem {
     }
 }
 
-fn unread(carts: &Carts, error: &sqlx::Error) -> Problem {
+fn unread(carts: &Carts, error: &sql::Error) -> Problem {
     database_problem(
         &carts.database,
         error,

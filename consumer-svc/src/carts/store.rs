@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use proto::{
     CartChange, CartEvent, EventHeaders, Rfc3339, Traceparent, TypeIds, UuidText, identity,
 };
-use service::db::{BatchWrite, filled_up, placeholders, statement_rows};
+use service::db::BatchWrite;
 use service::outbox::{NewEvent, Outbox};
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sql::{Connection, Type};
 use uuid::Uuid;
 
 use crate::events::SOURCE;
@@ -22,11 +22,11 @@ impl CartEvents {
     /// Adds the event to the transaction of `connection`, which has written the cart's row first.
     pub(super) async fn append(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         mut event: CartEvent<'_>,
         now: i64,
         trace: &Traceparent,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), sql::Error> {
         let time = Rfc3339::from_millis(now);
         event.updated_at = Some(time.as_str().into());
         let mut body = Vec::with_capacity(256);
@@ -82,19 +82,16 @@ impl BatchWrite for CreateCarts {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[WantedCart],
-    ) -> Result<Vec<UsersCart>, sqlx::Error> {
+    ) -> Result<Vec<UsersCart>, sql::Error> {
         let now = proto::now_millis();
         // In one order everywhere: two instances with the same users would wait for each other.
         let mut wanted: Vec<&WantedCart> = items.iter().collect();
         wanted.sort_by_key(|cart| cart.user_id);
         wanted.dedup_by_key(|cart| cart.user_id);
         let mut carts = HashMap::with_capacity(wanted.len());
-        let rows = statement_rows(connection);
-        for chunk in wanted.chunks(rows) {
-            insert(connection, &filled_up(chunk), now, &mut carts).await?;
-        }
+        insert(connection, &wanted, now, &mut carts).await?;
         for cart in &wanted {
             if let Some(created) = carts.get(&cart.user_id) {
                 let event = CartEvent {
@@ -113,14 +110,12 @@ impl BatchWrite for CreateCarts {
             .map(|cart| cart.user_id)
             .filter(|user| !carts.contains_key(user))
             .collect();
-        for chunk in known.chunks(rows) {
-            find(connection, &filled_up(chunk), &mut carts).await?;
-        }
+        find(connection, &known, &mut carts).await?;
         items
             .iter()
             .map(|item| {
                 let cart = carts.get_mut(&item.user_id);
-                let cart = cart.ok_or(sqlx::Error::RowNotFound)?;
+                let cart = cart.ok_or(sql::Error::RowNotFound)?;
                 let answer = *cart;
                 // Whoever asks for the same user behind it finds the cart there.
                 cart.created = false;
@@ -135,49 +130,47 @@ impl BatchWrite for CreateCarts {
 }
 
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     wanted: &[&WantedCart],
     now: i64,
     carts: &mut HashMap<i64, UsersCart>,
-) -> Result<(), sqlx::Error> {
-    let text = format!(
-        "INSERT INTO carts (user_id, created_at, changed_at) VALUES {} \
+) -> Result<(), sql::Error> {
+    let mut query = sql::batch(
+        "INSERT INTO carts (user_id, created_at, changed_at) {rows} \
          ON CONFLICT (user_id) DO NOTHING RETURNING id, user_id",
-        placeholders(wanted.len(), 3)
+        &[Type::Bigint, Type::Bigint, Type::Bigint],
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
     for cart in wanted {
         query = query.bind(cart.user_id).bind(now).bind(now);
     }
     for row in query.fetch_all(connection).await? {
         let created = UsersCart {
-            id: row.try_get(0)?,
+            id: row.get(0)?,
             created: true,
         };
-        carts.insert(row.try_get(1)?, created);
+        carts.insert(row.get(1)?, created);
     }
     Ok(())
 }
 
 async fn find(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     users: &[i64],
     carts: &mut HashMap<i64, UsersCart>,
-) -> Result<(), sqlx::Error> {
-    let text = format!(
-        "SELECT id, user_id FROM carts WHERE user_id IN {}",
-        placeholders(1, users.len())
+) -> Result<(), sql::Error> {
+    let mut query = sql::batch(
+        "SELECT id, user_id FROM carts WHERE user_id IN ({rows})",
+        &[Type::Bigint],
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
     for user in users {
         query = query.bind(*user);
     }
     for row in query.fetch_all(connection).await? {
         let found = UsersCart {
-            id: row.try_get(0)?,
+            id: row.get(0)?,
             created: false,
         };
-        carts.insert(row.try_get(1)?, found);
+        carts.insert(row.get(1)?, found);
     }
     Ok(())
 }
@@ -220,8 +213,8 @@ mod tests {
         let created: Vec<bool> = carts.iter().map(|cart| cart.created).collect();
         assert_eq!(created, [true, true, false, false]);
         assert!(carts[0].id == carts[2].id && carts[0].id != carts[1].id);
-        let events = sqlx::query("SELECT COUNT(*) FROM outbox");
+        let events = sql::query("SELECT COUNT(*) FROM outbox");
         let events = events.fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(events.get::<i64, _>(0), 2);
+        assert_eq!(events.get::<i64>(0).unwrap(), 2);
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kafka::{Client, ConsumerRecord, OffsetAt, ReaderEvent, TopicPartition};
 use proto::{CartChange, CartEvent, UserEvent};
-use sqlx::{AnyPool, Row};
+use sql::Pool;
+use testkit::database::pool;
 use testkit::eventually;
 use tokio::time::timeout;
 
@@ -20,11 +21,11 @@ impl CartShop {
     /// When that takes too long.
     pub async fn worked_off(&self) {
         for database in [&self.users_database, &self.carts_database] {
-            let pool = pool(database.own_url()).await;
+            let pool = pool(database.own_url());
             eventually(PATIENCE, || async {
                 let sql = "SELECT COUNT(*) FROM outbox WHERE published_at IS NULL";
-                let row = sqlx::query(sql).fetch_one(&pool).await.ok()?;
-                (row.get::<i64, _>(0) == 0).then_some(())
+                let row = sql::query(sql).fetch_one(&pool).await.ok()?;
+                (row.get::<i64>(0).ok()? == 0).then_some(())
             })
             .await;
         }
@@ -36,21 +37,24 @@ impl CartShop {
     /// # Panics
     /// When something cannot be read.
     pub async fn gather(&self) -> CartHistory {
-        let users = pool(self.users_database.own_url()).await;
-        let carts = pool(self.carts_database.own_url()).await;
-        let rows = async |pool: &AnyPool, sql: &'static str| {
-            let rows = sqlx::query(sql).fetch_all(pool).await;
+        let users = pool(self.users_database.own_url());
+        let carts = pool(self.carts_database.own_url());
+        let rows = async |pool: &Pool, sql: &'static str| {
+            let rows = sql::query(sql).fetch_all(pool).await;
             rows.expect("a database that answers")
         };
-        let pairs = |rows: Vec<sqlx::any::AnyRow>| -> Vec<(i64, i64)> {
-            rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+        let pairs = |rows: Vec<sql::Row>| -> Vec<(i64, i64)> {
+            let pair = |row: &sql::Row| Ok::<_, sql::Error>((row.get(0)?, row.get(1)?));
+            rows.iter()
+                .map(|row| pair(row).expect("two numbers"))
+                .collect()
         };
         CartHistory {
             registered: Vec::new(),
             users: rows(&users, "SELECT id FROM users")
                 .await
                 .iter()
-                .map(|row| row.get(0))
+                .map(|row| row.get(0).expect("a number"))
                 .collect(),
             carts: pairs(rows(&carts, "SELECT user_id, id FROM carts").await),
             items: pairs(
@@ -81,11 +85,6 @@ impl CartShop {
             .await,
         }
     }
-}
-
-pub(super) async fn pool(url: &str) -> AnyPool {
-    sqlx::any::install_default_drivers();
-    AnyPool::connect(url).await.expect("a database")
 }
 
 /// A topic from its first record to where it ends now.

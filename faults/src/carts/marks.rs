@@ -1,10 +1,10 @@
-use sqlx::AnyPool;
+use sql::Pool;
 
-use super::gather::pool;
+use testkit::database::pool;
 
 /// Keeps a relay from marking what it has published, as the service's readiness then says.
 pub struct HeldMarks {
-    pool: AnyPool,
+    pool: Pool,
     release: &'static [&'static str],
 }
 
@@ -17,7 +17,7 @@ impl HeldMarks {
     /// # Panics
     /// When the database takes no trigger.
     pub async fn hold(url: &str) -> Self {
-        let pool = pool(url).await;
+        let pool = pool(url);
         let (hold, release): (&[_], &[_]) = if url.starts_with("sqlite:") {
             (
                 &[
@@ -53,9 +53,9 @@ impl HeldMarks {
     }
 }
 
-async fn run(pool: &AnyPool, statements: &[&'static str]) {
+async fn run(pool: &Pool, statements: &[&'static str]) {
     for statement in statements {
-        let done = sqlx::query(*statement).execute(pool).await;
+        let done = sql::query(*statement).execute(pool).await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Executor, SqliteConnection};
+use sql::Transaction;
 use tempfile::TempDir;
+use testkit::database::pool;
+use testkit::eventually;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -78,7 +79,7 @@ impl Files {
 
 struct Locked {
     files: Files,
-    holders: Vec<SqliteConnection>,
+    holders: Vec<Transaction>,
 }
 
 impl Locked {
@@ -100,30 +101,20 @@ impl Trouble for Locked {
     }
 
     async fn end(&mut self, _shop: &mut Shop) {
-        for mut holder in self.holders.drain(..) {
-            release(&mut holder).await;
+        for holder in self.holders.drain(..) {
+            release(holder).await;
         }
     }
 }
 
-async fn hold(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        // It waits its turn; the services leave it little.
-        .busy_timeout(PATIENCE);
-    let mut holder = options.connect().await.expect("the file can be opened");
-    holder
-        .execute("BEGIN IMMEDIATE")
-        .await
-        .expect("the lock is to be had");
-    holder
+async fn hold(path: &Path) -> Transaction {
+    let pool = pool(&format!("sqlite:{}?mode=rw", path.display()));
+    // It waits its turn; the services leave it little.
+    eventually(PATIENCE, || async { pool.begin().await.ok() }).await
 }
 
-async fn release(holder: &mut SqliteConnection) {
-    holder
-        .execute("ROLLBACK")
-        .await
-        .expect("a lock can be given back");
+async fn release(holder: Transaction) {
+    holder.rollback().await.expect("a lock can be given back");
 }
 
 /// Shared with a writer that leaves little of the lock.
@@ -157,9 +148,9 @@ impl Drag for Shared {
             let busy = self.busy.subscribe();
             self.writers.spawn(async move {
                 while *busy.borrow() {
-                    let mut holder = hold(&path).await;
+                    let holder = hold(&path).await;
                     sleep(late).await;
-                    release(&mut holder).await;
+                    release(holder).await;
                     sleep(FREE).await;
                 }
             });

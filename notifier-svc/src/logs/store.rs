@@ -2,9 +2,8 @@
 
 use proto::Rfc3339;
 use serde_json::{Map, Value};
-use service::db::{BatchWrite, Database, Retention, filled_up, placeholders, statement_rows};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use service::db::{BatchWrite, Database, Retention};
+use sql::{Connection, Row, Type};
 
 use super::record::{Level, LogRecord};
 
@@ -171,7 +170,12 @@ pub struct LogWrite {
     pub database: Database,
 }
 
-const COLUMNS: usize = 11;
+const COLUMNS: [Type; 11] = {
+    use Type::{Bigint, Text};
+    [
+        Bigint, Bigint, Bigint, Text, Bigint, Text, Text, Text, Text, Text, Bigint,
+    ]
+};
 
 impl BatchWrite for LogWrite {
     type Item = StoredLog;
@@ -179,44 +183,40 @@ impl BatchWrite for LogWrite {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[StoredLog],
-    ) -> Result<Vec<()>, sqlx::Error> {
+    ) -> Result<Vec<()>, sql::Error> {
         // Two instances that insert the same rows in different sequence would wait for each other.
         let mut in_order: Vec<&StoredLog> = items.iter().collect();
         in_order.sort_by_key(|item| (item.partition, item.offset));
         let now = self.database.stamp();
-        for chunk in in_order.chunks(statement_rows(connection)) {
-            let chunk = filled_up(chunk);
-            let insert = format!(
-                "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
-                 logger, message, error, trace_id, labels, stored_at) VALUES {} ON CONFLICT DO NOTHING",
-                placeholders(chunk.len(), COLUMNS)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(insert));
-            for item in chunk {
-                let log = &item.log;
-                query = query
-                    .bind(i64::from(item.partition))
-                    .bind(item.offset)
-                    .bind(log.time)
-                    .bind(&log.service)
-                    .bind(log.level as i64)
-                    .bind(log.logger.as_deref())
-                    .bind(&log.message)
-                    .bind(log.error.as_deref())
-                    .bind(log.trace_id.as_deref())
-                    .bind(&log.labels)
-                    .bind(now);
-            }
-            query.execute(&mut *connection).await?;
+        let mut insert = sql::batch(
+            "INSERT INTO logs (topic_partition, topic_offset, logged_at, service, severity, \
+             logger, message, error, trace_id, labels, stored_at) {rows} ON CONFLICT DO NOTHING",
+            &COLUMNS,
+        );
+        for item in in_order {
+            let log = &item.log;
+            insert = insert
+                .bind(i64::from(item.partition))
+                .bind(item.offset)
+                .bind(log.time)
+                .bind(&log.service)
+                .bind(log.level as i64)
+                .bind(log.logger.as_deref())
+                .bind(&log.message)
+                .bind(log.error.as_deref())
+                .bind(log.trace_id.as_deref())
+                .bind(&log.labels)
+                .bind(now);
         }
+        insert.execute(connection).await?;
         Ok(vec![(); items.len()])
     }
 }
 
 /// The newest records that `filter` asks for, newest first.
-pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredLog>, sqlx::Error> {
+pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredLog>, sql::Error> {
     let of_service = if filter.service.is_some() {
         "AND service = $7"
     } else {
@@ -233,7 +233,7 @@ pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredL
          AND (logged_at, topic_partition, topic_offset) < ($3, $4, $5) {of_service} {grave} \
          ORDER BY logged_at DESC, topic_partition DESC, topic_offset DESC LIMIT $6"
     );
-    let mut query = sqlx::query(AssertSqlSafe(select))
+    let mut query = sql::query(select)
         .bind(filter.since)
         .bind(filter.level as i64)
         .bind(filter.before.time)
@@ -247,9 +247,8 @@ pub async fn list(database: &Database, filter: &LogFilter) -> Result<Vec<StoredL
     rows.iter().map(stored).collect()
 }
 
-fn stored(row: &AnyRow) -> Result<StoredLog, sqlx::Error> {
-    let partition: i64 = row.try_get(0)?;
-    let level = match row.try_get::<i64, _>(4)? {
+fn stored(row: &Row) -> Result<StoredLog, sql::Error> {
+    let level = match row.get::<i64>(4)? {
         1 => Level::Trace,
         2 => Level::Debug,
         3 => Level::Info,
@@ -257,17 +256,17 @@ fn stored(row: &AnyRow) -> Result<StoredLog, sqlx::Error> {
         _ => Level::Error,
     };
     Ok(StoredLog {
-        partition: i32::try_from(partition).map_err(|error| sqlx::Error::Decode(error.into()))?,
-        offset: row.try_get(1)?,
+        partition: row.get(0)?,
+        offset: row.get(1)?,
         log: LogRecord {
-            time: row.try_get(2)?,
-            service: row.try_get(3)?,
+            time: row.get(2)?,
+            service: row.get(3)?,
             level,
-            logger: row.try_get(5)?,
-            message: row.try_get(6)?,
-            error: row.try_get(7)?,
-            trace_id: row.try_get(8)?,
-            labels: row.try_get(9)?,
+            logger: row.get(5)?,
+            message: row.get(6)?,
+            error: row.get(7)?,
+            trace_id: row.get(8)?,
+            labels: row.get(9)?,
         },
     })
 }

@@ -1,7 +1,6 @@
 use proto::FinalStatus;
-use service::db::{Database, placeholders};
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
+use service::db::Database;
+use sql::{Row, Type};
 
 use super::StoredNotification;
 
@@ -21,23 +20,23 @@ pub struct Filter {
 pub async fn list(
     database: &Database,
     filter: &Filter,
-) -> Result<Vec<StoredNotification>, sqlx::Error> {
+) -> Result<Vec<StoredNotification>, sql::Error> {
     let limit = i64::from(filter.limit);
     // The order id makes the order definite where times are equal.
     let rows = match &filter.user_id {
         Some(user) => {
-            let query = sqlx::query(AssertSqlSafe(format!(
+            let query = sql::query(format!(
                 "SELECT {COLUMNS} FROM notifications WHERE user_id = $1 \
                  ORDER BY received_at DESC, order_id DESC LIMIT $2"
-            )));
+            ));
             let rows = query.bind(user).bind(limit).fetch_all(database.pool());
             database.read(rows).await?
         }
         None => {
-            let query = sqlx::query(AssertSqlSafe(format!(
+            let query = sql::query(format!(
                 "SELECT {COLUMNS} FROM notifications \
                  ORDER BY received_at DESC, order_id DESC LIMIT $1"
-            )));
+            ));
             let rows = query.bind(limit).fetch_all(database.pool());
             database.read(rows).await?
         }
@@ -52,11 +51,11 @@ pub async fn unprinted(
     before: i64,
     after: (i64, &str),
     limit: u32,
-) -> Result<Vec<StoredNotification>, sqlx::Error> {
-    let query = sqlx::query(AssertSqlSafe(format!(
+) -> Result<Vec<StoredNotification>, sql::Error> {
+    let query = sql::query(format!(
         "SELECT {COLUMNS} FROM notifications WHERE printed = 0 AND received_at < $1 \
          AND (received_at, order_id) > ($2, $3) ORDER BY received_at, order_id LIMIT $4"
-    )));
+    ));
     let rows = query
         .bind(before)
         .bind(after.0)
@@ -68,15 +67,14 @@ pub async fn unprinted(
 }
 
 /// Marks notifications as printed.
-pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(), sqlx::Error> {
+pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(), sql::Error> {
     if order_ids.is_empty() {
         return Ok(());
     }
-    let update = format!(
-        "UPDATE notifications SET printed = 1 WHERE order_id IN {}",
-        placeholders(1, order_ids.len())
+    let mut query = sql::batch(
+        "UPDATE notifications SET printed = 1 WHERE order_id IN ({rows})",
+        &[Type::Text],
     );
-    let mut query = sqlx::query(AssertSqlSafe(update)).persistent(false);
     for id in order_ids {
         query = query.bind(*id);
     }
@@ -88,24 +86,23 @@ pub async fn mark_printed(database: &Database, order_ids: &[&str]) -> Result<(),
     database.write(update).await
 }
 
-fn notification(row: &AnyRow) -> Result<StoredNotification, sqlx::Error> {
-    let partition: i64 = row.try_get(5)?;
-    let topic_id: Option<String> = row.try_get(8)?;
+fn notification(row: &Row) -> Result<StoredNotification, sql::Error> {
+    let topic_id: Option<String> = row.get(8)?;
     Ok(StoredNotification {
-        order_id: row.try_get(0)?,
+        order_id: row.get(0)?,
         status: status(row, 1)?,
-        user_id: row.try_get(2)?,
-        reason: row.try_get(3)?,
-        topic: row.try_get(4)?,
+        user_id: row.get(2)?,
+        reason: row.get(3)?,
+        topic: row.get(4)?,
         topic_id: topic_id.and_then(|id| id.parse().ok()),
-        partition: i32::try_from(partition).map_err(|error| sqlx::Error::Decode(error.into()))?,
-        offset: row.try_get(6)?,
-        received_at: row.try_get(7)?,
+        partition: row.get(5)?,
+        offset: row.get(6)?,
+        received_at: row.get(7)?,
     })
 }
 
-pub(super) fn status(row: &AnyRow, column: usize) -> Result<FinalStatus, sqlx::Error> {
-    let text: String = row.try_get(column)?;
+pub(super) fn status(row: &Row, column: usize) -> Result<FinalStatus, sql::Error> {
+    let text: String = row.get(column)?;
     FinalStatus::parse(&text)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{text} is no final status").into()))
+        .ok_or_else(|| sql::Error::Decode(format!("{text} is no final status").into()))
 }

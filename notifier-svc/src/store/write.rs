@@ -3,9 +3,8 @@ use std::sync::Arc;
 
 use kafka::TopicId;
 use proto::FinalStatus;
-use service::db::{BatchWrite, filled_up, placeholders, statement_rows};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use service::db::BatchWrite;
+use sql::{Connection, Row, Type};
 
 use super::StoredNotification;
 
@@ -28,7 +27,12 @@ pub enum Written {
 #[derive(Debug, Clone, Copy)]
 pub struct NotificationWrite;
 
-const COLUMNS: usize = 10;
+const COLUMNS: [Type; 10] = {
+    use Type::{Bigint, Text};
+    [
+        Text, Text, Text, Text, Text, Bigint, Bigint, Bigint, Bigint, Text,
+    ]
+};
 
 impl BatchWrite for NotificationWrite {
     /// Shared with the console, which prints it afterwards.
@@ -37,30 +41,24 @@ impl BatchWrite for NotificationWrite {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[Arc<NewNotification>],
-    ) -> Result<Vec<Written>, sqlx::Error> {
+    ) -> Result<Vec<Written>, sql::Error> {
         // Two instances that insert the same orders in different sequence would wait for each other.
         // Of one order the first stays first.
         let mut in_order: Vec<&NewNotification> = items.iter().map(AsRef::as_ref).collect();
         in_order.sort_by(|a, b| a.order_id.cmp(&b.order_id));
-        let rows = statement_rows(connection);
         // Of several in one batch the first was stored.
         let mut new: HashMap<String, Option<FinalStatus>> = HashMap::with_capacity(items.len());
-        for chunk in in_order.chunks(rows) {
-            for order_id in insert(connection, &filled_up(chunk)).await? {
-                new.insert(order_id, None);
-            }
+        for order_id in insert(connection, &in_order).await? {
+            new.insert(order_id, None);
         }
         let known: Vec<&str> = items
             .iter()
             .map(|item| item.order_id.as_str())
             .filter(|id| !new.contains_key(*id))
             .collect();
-        let mut stored = HashMap::with_capacity(known.len());
-        for chunk in known.chunks(rows) {
-            stored.extend(known_of(connection, &filled_up(chunk)).await?);
-        }
+        let stored = known_of(connection, &known).await?;
         let mut written = Vec::with_capacity(items.len());
         for item in items {
             let before = match new.get_mut(&item.order_id) {
@@ -104,16 +102,15 @@ impl Known {
 
 /// The orders that had none.
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     notifications: &[&NewNotification],
-) -> Result<Vec<String>, sqlx::Error> {
-    let insert = format!(
+) -> Result<Vec<String>, sql::Error> {
+    let mut query = sql::batch(
         "INSERT INTO notifications (order_id, status, user_id, reason, topic, \
-         topic_partition, topic_offset, received_at, printed, topic_id) VALUES {} \
+         topic_partition, topic_offset, received_at, printed, topic_id) {rows} \
          ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
-        placeholders(notifications.len(), COLUMNS)
+        &COLUMNS,
     );
-    let mut query = sqlx::query(AssertSqlSafe(insert));
     for item in notifications {
         query = query
             .bind(&item.order_id)
@@ -128,33 +125,32 @@ async fn insert(
             .bind(item.topic_id.map(|id| id.to_string()));
     }
     let rows = query.fetch_all(connection).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn known_of(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     order_ids: &[&str],
-) -> Result<HashMap<String, Known>, sqlx::Error> {
-    let select = format!(
+) -> Result<HashMap<String, Known>, sql::Error> {
+    let mut query = sql::batch(
         "SELECT order_id, status, topic, topic_partition, topic_offset, printed, topic_id \
-         FROM notifications WHERE order_id IN {}",
-        placeholders(1, order_ids.len())
+         FROM notifications WHERE order_id IN ({rows})",
+        &[Type::Text],
     );
-    let mut query = sqlx::query(AssertSqlSafe(select));
     for id in order_ids {
         query = query.bind(*id);
     }
-    let known = |row: &AnyRow| {
-        let topic_id: Option<String> = row.try_get(6)?;
+    let known = |row: &Row| {
+        let topic_id: Option<String> = row.get(6)?;
         let known = Known {
             status: super::query::status(row, 1)?,
-            topic: row.try_get(2)?,
+            topic: row.get(2)?,
             topic_id: topic_id.and_then(|id| id.parse().ok()),
-            partition: row.try_get(3)?,
-            offset: row.try_get(4)?,
-            printed: row.try_get::<i64, _>(5)? != 0,
+            partition: row.get(3)?,
+            offset: row.get(4)?,
+            printed: row.get::<i64>(5)? != 0,
         };
-        Ok((row.try_get(0)?, known))
+        Ok((row.get(0)?, known))
     };
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(known).collect()

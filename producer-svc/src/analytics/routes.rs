@@ -207,7 +207,7 @@ fn parsed<T: DeserializeOwned>(data: &str) -> Result<T, Problem> {
     })
 }
 
-fn unread(store: &AnalyticsStore, error: &sqlx::Error) -> Problem {
+fn unread(store: &AnalyticsStore, error: &sql::Error) -> Problem {
     database_problem(
         store.database(),
         error,

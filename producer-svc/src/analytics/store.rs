@@ -1,5 +1,4 @@
 use service::db::{Database, GroupWriter, GroupWriterConfig, WriteError};
-use sqlx::AssertSqlSafe;
 
 use super::books_page::BooksPage;
 use super::figures::{BookFigures, SystemFigures};
@@ -49,9 +48,9 @@ impl AnalyticsStore {
     ///
     /// # Errors
     /// The database does not answer; so below.
-    pub(super) async fn as_of(&self) -> Result<Option<i64>, sqlx::Error> {
-        let query = sqlx::query_scalar("SELECT MAX(generated_ms) FROM system_analytics")
-            .fetch_one(self.database.pool());
+    pub(super) async fn as_of(&self) -> Result<Option<i64>, sql::Error> {
+        let query = sql::query("SELECT MAX(generated_ms) FROM system_analytics")
+            .fetch_value(self.database.pool());
         self.database.read(query).await
     }
 
@@ -60,13 +59,13 @@ impl AnalyticsStore {
         &self,
         kind: SystemType,
         span: Span,
-    ) -> Result<Vec<SystemFigures>, sqlx::Error> {
+    ) -> Result<Vec<SystemFigures>, sql::Error> {
         let text = format!(
             "SELECT {SYSTEM_COLUMNS} FROM system_analytics \
              WHERE aggregation_type = $1 AND generated_ms >= $2 \
              ORDER BY generated_ms DESC, partition_no DESC, record_offset DESC LIMIT $3"
         );
-        let query = sqlx::query(AssertSqlSafe(text))
+        let query = sql::query(text)
             .bind(kind.as_str())
             .bind(span.since)
             .bind(i64::from(span.limit))
@@ -76,9 +75,9 @@ impl AnalyticsStore {
     }
 
     /// The newest figures of a book.
-    pub(super) async fn book(&self, id: i64) -> Result<Option<BookFigures>, sqlx::Error> {
+    pub(super) async fn book(&self, id: i64) -> Result<Option<BookFigures>, sql::Error> {
         let text = format!("SELECT {BOOK_COLUMNS} FROM book_analytics_newest WHERE book_id = $1");
-        let query = sqlx::query(AssertSqlSafe(text))
+        let query = sql::query(text)
             .bind(id)
             .fetch_optional(self.database.pool());
         let row = self.database.read(query).await?;
@@ -90,13 +89,13 @@ impl AnalyticsStore {
         &self,
         id: i64,
         span: Span,
-    ) -> Result<Vec<BookFigures>, sqlx::Error> {
+    ) -> Result<Vec<BookFigures>, sql::Error> {
         let text = format!(
             "SELECT {BOOK_COLUMNS} FROM book_analytics \
              WHERE book_id = $1 AND generated_ms >= $2 \
              ORDER BY generated_ms DESC, partition_no DESC, record_offset DESC LIMIT $3"
         );
-        let query = sqlx::query(AssertSqlSafe(text))
+        let query = sql::query(text)
             .bind(id)
             .bind(span.since)
             .bind(i64::from(span.limit))
@@ -106,8 +105,8 @@ impl AnalyticsStore {
     }
 
     /// The newest figures of each book of a page, and of one more where there is one.
-    pub(super) async fn page(&self, page: &BooksPage) -> Result<Vec<BookFigures>, sqlx::Error> {
-        let mut query = sqlx::query(AssertSqlSafe(page.sql(BOOK_COLUMNS))).bind(page.rows());
+    pub(super) async fn page(&self, page: &BooksPage) -> Result<Vec<BookFigures>, sql::Error> {
+        let mut query = sql::query(page.sql(BOOK_COLUMNS)).bind(page.rows());
         if let Some(after) = &page.after {
             query = query.bind(after.book_id);
             if !page.is_by_id() {

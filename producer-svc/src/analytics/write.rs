@@ -1,12 +1,10 @@
 use std::collections::{HashMap, HashSet};
 
-use service::db::{BatchWrite, Database, filled_up, placeholders, powers_of_two, statement_rows};
-use sqlx::any::AnyArguments;
-use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
+use service::db::{BatchWrite, Database};
+use sql::{Batch, Connection, Type};
 
 use super::figures::{BookFigures, SystemFigures};
-use super::rows::{BOOK_COLUMN_COUNT, BOOK_COLUMNS, SYSTEM_COLUMNS};
+use super::rows::{BOOK_COLUMN_TYPES, BOOK_COLUMNS, SYSTEM_COLUMNS};
 
 /// An aggregate as it is stored.
 #[derive(Clone, Debug)]
@@ -51,9 +49,9 @@ impl BatchWrite for StoreAggregates {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[StoredAggregate],
-    ) -> Result<Vec<()>, sqlx::Error> {
+    ) -> Result<Vec<()>, sql::Error> {
         let (mut books, mut systems) = (Vec::new(), Vec::new());
         for item in items {
             match &item.figures {
@@ -68,23 +66,15 @@ impl BatchWrite for StoreAggregates {
         books.dedup_by_key(|(id, _)| *id);
         systems.sort_by_key(|(id, _, figures)| (*id, figures.generated));
         let now = self.database.stamp();
-        let mut inserted = HashSet::new();
-        let rows = statement_rows(connection);
-        for chunk in books.chunks(rows) {
-            insert_books(connection, &filled_up(chunk), now, &mut inserted).await?;
-        }
+        let inserted = insert_books(connection, &books, now).await?;
         let newest = newest_of_each(
             books
                 .iter()
                 .filter(|(id, _)| inserted.contains(*id))
                 .map(|(_, figures)| *figures),
         );
-        for chunk in powers_of_two(&newest, rows) {
-            replace_older(connection, chunk).await?;
-        }
-        for chunk in systems.chunks(rows) {
-            insert_systems(connection, &filled_up(chunk), now).await?;
-        }
+        replace_older(connection, &newest).await?;
+        insert_systems(connection, &systems, now).await?;
         Ok(vec![(); items.len()])
     }
 }
@@ -103,33 +93,37 @@ fn newest_of_each<'a>(all: impl Iterator<Item = &'a BookFigures>) -> Vec<&'a Boo
     newest
 }
 
+/// The ids of those that were not there.
 async fn insert_books(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     books: &[(&str, &BookFigures)],
     now: i64,
-    inserted: &mut HashSet<String>,
-) -> Result<(), sqlx::Error> {
+) -> Result<HashSet<String>, sql::Error> {
+    const COLUMNS: [Type; 2 + BOOK_COLUMN_TYPES.len()] = {
+        use Type::{Bigint, Double, Text};
+        [
+            Text, Bigint, Bigint, Bigint, Bigint, Bigint, Bigint, Bigint, Text, Bigint, Bigint,
+            Double, Bigint,
+        ]
+    };
     let text = format!(
-        "INSERT INTO book_analytics (event_id, {BOOK_COLUMNS}, stored_ms) VALUES {} \
-         ON CONFLICT (event_id) DO NOTHING RETURNING event_id",
-        placeholders(books.len(), 2 + BOOK_COLUMN_COUNT)
+        "INSERT INTO book_analytics (event_id, {BOOK_COLUMNS}, stored_ms) {{rows}} \
+         ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut insert = sql::batch(text, &COLUMNS);
     for (id, figures) in books {
-        query = bound(query.bind(*id), figures)?.bind(now);
+        insert = bound(insert.bind(*id), figures)?.bind(now);
     }
-    for row in query.fetch_all(connection).await? {
-        inserted.insert(row.try_get(0)?);
-    }
-    Ok(())
+    let rows = insert.fetch_all(connection).await?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn replace_older(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     books: &[&BookFigures],
-) -> Result<(), sqlx::Error> {
+) -> Result<(), sql::Error> {
     let text = format!(
-        "INSERT INTO book_analytics_newest ({BOOK_COLUMNS}) VALUES {} \
+        "INSERT INTO book_analytics_newest ({BOOK_COLUMNS}) {{rows}} \
          ON CONFLICT (book_id) DO UPDATE SET \
          generated_ms = excluded.generated_ms, partition_no = excluded.partition_no, \
          record_offset = excluded.record_offset, views = excluded.views, \
@@ -138,26 +132,21 @@ async fn replace_older(
          average_rating = excluded.average_rating \
          WHERE (excluded.generated_ms, excluded.partition_no, excluded.record_offset) \
          > (book_analytics_newest.generated_ms, book_analytics_newest.partition_no, \
-         book_analytics_newest.record_offset)",
-        placeholders(books.len(), BOOK_COLUMN_COUNT)
+         book_analytics_newest.record_offset)"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut insert = sql::batch(text, &BOOK_COLUMN_TYPES);
     for figures in books {
-        query = bound(query, figures)?;
+        insert = bound(insert, figures)?;
     }
-    query.execute(connection).await?;
+    insert.execute(connection).await?;
     Ok(())
 }
 
-type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
-
-/// `query` with the values of [`BOOK_COLUMNS`]. It is prepared each time: sqlx 0.9 tells PostgreSQL that a null
-/// average is a float of four bytes (`AnyArguments::convert_into`), and a statement that is kept refuses the eight of
-/// the next one.
-fn bound<'q>(query: AnyQuery<'q>, book: &BookFigures) -> Result<AnyQuery<'q>, sqlx::Error> {
+/// `batch` with the values of [`BOOK_COLUMNS`].
+fn bound(batch: Batch, book: &BookFigures) -> Result<Batch, sql::Error> {
     let figures = &book.figures;
     let revenue = serde_json::to_string(&figures.revenue);
-    Ok(query
+    Ok(batch
         .bind(book.book_id)
         .bind(book.generated.time)
         .bind(i64::from(book.generated.partition))
@@ -165,24 +154,25 @@ fn bound<'q>(query: AnyQuery<'q>, book: &BookFigures) -> Result<AnyQuery<'q>, sq
         .bind(figures.views)
         .bind(figures.downloads)
         .bind(figures.purchases)
-        .bind(revenue.map_err(|error| sqlx::Error::Encode(error.into()))?)
+        .bind(revenue.map_err(|error| sql::Error::Encode(error.into()))?)
         .bind(figures.reviews)
         .bind(figures.ratings)
-        .bind(figures.average_rating)
-        .persistent(false))
+        .bind(figures.average_rating))
 }
 
 async fn insert_systems(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     all: &[(&str, SystemType, &SystemFigures)],
     now: i64,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), sql::Error> {
     let text = format!(
-        "INSERT INTO system_analytics (event_id, aggregation_type, {SYSTEM_COLUMNS}, stored_ms) VALUES {} \
-         ON CONFLICT (event_id) DO NOTHING",
-        placeholders(all.len(), 7)
+        "INSERT INTO system_analytics (event_id, aggregation_type, {SYSTEM_COLUMNS}, stored_ms) {{rows}} \
+         ON CONFLICT (event_id) DO NOTHING"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut query = sql::batch(text, &{
+        use Type::{Bigint, Text};
+        [Text, Text, Bigint, Bigint, Bigint, Text, Bigint]
+    });
     for (id, kind, figures) in all {
         query = query
             .bind(*id)
@@ -251,7 +241,8 @@ mod tests {
             store.write(&mut tx, &items).await.unwrap();
         }
         let stored = "SELECT average_rating FROM book_analytics_newest ORDER BY book_id";
-        let stored = sqlx::query_scalar::<_, Option<f64>>(stored);
-        assert_eq!(stored.fetch_all(&mut *tx).await.unwrap(), averages);
+        let rows = sql::query(stored).fetch_all(&mut tx).await.unwrap();
+        let stored: Vec<Option<f64>> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+        assert_eq!(stored, averages);
     }
 }

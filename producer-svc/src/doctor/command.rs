@@ -23,7 +23,7 @@ pub enum DoctorError {
     #[error(transparent)]
     Kafka(#[from] kafka::ConfigError),
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(#[from] sql::Error),
 }
 
 impl Command {

@@ -121,7 +121,7 @@ impl Registration {
         }
     }
 
-    fn unread(&self, error: &sqlx::Error) -> Problem {
+    fn unread(&self, error: &sql::Error) -> Problem {
         database_problem(&self.store.database, error, AWAY)
     }
 }

@@ -3,7 +3,6 @@ use std::time::Duration;
 use proto::{EventHeaders, EventType, Rfc3339, Traceparent, UserCreated, UuidText, identity};
 use service::db::{Database, storable};
 use service::outbox::{NewEvent, Outbox};
-use sqlx::Row;
 
 /// The users' table on SQLite; `email_key` is the address without regard to case.
 pub(crate) const SQLITE: &str = "\
@@ -61,18 +60,18 @@ impl UserStore {
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn find(&self, email: &str) -> Result<Option<KnownUser>, sqlx::Error> {
+    pub(super) async fn find(&self, email: &str) -> Result<Option<KnownUser>, sql::Error> {
         let query =
-            sqlx::query("SELECT id, password_hash, request_key FROM users WHERE email_key = $1")
+            sql::query("SELECT id, password_hash, request_key FROM users WHERE email_key = $1")
                 .bind(key_of(email))
                 .fetch_optional(self.database.pool());
         let Some(row) = self.database.read(query).await? else {
             return Ok(None);
         };
         Ok(Some(KnownUser {
-            id: row.try_get(0)?,
-            password_hash: row.try_get(1)?,
-            key: row.try_get(2)?,
+            id: row.get(0)?,
+            password_hash: row.get(1)?,
+            key: row.get(2)?,
         }))
     }
 
@@ -86,11 +85,11 @@ impl UserStore {
         user: &NewUser<'_>,
         limit: Duration,
         trace: &Traceparent,
-    ) -> Result<Option<i64>, sqlx::Error> {
+    ) -> Result<Option<i64>, sql::Error> {
         let now = proto::now_millis();
         let create = async {
             let mut tx = self.database.begin_write().await?;
-            let row = sqlx::query(
+            let row = sql::query(
                 "INSERT INTO users (email, email_key, password_hash, created_at, request_key) \
                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email_key) DO NOTHING RETURNING id",
             )
@@ -104,7 +103,7 @@ impl UserStore {
             let Some(row) = row else {
                 return Ok(None);
             };
-            let id: i64 = row.try_get(0)?;
+            let id: i64 = row.get(0)?;
             // Nobody else knows the user yet, so this event is the first.
             self.leave_event(&mut tx, id, user.email, now, trace)
                 .await?;
@@ -120,12 +119,12 @@ impl UserStore {
 
     async fn leave_event(
         &self,
-        connection: &mut sqlx::AnyConnection,
+        connection: &mut sql::Connection,
         id: i64,
         email: &str,
         now: i64,
         trace: &Traceparent,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), sql::Error> {
         let time = Rfc3339::from_millis(now);
         let mut body = Vec::with_capacity(128);
         UserCreated {
@@ -159,12 +158,12 @@ impl UserStore {
 pub(crate) async fn registered_at(
     database: &Database,
     user_id: i64,
-) -> Result<Option<i64>, sqlx::Error> {
-    let query = sqlx::query("SELECT created_at FROM users WHERE id = $1")
+) -> Result<Option<i64>, sql::Error> {
+    let query = sql::query("SELECT created_at FROM users WHERE id = $1")
         .bind(user_id)
         .fetch_optional(database.pool());
     let row = database.read(query).await?;
-    row.map(|row| row.try_get(0)).transpose()
+    row.map(|row| row.get(0)).transpose()
 }
 
 /// Two spellings of an address that differ in case alone are one. An address that is read here has

@@ -1,8 +1,7 @@
 use kafka::{ConsumerRecord, TopicId};
 use proto::{DecodeError, Order, OrderStatusEvent, Spelling};
 use service::db::storable;
-use sqlx::Row;
-use sqlx::any::AnyRow;
+use sql::{Row, Type};
 
 use super::order_state::{EventStatus, OrderContent, OrderEvent};
 
@@ -78,22 +77,29 @@ pub(super) const COLUMNS: &str = "topic, partition_no, record_offset, order_id, 
 /// How many there are.
 pub(super) const COLUMN_COUNT: usize = 10;
 
-pub(super) fn read(row: &AnyRow) -> Result<OrderEvent, sqlx::Error> {
-    let status: String = row.try_get(4)?;
-    let product: Option<String> = row.try_get(6)?;
-    let quantity: Option<i64> = row.try_get(7)?;
-    let user_id: Option<String> = row.try_get(8)?;
-    let (topic, topic_id) = parts(row.try_get(0)?);
+/// Their types, and that of `stored_ms`.
+pub(super) const INSERTED: [Type; COLUMN_COUNT + 1] = {
+    use Type::{Bigint, Text};
+    [
+        Text, Bigint, Bigint, Text, Text, Bigint, Text, Bigint, Text, Text, Bigint,
+    ]
+};
+
+pub(super) fn read(row: &Row) -> Result<OrderEvent, sql::Error> {
+    let status: String = row.get(4)?;
+    let product: Option<String> = row.get(6)?;
+    let quantity: Option<i64> = row.get(7)?;
+    let user_id: Option<String> = row.get(8)?;
+    let (topic, topic_id) = parts(row.get(0)?);
     Ok(OrderEvent {
         topic,
         topic_id,
-        partition: i32::try_from(row.try_get::<i64, _>(1)?)
-            .map_err(|error| sqlx::Error::Decode(error.into()))?,
-        offset: row.try_get(2)?,
-        order_id: row.try_get(3)?,
+        partition: row.get(1)?,
+        offset: row.get(2)?,
+        order_id: row.get(3)?,
         status: EventStatus::parse(status),
-        time: row.try_get(5)?,
-        reason: row.try_get(9)?,
+        time: row.get(5)?,
+        reason: row.get(9)?,
         content: product
             .zip(quantity)
             .map(|(product, quantity)| OrderContent {

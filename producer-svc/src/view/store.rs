@@ -1,15 +1,12 @@
 use std::collections::{HashMap, HashSet};
 
-use service::db::{
-    BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError, filled_up, placeholders,
-    statement_rows,
-};
+use service::db::{BatchWrite, Database, GroupWriter, GroupWriterConfig, WriteError};
 use service::metrics::{Counter, Metrics};
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sql::{Connection, Type};
 use tokio::sync::watch;
 
 use super::order_state::{OrderEvent, OrderEvents, first_content};
-use super::rows::{self, COLUMN_COUNT, COLUMNS};
+use super::rows::{self, COLUMN_COUNT, COLUMNS, INSERTED};
 
 /// Writes and reads `order_events`.
 #[derive(Clone)]
@@ -59,13 +56,13 @@ impl ViewStore {
     ///
     /// # Errors
     /// The database does not answer.
-    pub(crate) async fn events_of(&self, order_id: &str) -> Result<OrderEvents, sqlx::Error> {
-        let query = sqlx::query(AssertSqlSafe(select_some()))
+    pub(crate) async fn events_of(&self, order_id: &str) -> Result<OrderEvents, sql::Error> {
+        let query = sql::query(select_some())
             .bind(order_id)
             .fetch_all(self.database.pool());
         let rows = self.database.read(query).await?;
         let total = match rows.first() {
-            Some(row) => row.try_get::<i64, _>(COLUMN_COUNT)?,
+            Some(row) => row.get::<i64>(COLUMN_COUNT)?,
             None => 0,
         };
         let mut events: Vec<OrderEvent> = rows.iter().map(rows::read).collect::<Result<_, _>>()?;
@@ -82,7 +79,7 @@ impl ViewStore {
     }
 
     /// How many records of an order have another content than its first one.
-    async fn conflicts(&self, events: &[OrderEvent]) -> Result<usize, sqlx::Error> {
+    async fn conflicts(&self, events: &[OrderEvent]) -> Result<usize, sql::Error> {
         let records = events.iter().filter(|event| event.content.is_some());
         let (Some(first), true) = (first_content(events), records.count() > 1) else {
             return Ok(0);
@@ -90,7 +87,7 @@ impl ViewStore {
         let Some(content) = &first.content else {
             return Ok(0);
         };
-        let query = sqlx::query(
+        let query = sql::query(
             "SELECT COUNT(*) FROM order_events WHERE order_id = $1 AND product IS NOT NULL \
              AND NOT (product = $2 AND quantity = $3 AND COALESCE(user_id, '') = $4)",
         )
@@ -99,7 +96,7 @@ impl ViewStore {
         .bind(content.quantity)
         .bind(content.user_id.as_deref().unwrap_or_default())
         .fetch_one(self.database.pool());
-        let count: i64 = self.database.read(query).await?.try_get(0)?;
+        let count: i64 = self.database.read(query).await?.get(0)?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
@@ -142,19 +139,15 @@ impl BatchWrite for InsertEvents {
 
     async fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[OrderEvent],
-    ) -> Result<Vec<bool>, sqlx::Error> {
-        let mut inserted = HashSet::new();
+    ) -> Result<Vec<bool>, sql::Error> {
         // Two instances that insert the same records in different sequence would wait for each other.
         let mut in_order: Vec<&OrderEvent> = items.iter().collect();
         in_order.sort_by_cached_key(|event| place(event));
         let now = self.database.stamp();
-        let rows = statement_rows(connection);
-        for chunk in in_order.chunks(rows) {
-            // What is there already changes nothing.
-            insert(connection, &filled_up(chunk), now, &mut inserted).await?;
-        }
+        // What is there already changes nothing.
+        let inserted = insert(connection, &in_order, now).await?;
         let mut finals: Vec<&str> = items
             .iter()
             .filter(|event| event.status.is_final())
@@ -163,10 +156,8 @@ impl BatchWrite for InsertEvents {
         finals.sort_unstable();
         finals.dedup();
         let mut known: HashMap<String, Vec<OrderEvent>> = HashMap::new();
-        for chunk in finals.chunks(rows) {
-            for event in finals_of(connection, &filled_up(chunk)).await? {
-                known.entry(event.order_id.clone()).or_default().push(event);
-            }
+        for event in finals_of(connection, &finals).await? {
+            known.entry(event.order_id.clone()).or_default().push(event);
         }
         let contradicts = |event: &OrderEvent| {
             event.status.is_final()
@@ -189,22 +180,21 @@ fn place(event: &OrderEvent) -> Place {
     (rows::stored_topic(event), event.partition, event.offset)
 }
 
+/// The places of those that were not there.
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     events: &[&OrderEvent],
     now: i64,
-    inserted: &mut HashSet<Place>,
-) -> Result<(), sqlx::Error> {
+) -> Result<HashSet<Place>, sql::Error> {
     let text = format!(
-        "INSERT INTO order_events ({COLUMNS}, stored_ms) VALUES {} \
+        "INSERT INTO order_events ({COLUMNS}, stored_ms) {{rows}} \
          ON CONFLICT (topic, partition_no, record_offset) DO NOTHING \
-         RETURNING topic, partition_no, record_offset",
-        placeholders(events.len(), COLUMN_COUNT + 1)
+         RETURNING topic, partition_no, record_offset"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut insert = sql::batch(text, &INSERTED);
     for event in events {
         let content = event.content.as_ref();
-        query = query
+        insert = insert
             .bind(rows::stored_topic(event))
             .bind(i64::from(event.partition))
             .bind(event.offset)
@@ -217,32 +207,26 @@ async fn insert(
             .bind(event.reason.as_deref())
             .bind(now);
     }
-    for row in query.fetch_all(connection).await? {
-        let partition = i32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(-1);
-        inserted.insert((row.try_get(0)?, partition, row.try_get(2)?));
-    }
-    Ok(())
+    let rows = insert.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .collect()
 }
 
 async fn finals_of(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     order_ids: &[&str],
-) -> Result<Vec<OrderEvent>, sqlx::Error> {
+) -> Result<Vec<OrderEvent>, sql::Error> {
     let text = format!(
         "SELECT {COLUMNS} FROM order_events \
-         WHERE status IN ('CONFIRMED', 'REJECTED') AND order_id IN {}",
-        placeholders(1, order_ids.len())
+         WHERE status IN ('CONFIRMED', 'REJECTED') AND order_id IN ({{rows}})"
     );
-    let mut query = sqlx::query(AssertSqlSafe(text));
+    let mut select = sql::batch(text, &[Type::Text]);
     for id in order_ids {
-        query = query.bind(*id);
+        select = select.bind(*id);
     }
-    query
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(rows::read)
-        .collect()
+    let rows = select.fetch_all(connection).await?;
+    rows.iter().map(rows::read).collect()
 }
 
 #[cfg(test)]
@@ -321,7 +305,7 @@ mod tests {
         // Stored long ago, but for one row of the first.
         let age = "UPDATE order_events SET stored_ms = stored_ms - $1 \
                    WHERE order_id <> '0' OR status = 'ACCEPTED'";
-        let age = sqlx::query(age).bind(31 * DAY);
+        let age = sql::query(age).bind(31 * DAY);
         age.execute(database.pool()).await.unwrap();
         assert_eq!(RETENTION.round(&database, MONTH).await.unwrap(), 8);
         let events = store.events_of("0").await.unwrap();
@@ -362,11 +346,10 @@ mod tests {
         before.migrate().await.unwrap();
         let old_insert = async |offset: i64, id: &str, time: i64| {
             let text = format!(
-                "INSERT INTO order_events ({COLUMNS}) VALUES {} \
-                 ON CONFLICT (topic, partition_no, record_offset) DO NOTHING",
-                placeholders(1, COLUMN_COUNT)
+                "INSERT INTO order_events ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                 ON CONFLICT (topic, partition_no, record_offset) DO NOTHING"
             );
-            let query = sqlx::query(AssertSqlSafe(text))
+            let query = sql::query(text)
                 .bind("order_topic")
                 .bind(0_i64)
                 .bind(offset)
@@ -406,7 +389,7 @@ mod tests {
         }
         assert_eq!(store.events_of("new").await.unwrap().events[0].topic_id, id);
         let missing = "SELECT COUNT(*) FROM order_events WHERE stored_ms IS NULL";
-        let missing = sqlx::query_scalar::<_, i64>(missing);
-        assert_eq!(missing.fetch_one(database.pool()).await.unwrap(), 0);
+        let missing = sql::query(missing).fetch_value::<i64>(database.pool());
+        assert_eq!(missing.await.unwrap(), 0);
     }
 }

@@ -14,8 +14,7 @@ use serde_json::Value;
 use service::config::Parsed;
 use service::duties::RunError;
 use service::http::Listeners;
-use sqlx::AnyPool;
-use sqlx::any::AnyPoolOptions;
+use sql::Pool;
 use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, http, metrics, unique};
 use tokio::sync::oneshot;
@@ -137,10 +136,8 @@ impl Scene {
     }
 
     /// A connection to the database that the service stores in.
-    pub async fn pool(&self) -> AnyPool {
-        sqlx::any::install_default_drivers();
-        let pool = AnyPoolOptions::new().max_connections(1);
-        pool.connect(&self.database.url).await.unwrap()
+    pub fn pool(&self) -> Pool {
+        testkit::database::pool(&self.database.url)
     }
 
     /// Sends a status as consumer-svc would; gives its partition and offset.

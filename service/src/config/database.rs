@@ -1,13 +1,13 @@
 use super::option::{Opt, group::DATABASE};
 use super::value::Secret;
 use super::values::Values;
-use crate::db::{DatabaseKind, is_readable};
+use sql::{DatabaseKind, Options};
 
 /// Where the service's database is.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     pub kind: DatabaseKind,
-    /// As sqlx reads it; may hold a password.
+    /// May hold a password.
     pub url: Secret,
     pub pool_size: u32,
 }
@@ -85,12 +85,11 @@ impl DatabaseConfig {
             }
         };
         let readable = |values: &mut Values, kind| {
-            if let Some(wrong) = unknown_parameter(kind, &url) {
-                values.mistake(variable, wrong);
-            } else if !is_readable(kind, &url) {
+            if let Err(error) = Options::parse(&url) {
+                // It names a parameter or a file, never a value.
                 values.mistake(
                     variable,
-                    "does not make a URL of a database (its value is not shown)",
+                    format!("cannot be used (its value is not shown): {error}"),
                 );
             }
             kind
@@ -142,43 +141,6 @@ impl DatabaseConfig {
         };
         format!("postgres://{user}{password}@{host}:{port}/{name}")
     }
-}
-
-/// What sqlx takes behind the `?` of a URL. It passes over what it does not know, so that `sslmod=require`
-/// would go on in clear text.
-const POSTGRES_PARAMETERS: &str = "sslmode, sslrootcert, sslcert, sslkey, host, hostaddr, port, user, \
-                                   password, dbname, application_name, options, \
-                                   statement-cache-capacity";
-/// Other names for the same.
-const POSTGRES_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
-const SQLITE_PARAMETERS: &str = "mode, cache, immutable, vfs";
-
-/// What is wrong with the names of a URL's parameters; completes "VARIABLE …".
-fn unknown_parameter(kind: DatabaseKind, url: &str) -> Option<String> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
-    let (known, aliases): (&str, &[&str]) = match kind {
-        DatabaseKind::Postgres => (POSTGRES_PARAMETERS, &POSTGRES_ALIASES),
-        DatabaseKind::Sqlite => (SQLITE_PARAMETERS, &[]),
-    };
-    let is_known = |name: &str| {
-        let a_setting = kind == DatabaseKind::Postgres
-            && name
-                .strip_prefix("options[")
-                .is_some_and(|name| name.ends_with(']'));
-        a_setting || aliases.contains(&name) || known.split(", ").any(|known| known == name)
-    };
-    let unknown = form_urlencoded::parse(query.as_bytes())
-        .map(|(name, _)| name)
-        .find(|name| !is_known(name))?;
-    // Of a password with a question mark, nothing is shown.
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-    let shown = match unknown.len() <= 40 && unknown.chars().all(is_name) {
-        true => format!("the unknown parameter {unknown:?}"),
-        false => "an unknown parameter (not shown)".to_owned(),
-    };
-    Some(format!(
-        "has {shown} behind the question mark; known are {known}"
-    ))
 }
 
 /// RFC 3986: everything but unreserved characters.

@@ -1,7 +1,6 @@
 //! The handle, and what is read and written with it.
 
 mod admission;
-mod pool;
 mod time;
 mod watch;
 
@@ -10,31 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sqlx::{Any, AnyPool, Transaction};
+use sql::{DatabaseKind, Options, Pool, Transaction};
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::admission::Admission;
-pub use self::pool::is_readable;
-use super::address::HostName;
 use super::failure::{is_conflict, is_unavailable};
 use super::file::DatabaseFile;
 use super::migration::{MigrateError, Migration, NewerSteps, migrate};
 use crate::clock::Clock;
 use crate::config::DatabaseConfig;
 
-/// Which SQL dialect the database speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseKind {
-    Sqlite,
-    Postgres,
-}
-
 /// A pool of connections and whether the schema is there. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pool: AnyPool,
-    kind: DatabaseKind,
+    pool: Pool,
     migrations: &'static [Migration],
     ready: channel::Sender<bool>,
     admission: channel::Sender<Admission>,
@@ -44,8 +33,6 @@ pub struct Database {
     leaves_at: Arc<channel::Sender<Option<Instant>>>,
     /// SQLite's.
     file: Option<DatabaseFile>,
-    /// PostgreSQL's, where it is given by name.
-    host: Option<HostName>,
     /// This process's.
     clock: Clock,
     /// A time that was believed, and when; `None` before the database was first asked.
@@ -75,48 +62,33 @@ impl Database {
     pub fn new(
         config: &DatabaseConfig,
         migrations: &'static [Migration],
-    ) -> Result<Self, sqlx::Error> {
-        // Fails only when they are installed already.
-        sqlx::any::install_default_drivers();
-        let kind = config.kind;
-        let mut url = config.url.expose().to_owned();
-        let mut file = None;
-        if kind == DatabaseKind::Sqlite {
-            file = Some(DatabaseFile::of(&url));
-            if !url.contains("mode=") {
-                url.push_str(if url.contains('?') {
-                    "&mode=rwc"
-                } else {
-                    "?mode=rwc"
-                });
-            }
-        }
-        let host = match kind {
-            DatabaseKind::Postgres => HostName::of(&url),
-            DatabaseKind::Sqlite => None,
+    ) -> Result<Self, sql::Error> {
+        let options = Options::parse(config.url.expose())?;
+        let file = match &options {
+            #[cfg(feature = "embedded")]
+            Options::Sqlite(options) => DatabaseFile::of(options),
+            Options::Postgres(_) => None,
         };
-        let pool = pool::open(&url, kind, config.pool_size)?;
+        let pool = Pool::new(options, config.pool_size);
         Ok(Self {
             pool,
-            kind,
             migrations,
             ready: channel::Sender::new(false),
             admission: channel::Sender::new(Admission::Unknown),
             trouble: Arc::new(channel::Sender::new(None)),
             leaves_at: Arc::new(channel::Sender::new(None)),
             file,
-            host,
             clock: Clock::system(),
             believed: Arc::default(),
         })
     }
 
     pub fn kind(&self) -> DatabaseKind {
-        self.kind
+        self.pool.kind()
     }
 
     /// For queries, inside of [`Database::read`].
-    pub fn pool(&self) -> &AnyPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -126,8 +98,8 @@ impl Database {
     /// Theirs, or that there was no answer in time.
     pub async fn read<T>(
         &self,
-        queries: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        queries: impl Future<Output = Result<T, sql::Error>>,
+    ) -> Result<T, sql::Error> {
         within(READ_LIMIT, queries).await
     }
 
@@ -137,8 +109,8 @@ impl Database {
     /// Theirs, or that there was no answer in time.
     pub async fn read_at_length<T>(
         &self,
-        queries: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        queries: impl Future<Output = Result<T, sql::Error>>,
+    ) -> Result<T, sql::Error> {
         within(LONG_READ_LIMIT, queries).await
     }
 
@@ -151,8 +123,8 @@ impl Database {
     /// Its own, or that there was no answer in time: then it may have been committed nevertheless.
     pub async fn write<T>(
         &self,
-        transaction: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        transaction: impl Future<Output = Result<T, sql::Error>>,
+    ) -> Result<T, sql::Error> {
         self.watched(within(WRITE_LIMIT, transaction)).await
     }
 
@@ -164,8 +136,8 @@ impl Database {
     pub async fn write_within<T>(
         &self,
         limit: Duration,
-        transaction: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        transaction: impl Future<Output = Result<T, sql::Error>>,
+    ) -> Result<T, sql::Error> {
         if limit >= WRITE_LIMIT {
             return self.write(transaction).await;
         }
@@ -178,8 +150,8 @@ impl Database {
     /// Notes trouble of a transaction that is the database's.
     async fn watched<T>(
         &self,
-        transaction: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        transaction: impl Future<Output = Result<T, sql::Error>>,
+    ) -> Result<T, sql::Error> {
         let result = tokio::select! {
             result = transaction => result,
             () = self.left() => Err(failed("no answer before the service ended")),
@@ -211,14 +183,11 @@ impl Database {
     ///
     /// # Errors
     /// No connection, or the lock was not free in time, or SQLite's file is gone.
-    pub async fn begin_write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+    pub async fn begin_write(&self) -> Result<Transaction, sql::Error> {
         if let Some(file) = &self.file {
             file.check()?;
         }
-        match self.kind {
-            DatabaseKind::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
-            DatabaseKind::Postgres => self.pool.begin().await,
-        }
+        self.pool.begin().await
     }
 
     /// Applies what is missing of the migrations.
@@ -232,7 +201,6 @@ impl Database {
     }
 
     async fn bring_up(&self, newer: NewerSteps) -> Result<(), MigrateError> {
-        self.choose_address().await;
         if let Some(file) = &self.file {
             file.make_folder()?;
             file.check_format()?;
@@ -257,18 +225,18 @@ impl Database {
 
 async fn within<T>(
     limit: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+    work: impl Future<Output = Result<T, sql::Error>>,
+) -> Result<T, sql::Error> {
     match timeout(limit, work).await {
         Ok(result) => result,
         Err(_) => Err(late(limit)),
     }
 }
 
-fn late(limit: Duration) -> sqlx::Error {
+fn late(limit: Duration) -> sql::Error {
     failed(format!("no answer within {:.1} s", limit.as_secs_f64()))
 }
 
-fn failed(text: impl Into<String>) -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text.into()))
+fn failed(text: impl Into<String>) -> sql::Error {
+    sql::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text.into()))
 }

@@ -3,24 +3,22 @@
 ///
 /// An error that is not known to blame the data counts as the database's: waiting can be seen and
 /// ended by an operator, records thrown away for nothing cannot.
-pub fn is_unavailable(error: &sqlx::Error) -> bool {
+pub fn is_unavailable(error: &sql::Error) -> bool {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => !error.code().is_some_and(|code| blames_the_data(&code)),
+        sql::Error::Io(_)
+        | sql::Error::Tls(_)
+        | sql::Error::Protocol(_)
+        | sql::Error::PoolTimedOut
+        | sql::Error::PoolClosed => true,
+        sql::Error::Database(error) => !blames_the_data(&error.code),
         _ => false,
     }
 }
 
 /// Whether another transaction was in the way, and the same one may succeed at once: SQLSTATE class
 /// 40, such as a deadlock (40P01), which PostgreSQL ends by taking one of the two.
-pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code.len() == 5 && code.starts_with("40"))
+pub(super) fn is_conflict(error: &sql::Error) -> bool {
+    matches!(error, sql::Error::Database(error) if error.code.len() == 5 && error.code.starts_with("40"))
 }
 
 /// Whether the database refuses this instance's configuration, so that only an operator can help: a
@@ -30,10 +28,10 @@ pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
 /// PostgreSQL: SQLSTATE class 28 invalid authorization (28P01 wrong password; 28000 no entry in
 /// `pg_hba.conf`, which is also how a server without plain connections answers), 3D000 unknown database,
 /// 42501 insufficient privilege. SQLite: the primary result codes PERM 3, AUTH 23, NOTADB 26.
-pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
+pub(super) fn is_refusal(error: &sql::Error) -> bool {
     match error {
-        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| refuses(&code)),
+        sql::Error::Configuration(_) | sql::Error::Tls(_) => true,
+        sql::Error::Database(error) => refuses(&error.code),
         _ => false,
     }
 }
@@ -75,8 +73,8 @@ mod tests {
         for code in ["1", "5", "261", "8", "13", "14", "778", "1546", "11", "26"] {
             assert!(!blames_the_data(code), "{code}");
         }
-        assert!(is_unavailable(&sqlx::Error::PoolTimedOut));
-        assert!(!is_unavailable(&sqlx::Error::RowNotFound));
+        assert!(is_unavailable(&sql::Error::PoolTimedOut));
+        assert!(!is_unavailable(&sql::Error::RowNotFound));
     }
 
     #[test]
@@ -90,6 +88,6 @@ mod tests {
         ] {
             assert!(!refuses(code), "{code}");
         }
-        assert!(!is_refusal(&sqlx::Error::PoolTimedOut));
+        assert!(!is_refusal(&sql::Error::PoolTimedOut));
     }
 }

@@ -2,13 +2,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use sql::SqliteOptions;
+
 /// SQLite's file, and whether it is still the one that was opened: a file that was moved or deleted
 /// is written to as if nothing had happened, and lost with the last connection.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    /// Not a database in memory.
-    is_file: bool,
+    is_written: bool,
     /// Whether one that is missing is made.
     is_made: bool,
     opened: Arc<OnceLock<Identity>>,
@@ -17,13 +18,10 @@ pub(super) struct DatabaseFile {
 /// What every file of SQLite 3 begins with.
 const FORMAT: &[u8] = b"SQLite format 3\0";
 
-/// The file of a `sqlite:` URL; `None` for a database in memory.
+/// The file of a `sqlite:` URL; `None` for a database in memory, and for a URL that cannot be read.
 pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
-    let path = DatabaseFile::of(url).path;
-    let in_memory = path.as_os_str().is_empty()
-        || path.as_os_str() == ":memory:"
-        || url.contains("mode=memory");
-    (!in_memory).then_some(path)
+    let options = SqliteOptions::parse(url).ok()?;
+    options.file().map(Path::to_owned)
 }
 
 /// Makes a folder, its owner's alone; one that is there stays as it is.
@@ -39,20 +37,14 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
 type Identity = (u64, u64);
 
 impl DatabaseFile {
-    /// The file that a `sqlite:` URL names.
-    pub(super) fn of(url: &str) -> Self {
-        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-        let (path, parameters) = path.split_once('?').unwrap_or((path, ""));
-        let mode = form_urlencoded::parse(parameters.as_bytes())
-            .find_map(|(name, value)| (name == "mode").then_some(value));
-        let mode = mode.as_deref();
-        Self {
-            path: PathBuf::from(path),
-            is_file: ![Some("memory"), Some("ro")].contains(&mode)
-                && !["", ":memory:"].contains(&path),
-            is_made: [None, Some("rwc")].contains(&mode),
+    /// `None` for a database in memory.
+    pub(super) fn of(options: &SqliteOptions) -> Option<Self> {
+        Some(Self {
+            path: options.file()?.to_owned(),
+            is_written: options.is_written(),
+            is_made: options.is_made(),
             opened: Arc::default(),
-        }
+        })
     }
 
     /// Looks whether a file that is there is one of SQLite's, as the pool would try to open another one
@@ -60,7 +52,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// It begins otherwise (<https://www.sqlite.org/fileformat.html>, 1.3.1).
-    pub(super) fn check_format(&self) -> Result<(), sqlx::Error> {
+    pub(super) fn check_format(&self) -> Result<(), sql::Error> {
         use std::io::Read;
         let mut head = Vec::new();
         let Ok(file) = std::fs::File::open(&self.path) else {
@@ -70,7 +62,7 @@ impl DatabaseFile {
         let read = file.take(FORMAT.len() as u64).read_to_end(&mut head);
         if read.is_ok() && !head.is_empty() && head != FORMAT {
             let problem = format!("{} is no SQLite database", self.path.display());
-            return Err(sqlx::Error::Configuration(problem.into()));
+            return Err(sql::Error::Configuration(problem));
         }
         Ok(())
     }
@@ -78,9 +70,9 @@ impl DatabaseFile {
     /// Makes the file, where it is to be made and is not there, so that its owner alone reads it (what
     /// SQLite puts beside it, `-wal` and `-shm`, takes after it); and takes one that others could read from
     /// them. In a shop's database are e-mail addresses and hashes of passwords.
-    pub(super) fn keep_to_owner(&self) -> Result<(), sqlx::Error> {
+    pub(super) fn keep_to_owner(&self) -> Result<(), sql::Error> {
         // One that was opened and is gone is to be put back, not made anew.
-        if !self.is_file || self.opened.get().is_some() {
+        if !self.is_written || self.opened.get().is_some() {
             return Ok(());
         }
         let cannot = |error: io::Error| {
@@ -117,7 +109,7 @@ impl DatabaseFile {
     }
 
     /// Makes the folder, its owner's alone.
-    pub(super) fn make_folder(&self) -> Result<(), sqlx::Error> {
+    pub(super) fn make_folder(&self) -> Result<(), sql::Error> {
         let Some(folder) = self.path.parent() else {
             return Ok(());
         };
@@ -134,7 +126,6 @@ impl DatabaseFile {
 
     /// From now on this is the file that must stay.
     pub(super) fn opened(&self) {
-        // A database in memory has none, and needs no watching.
         if let Ok(identity) = identity(&self.path) {
             let _ = self.opened.set(identity);
         }
@@ -142,7 +133,7 @@ impl DatabaseFile {
 
     /// # Errors
     /// It is no longer where it was opened, or another one is there.
-    pub(super) fn check(&self) -> Result<(), sqlx::Error> {
+    pub(super) fn check(&self) -> Result<(), sql::Error> {
         let Some(opened) = self.opened.get() else {
             return Ok(());
         };
@@ -188,13 +179,17 @@ fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::metadata(path).map(|_| (0, 0))
 }
 
-fn fault(kind: io::ErrorKind, text: String) -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(kind, text))
+fn fault(kind: io::ErrorKind, text: String) -> sql::Error {
+    sql::Error::Io(io::Error::new(kind, text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn file(url: &str) -> Option<DatabaseFile> {
+        DatabaseFile::of(&SqliteOptions::parse(url).unwrap())
+    }
 
     #[cfg(unix)]
     #[test]
@@ -203,7 +198,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/shop.db");
-        let file = DatabaseFile::of(&format!("sqlite:{}", path.display()));
+        let file = file(&format!("sqlite:{}", path.display())).unwrap();
         file.make_folder().unwrap();
         file.keep_to_owner().unwrap();
         assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -217,20 +212,21 @@ mod tests {
         file.keep_to_owner().unwrap();
         assert_eq!((mode(&path), mode(&wal)), (0o600, 0o600));
         // What is not to be made is not.
-        for url in ["x.db?mode=rw", "x.db?mode=ro", "x.db?mode=memory"] {
+        for url in ["x.db?mode=rw", "x.db?mode=ro"] {
             let url = format!("sqlite:{}/{url}", folder.path().display());
-            DatabaseFile::of(&url).keep_to_owner().unwrap();
+            self::file(&url).unwrap().keep_to_owner().unwrap();
         }
         assert!(!folder.path().join("x.db").exists());
-        DatabaseFile::of("sqlite::memory:").keep_to_owner().unwrap();
-        assert!(!Path::new(":memory:").exists());
+        for url in ["sqlite::memory:", "sqlite:x.db?mode=memory"] {
+            assert!(self::file(url).is_none(), "{url}");
+        }
     }
 
     #[test]
     fn a_file_that_was_moved_or_replaced_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/shop.db");
-        let file = DatabaseFile::of(&format!("sqlite://{}?mode=rwc", path.display()));
+        let file = file(&format!("sqlite://{}?mode=rwc", path.display())).unwrap();
         file.make_folder().unwrap();
         file.check().unwrap();
         std::fs::write(&path, "one").unwrap();

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use sqlx::AnyConnection;
+use sql::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
@@ -17,9 +17,9 @@ pub trait BatchWrite: Send + Sync + 'static {
     /// with fewer items when it failed: it must do nothing but through `connection`.
     fn write(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         items: &[Self::Item],
-    ) -> impl Future<Output = Result<Vec<Self::Output>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Output>, sql::Error>> + Send;
 
     /// Called after a transaction has committed, before its callers hear of it.
     fn committed(&self) {}
@@ -50,10 +50,10 @@ impl Default for GroupWriterConfig {
 pub enum WriteError {
     /// The database is away, locked or full; the same item may succeed later.
     #[error("the database is not available: {0}")]
-    Unavailable(Arc<sqlx::Error>),
+    Unavailable(Arc<sql::Error>),
     /// This item cannot be written, however often it is tried.
     #[error("the database refuses it: {0}")]
-    Refused(Arc<sqlx::Error>),
+    Refused(Arc<sql::Error>),
     /// The writer has ended.
     #[error("the service is shutting down")]
     Closed,
@@ -153,12 +153,12 @@ async fn run<W: BatchWrite>(
     }
 }
 
-fn single<T>(result: Result<Vec<T>, sqlx::Error>) -> Result<T, WriteError> {
+fn single<T>(result: Result<Vec<T>, sql::Error>) -> Result<T, WriteError> {
     let mut outputs = result.map_err(failure)?;
     outputs.pop().ok_or(WriteError::Closed)
 }
 
-fn failure(error: sqlx::Error) -> WriteError {
+fn failure(error: sql::Error) -> WriteError {
     if is_unavailable(&error) {
         WriteError::Unavailable(Arc::new(error))
     } else {
@@ -171,7 +171,7 @@ async fn transaction<W: BatchWrite>(
     database: &Database,
     write: &W,
     items: &[W::Item],
-) -> Result<Vec<W::Output>, sqlx::Error> {
+) -> Result<Vec<W::Output>, sql::Error> {
     match attempt(database, write, items).await {
         Err(error) if is_conflict(&error) => attempt(database, write, items).await,
         result => result,
@@ -182,7 +182,7 @@ async fn attempt<W: BatchWrite>(
     database: &Database,
     write: &W,
     items: &[W::Item],
-) -> Result<Vec<W::Output>, sqlx::Error> {
+) -> Result<Vec<W::Output>, sql::Error> {
     let outputs = database
         .write(async {
             let mut tx = database.begin_write().await?;

@@ -1,7 +1,7 @@
-use sqlx::{Any, Executor, Row, Transaction};
+use sql::{DatabaseKind, Transaction};
 use uuid::Uuid;
 
-use super::database::{Database, DatabaseKind};
+use super::database::Database;
 use super::failure::is_refusal;
 
 /// One step of the schema. Applied once, in order of `version`; never changed afterwards.
@@ -19,12 +19,12 @@ pub struct Migration {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(#[from] sql::Error),
     #[error("migration {version} ({name}) failed: {source}")]
     Step {
         version: i64,
         name: &'static str,
-        source: sqlx::Error,
+        source: sql::Error,
     },
     #[error(
         "migration {version} ({name}) was applied with another text; this program and the \
@@ -88,34 +88,37 @@ pub(super) async fn migrate(
     // On SQLite this is BEGIN IMMEDIATE, the lock.
     let mut tx = database.begin_write().await?;
     if database.kind() == DatabaseKind::Postgres {
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        sql::query("SELECT pg_advisory_xact_lock($1)")
             .bind(LOCK_KEY)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
     }
-    tx.execute(
+    sql::query(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
             version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)",
     )
+    .execute(&mut tx)
     .await?;
     // What the watch over the database writes, see `Database::restore`.
-    tx.execute(
+    sql::query(
         "CREATE TABLE IF NOT EXISTS write_checks (id BIGINT PRIMARY KEY, filler TEXT NOT NULL)",
     )
+    .execute(&mut tx)
     .await?;
     // See `Database::believed_time`.
-    tx.execute(
+    sql::query(
         "CREATE TABLE IF NOT EXISTS believed_time (
             id BIGINT PRIMARY KEY, believed BIGINT NOT NULL,
             claimed_from BIGINT NOT NULL, claimed_to BIGINT NOT NULL)",
     )
+    .execute(&mut tx)
     .await?;
-    let rows = sqlx::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
+    let rows = sql::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
         .fetch_all(&mut *tx)
         .await?;
     let mut applied = Vec::with_capacity(rows.len());
     for row in rows {
-        let (version, checksum): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (version, checksum): (i64, String) = (row.get(0)?, row.get(1)?);
         let Some(known) = migrations.iter().find(|m| m.version == version) else {
             match newer {
                 NewerSteps::Refused => return Err(MigrateError::Newer { version }),
@@ -151,21 +154,21 @@ pub(super) async fn migrate(
 }
 
 async fn step(
-    tx: &mut Transaction<'static, Any>,
+    tx: &mut Transaction,
     kind: DatabaseKind,
     migration: &Migration,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), sql::Error> {
     for statement in migration.text(kind).split(";\n").map(str::trim) {
         let statement = statement.trim_end_matches(';');
         if !statement.is_empty() {
-            tx.execute(statement).await?;
+            sql::query(statement).execute(&mut *tx).await?;
         }
     }
-    sqlx::query("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)")
+    sql::query("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)")
         .bind(migration.version)
         .bind(migration.name)
         .bind(migration.checksum(kind))
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use sql::Query;
 use tokio_util::sync::CancellationToken;
 
 use super::belief::LEAP;
@@ -62,7 +63,7 @@ impl Retention {
     ///
     /// # Errors
     /// The database's; what was deleted until then is gone.
-    pub async fn round(&self, database: &Database, age: Duration) -> Result<u64, sqlx::Error> {
+    pub async fn round(&self, database: &Database, age: Duration) -> Result<u64, sql::Error> {
         let Ok(now) = database.believed_time().await? else {
             return Ok(0);
         };
@@ -72,10 +73,10 @@ impl Retention {
             .await
     }
 
-    async fn mend(&self, database: &Database, now: i64) -> Result<(), sqlx::Error> {
+    async fn mend(&self, database: &Database, now: i64) -> Result<(), sql::Error> {
         for mend in self.mend.iter().copied() {
             in_chunks(database, || {
-                sqlx::query(mend)
+                sql::query(mend)
                     .bind(now)
                     .bind(now.saturating_add(LEAP))
                     .bind(CHUNK)
@@ -89,28 +90,22 @@ impl Retention {
     ///
     /// # Errors
     /// The database's; what was deleted until then is gone.
-    pub async fn delete_before(
-        &self,
-        database: &Database,
-        before: i64,
-    ) -> Result<u64, sqlx::Error> {
+    pub async fn delete_before(&self, database: &Database, before: i64) -> Result<u64, sql::Error> {
         in_chunks(database, || {
-            sqlx::query(self.delete).bind(before).bind(CHUNK)
+            sql::query(self.delete).bind(before).bind(CHUNK)
         })
         .await
     }
 }
 
-type Query = sqlx::query::Query<'static, sqlx::Any, sqlx::any::AnyArguments>;
-
 /// Runs a statement, a transaction each, until it has not enough left to do for another one. Returns how many rows it
 /// was in all.
-async fn in_chunks(database: &Database, statement: impl Fn() -> Query) -> Result<u64, sqlx::Error> {
+async fn in_chunks(database: &Database, statement: impl Fn() -> Query) -> Result<u64, sql::Error> {
     let mut all = 0;
     loop {
         let chunk = async {
             let mut tx = database.begin_write().await?;
-            let rows = statement().execute(&mut *tx).await?.rows_affected();
+            let rows = statement().execute(&mut *tx).await?;
             tx.commit().await?;
             Ok(rows)
         };

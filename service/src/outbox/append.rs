@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use sqlx::AnyConnection;
+use sql::Connection;
 use tokio::sync::Notify;
 
 /// An event as it is to be published.
@@ -30,10 +30,10 @@ impl Outbox {
     /// The database's. Headers or a body that are no text count as such.
     pub async fn append(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         event: &NewEvent<'_>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
+    ) -> Result<(), sql::Error> {
+        sql::query(
             "INSERT INTO outbox (topic, record_key, headers, body, created_at) \
              VALUES ($1, $2, $3, $4, $5)",
         )
@@ -59,14 +59,14 @@ impl Outbox {
 }
 
 /// A JSON list of pairs: names may repeat, and their order is kept.
-fn headers(event: &NewEvent<'_>) -> Result<String, sqlx::Error> {
+fn headers(event: &NewEvent<'_>) -> Result<String, sql::Error> {
     let mut pairs: Vec<(&str, Option<&str>)> = Vec::with_capacity(event.headers.len());
     for (name, value) in event.headers {
         pairs.push((text(name)?, value.map(text).transpose()?));
     }
-    serde_json::to_string(&pairs).map_err(|error| sqlx::Error::Encode(error.into()))
+    serde_json::to_string(&pairs).map_err(|error| sql::Error::Encode(error.into()))
 }
 
-fn text(bytes: &[u8]) -> Result<&str, sqlx::Error> {
-    std::str::from_utf8(bytes).map_err(|error| sqlx::Error::Encode(error.into()))
+fn text(bytes: &[u8]) -> Result<&str, sql::Error> {
+    std::str::from_utf8(bytes).map_err(|error| sql::Error::Encode(error.into()))
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sqlx::{AnyConnection, Row};
+use sql::Connection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -162,7 +162,7 @@ impl Lease {
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn take(&mut self) -> Result<bool, sqlx::Error> {
+    pub(super) async fn take(&mut self) -> Result<bool, sql::Error> {
         let now = Instant::now();
         *self.held.lock() = None;
         let found = self.find().await?;
@@ -173,7 +173,7 @@ impl Lease {
         }
         let update = async {
             let mut tx = self.database.begin_write().await?;
-            let rows = sqlx::query(
+            let rows = sql::query(
                 "UPDATE outbox_lease SET holder = $1, turn = turn + 1, beat = beat + 1 \
                  WHERE id = 1 AND turn = $2 AND beat = $3",
             )
@@ -181,8 +181,7 @@ impl Lease {
             .bind(found.epoch)
             .bind(found.beat)
             .execute(&mut *tx)
-            .await?
-            .rows_affected();
+            .await?;
             tx.commit().await?;
             Ok(rows)
         };
@@ -195,14 +194,14 @@ impl Lease {
         Ok(self.held.lock().is_some())
     }
 
-    async fn find(&self) -> Result<Found, sqlx::Error> {
-        let query = sqlx::query("SELECT holder, turn, beat FROM outbox_lease WHERE id = 1")
+    async fn find(&self) -> Result<Found, sql::Error> {
+        let query = sql::query("SELECT holder, turn, beat FROM outbox_lease WHERE id = 1")
             .fetch_one(self.database.pool());
         let row = self.database.read(query).await?;
         Ok(Found {
-            holder: row.try_get(0)?,
-            epoch: row.try_get(1)?,
-            beat: row.try_get(2)?,
+            holder: row.get(0)?,
+            epoch: row.get(1)?,
+            beat: row.get(2)?,
         })
     }
 
@@ -210,7 +209,7 @@ impl Lease {
     ///
     /// # Errors
     /// The database's; the lease is held until its term is over.
-    pub(super) async fn renew(&mut self) -> Result<bool, sqlx::Error> {
+    pub(super) async fn renew(&mut self) -> Result<bool, sql::Error> {
         let now = Instant::now();
         let database = self.database.clone();
         let renewed = database
@@ -227,19 +226,14 @@ impl Lease {
 
     /// The same as a part of a transaction, which must be given up at `false`. Tell
     /// [`Lease::renewed`] after the commit.
-    pub(super) async fn renew_in(
-        &self,
-        connection: &mut AnyConnection,
-    ) -> Result<bool, sqlx::Error> {
+    pub(super) async fn renew_in(&self, connection: &mut Connection) -> Result<bool, sql::Error> {
         let Some(held) = *self.held.lock() else {
             return Ok(false);
         };
-        let rows =
-            sqlx::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND turn = $1")
-                .bind(held.epoch)
-                .execute(connection)
-                .await?
-                .rows_affected();
+        let rows = sql::query("UPDATE outbox_lease SET beat = beat + 1 WHERE id = 1 AND turn = $1")
+            .bind(held.epoch)
+            .execute(connection)
+            .await?;
         Ok(rows == 1)
     }
 
@@ -259,7 +253,7 @@ impl Lease {
         };
         let update = async {
             let mut tx = self.database.begin_write().await?;
-            sqlx::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND turn = $1")
+            sql::query("UPDATE outbox_lease SET holder = '' WHERE id = 1 AND turn = $1")
                 .bind(held.epoch)
                 .execute(&mut *tx)
                 .await?;

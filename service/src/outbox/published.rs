@@ -1,5 +1,4 @@
 use kafka::TopicId;
-use sqlx::{AssertSqlSafe, Row};
 
 use crate::db::Database;
 
@@ -34,21 +33,20 @@ pub async fn find(
     database: &Database,
     topic: &str,
     key: &str,
-) -> Result<Option<Published>, sqlx::Error> {
-    let query = sqlx::query(AssertSqlSafe(
+) -> Result<Option<Published>, sql::Error> {
+    let query = sql::query(
         "SELECT id, topic, created_at, published_at, partition_no, record_offset, topic_id FROM outbox \
-         WHERE record_key = $1 AND topic = $2 ORDER BY id LIMIT 1",
-    ))
+         WHERE record_key = $1 AND topic = $2 ORDER BY id LIMIT 1")
     .bind(key)
     .bind(topic)
     .fetch_optional(database.pool());
     let Some(row) = database.read(query).await? else {
         return Ok(None);
     };
-    let published_at: Option<i64> = row.try_get(3)?;
-    let partition: Option<i64> = row.try_get(4)?;
-    let offset: Option<i64> = row.try_get(5)?;
-    let topic_id: Option<String> = row.try_get(6)?;
+    let published_at: Option<i64> = row.get(3)?;
+    let partition: Option<i64> = row.get(4)?;
+    let offset: Option<i64> = row.get(5)?;
+    let topic_id: Option<String> = row.get(6)?;
     let place = published_at.map(|published_at| Place {
         topic_id: topic_id.and_then(|id| id.parse().ok()),
         partition: partition.and_then(|p| i32::try_from(p).ok()).unwrap_or(-1),
@@ -56,9 +54,9 @@ pub async fn find(
         published_at,
     });
     Ok(Some(Published {
-        id: row.try_get(0)?,
-        topic: row.try_get(1)?,
-        created_at: row.try_get(2)?,
+        id: row.get(0)?,
+        topic: row.get(1)?,
+        created_at: row.get(2)?,
         place,
     }))
 }

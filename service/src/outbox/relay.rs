@@ -4,14 +4,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kafka::{ProduceError, Producer};
 use parking_lot::Mutex;
-use sqlx::{AssertSqlSafe, Row};
+use sql::Type;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::append::Outbox;
 use super::lease::{Lease, TERM};
 use super::line::{LineSender, Sent, Waiting, lines};
-use crate::db::{Database, filled_up};
+use crate::db::Database;
 use crate::health::HealthPart;
 use crate::metrics::{Counter, Metrics};
 
@@ -45,7 +45,7 @@ impl Announce for Silent {}
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error("the outbox cannot be read or marked: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] sql::Error),
     #[error("event {id} of the outbox is not published to {topic}: {error}")]
     Kafka {
         id: i64,
@@ -235,10 +235,10 @@ impl<A: Announce> Relay<A> {
         }
     }
 
-    async fn waiting(&self) -> Result<Vec<Waiting>, sqlx::Error> {
+    async fn waiting(&self) -> Result<Vec<Waiting>, sql::Error> {
         // Of what was left behind nothing is sent in this walk. So it is with what was not yet to be seen
         // when the walk came by: ids are given before transactions commit, and follow them of one key only.
-        let query = sqlx::query(
+        let query = sql::query(
             "SELECT id, topic, record_key, headers, body FROM outbox \
              WHERE published_at IS NULL AND id > $1 AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
              WHERE earlier.record_key = outbox.record_key AND earlier.topic = outbox.topic \
@@ -251,11 +251,11 @@ impl<A: Announce> Relay<A> {
         rows.iter()
             .map(|row| {
                 Ok(Waiting {
-                    id: row.try_get(0)?,
-                    topic: row.try_get(1)?,
-                    key: row.try_get(2)?,
-                    headers: row.try_get(3)?,
-                    body: row.try_get(4)?,
+                    id: row.get(0)?,
+                    topic: row.get(1)?,
+                    key: row.get(2)?,
+                    headers: row.get(3)?,
+                    body: row.get(4)?,
                 })
             })
             .collect()
@@ -336,7 +336,7 @@ impl<A: Announce> Relay<A> {
                 if !self.lease.renew_in(&mut tx).await? {
                     return Ok(false);
                 }
-                mark_in(&mut tx, &filled_up(&sent), database.stamp()).await?;
+                mark_in(&mut tx, &sent, database.stamp()).await?;
                 tx.commit().await?;
                 Ok(true)
             })
@@ -361,37 +361,29 @@ enum Pass {
 }
 
 async fn mark_in(
-    connection: &mut sqlx::AnyConnection,
+    connection: &mut sql::Connection,
     sent: &[Sent],
     now: i64,
-) -> Result<(), sqlx::Error> {
-    let mut values = String::new();
-    for index in 0..sent.len() {
-        use std::fmt::Write;
-        let comma = if index == 0 { "" } else { ", " };
-        let first = 2 + index * 4;
-        // PostgreSQL takes parameters of a VALUES list for text unless told.
-        let _ = write!(
-            values,
-            "{comma}(CAST(${first} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS TEXT))",
-            first + 1,
-            first + 2,
-            first + 3
-        );
-    }
-    // Both databases call the columns of VALUES column1 and so on.
-    let mut query = sqlx::query(AssertSqlSafe(format!(
-        "UPDATE outbox SET published_at = $1, partition_no = place.column2, \
-         record_offset = place.column3, topic_id = place.column4 FROM (VALUES {values}) AS place \
-         WHERE outbox.id = place.column1 AND outbox.published_at IS NULL"
-    )))
-    .bind(now);
+) -> Result<(), sql::Error> {
+    let mut query = sql::batch(
+        "UPDATE outbox SET published_at = place.column5, partition_no = place.column2, \
+         record_offset = place.column3, topic_id = place.column4 FROM ({rows}) AS place \
+         WHERE outbox.id = place.column1 AND outbox.published_at IS NULL",
+        &[
+            Type::Bigint,
+            Type::Bigint,
+            Type::Bigint,
+            Type::Text,
+            Type::Bigint,
+        ],
+    );
     for sent in sent {
         query = query
             .bind(sent.id)
             .bind(i64::from(sent.partition))
             .bind(sent.offset)
-            .bind(sent.topic_id.map_or_else(String::new, |id| id.to_string()));
+            .bind(sent.topic_id.map_or_else(String::new, |id| id.to_string()))
+            .bind(now);
     }
     query.execute(connection).await?;
     Ok(())

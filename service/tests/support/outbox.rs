@@ -12,7 +12,6 @@ use service::db::{Database, DatabaseKind, Migration};
 use service::health::Health;
 use service::metrics::Metrics;
 use service::outbox::{self, NewEvent, Outbox, Relay, Silent};
-use sqlx::Row;
 use testkit::database::OwnDatabase;
 use testkit::{Kafka, eventually, unique};
 
@@ -122,8 +121,8 @@ impl Scene {
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
-        let row = sqlx::query(sql).fetch_one(self.database.pool());
-        row.await.unwrap().try_get(0).unwrap()
+        let row = sql::query(sql).fetch_one(self.database.pool());
+        row.await.unwrap().get(0).unwrap()
     }
 
     /// Records in the topic.
@@ -233,8 +232,8 @@ pub fn execute(url: &str, statement: &'static str) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let pool = sqlx::AnyPool::connect(url).await.unwrap();
-        sqlx::query(statement).execute(&pool).await.unwrap();
+        let pool = testkit::database::pool(url);
+        sql::query(statement).execute(&pool).await.unwrap();
         pool.close().await;
     });
 }

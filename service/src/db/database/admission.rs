@@ -5,12 +5,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Database;
-use super::pool::ACQUIRE_TIMEOUT;
 use crate::health::HealthPart;
 
 /// How long a group that needs no database waits for its first word: as long as a connection may take, so
 /// that a slow refusal is heard as well.
-const FIRST_WORD_LIMIT: Duration = ACQUIRE_TIMEOUT;
+const FIRST_WORD_LIMIT: Duration = sql::ACQUIRE_LIMIT;
 
 /// Whether the database lets this instance in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

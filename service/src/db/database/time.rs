@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::{Database, DatabaseKind};
@@ -47,8 +46,8 @@ impl Database {
     ///
     /// # Errors
     /// The database's.
-    pub async fn believed_time(&self) -> Result<Result<i64, ClockDoubt>, sqlx::Error> {
-        let server = match self.kind {
+    pub async fn believed_time(&self) -> Result<Result<i64, ClockDoubt>, sql::Error> {
+        let server = match self.kind() {
             DatabaseKind::Sqlite => "CAST(-1 AS BIGINT)",
             DatabaseKind::Postgres => {
                 "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
@@ -59,19 +58,19 @@ impl Database {
              LEFT JOIN believed_time ON id = one"
         );
         let before = self.clock.now_millis();
-        let query = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&self.pool);
+        let query = sql::query(text).fetch_one(&self.pool);
         let row = self.read(query).await?;
         let after = self.clock.now_millis();
-        let server: i64 = row.try_get(0)?;
-        let known = match row.try_get::<Option<i64>, _>(1)? {
+        let server: i64 = row.get(0)?;
+        let known = match row.get::<Option<i64>>(1)? {
             Some(believed) => Some(Belief {
                 believed,
-                claimed_from: row.try_get(2)?,
-                claimed_to: row.try_get(3)?,
+                claimed_from: row.get(2)?,
+                claimed_to: row.get(3)?,
             }),
             None => None,
         };
-        let now = match self.kind {
+        let now = match self.kind() {
             DatabaseKind::Sqlite => after,
             DatabaseKind::Postgres => server,
         };
@@ -110,10 +109,10 @@ impl Database {
         believed.get_or_insert_with(|| (time, std::time::Instant::now()));
     }
 
-    async fn keep_belief(&self, belief: &Belief) -> Result<(), sqlx::Error> {
+    async fn keep_belief(&self, belief: &Belief) -> Result<(), sql::Error> {
         self.write(async {
             let mut tx = self.begin_write().await?;
-            sqlx::query(
+            sql::query(
                 "INSERT INTO believed_time (id, believed, claimed_from, claimed_to) \
                  VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET believed = excluded.believed, \
                  claimed_from = excluded.claimed_from, claimed_to = excluded.claimed_to",

@@ -97,11 +97,11 @@ impl Database {
     ///
     /// # Errors
     /// It does not answer in 10 s, nothing has been migrated yet, or SQLite's file is gone.
-    pub async fn look(&self) -> Result<(), sqlx::Error> {
+    pub async fn look(&self) -> Result<(), sql::Error> {
         if let Some(file) = &self.file {
             file.check()?;
         }
-        let schema = sqlx::query("SELECT COUNT(*) FROM schema_migrations").execute(&self.pool);
+        let schema = sql::query("SELECT COUNT(*) FROM schema_migrations").execute(&self.pool);
         within(LOOK_LIMIT, schema).await.map(drop)
     }
 
@@ -127,9 +127,9 @@ impl Database {
         Ok(())
     }
 
-    async fn write_filler(&self, filler: &str) -> Result<(), sqlx::Error> {
+    async fn write_filler(&self, filler: &str) -> Result<(), sql::Error> {
         let mut tx = self.begin_write().await?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO write_checks (id, filler) VALUES (1, $1) \
              ON CONFLICT (id) DO UPDATE SET filler = excluded.filler",
         )

@@ -1,0 +1,387 @@
+//! Opening a connection.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection};
+
+use super::address;
+use super::options::{Encryption, PostgresOptions, Server};
+use super::tls::{self, Tls};
+use crate::{DatabaseError, Error};
+
+/// Asks whether the server speaks TLS (message `SSLRequest`: its length, its code).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// SQLSTATE `invalid_authorization_specification`: no entry of `pg_hba.conf` lets this client in as it comes.
+const NOT_LET_IN: &str = "28000";
+
+/// SQLSTATE `cannot_connect_now`: the server starts, stops or recovers.
+const NOT_NOW: &str = "57P03";
+
+/// Opens a connection and spawns the task that drives it, which ends when the client is dropped. The caller limits the
+/// time; when this is dropped half-way, the connection is closed.
+///
+/// The client's cancel tokens do not know how the connection was encrypted.
+///
+/// # Errors
+/// [`Error::Tls`] and [`Error::Configuration`] stay until somebody changes a setting here or there. [`Error::Io`]:
+/// nobody answers, or the connection broke off.
+pub(crate) async fn connect(options: &PostgresOptions) -> Result<Client, Error> {
+    let mut failure = None;
+    for server in options.servers() {
+        match open(options, server).await {
+            Err(error) if is_elsewhere(&error) => {
+                tracing::debug!("PostgreSQL: {error}");
+                failure = Some(error);
+            }
+            result => return result,
+        }
+    }
+    Err(failure.expect("a URL names at least one server"))
+}
+
+/// Whether another server of the URL may do: this one is away.
+fn is_elsewhere(error: &Error) -> bool {
+    match error {
+        Error::Io(_) => true,
+        Error::Database(error) => error.code == NOT_NOW,
+        _ => false,
+    }
+}
+
+async fn open(options: &PostgresOptions, server: &Server) -> Result<Client, Error> {
+    match server {
+        Server::Socket(file) => {
+            let stream = UnixStream::connect(file).await;
+            let stream = stream.map_err(|error| Error::Io(at(server, &error)))?;
+            let opened = plain(stream, options).await;
+            opened.map_err(|failure| located(error(failure), server))
+        }
+        Server::Tcp {
+            host,
+            port,
+            address,
+        } => {
+            let tcp = Tcp {
+                options,
+                server,
+                host,
+                port: *port,
+                address: *address,
+            };
+            tcp.open().await
+        }
+    }
+}
+
+/// A connection over TCP that is being opened.
+struct Tcp<'a> {
+    options: &'a PostgresOptions,
+    server: &'a Server,
+    host: &'a str,
+    port: u16,
+    address: Option<IpAddr>,
+}
+
+impl Tcp<'_> {
+    async fn open(&self) -> Result<Client, Error> {
+        match self.options.encryption() {
+            Encryption::Never => {
+                let opened = plain(self.dial().await?, self.options).await;
+                opened.map_err(|failure| {
+                    let refuses = lets_nobody_in(&failure);
+                    let error = located(error(failure), self.server);
+                    match refuses {
+                        true => hint(
+                            error,
+                            "; if the server demands encryption, set sslmode=require",
+                        ),
+                        false => error,
+                    }
+                })
+            }
+            Encryption::Offered(tls) => self.open_as_offered(tls).await,
+            Encryption::Always(tls) => {
+                let mut stream = self.dial().await?;
+                if !self.offers_tls(&mut stream).await? {
+                    return Err(Error::Tls(format!(
+                        "{}: it does not speak TLS, and sslmode demands it; turn on ssl in the server, or set \
+                         sslmode=disable",
+                        self.server
+                    )));
+                }
+                self.encrypted(stream, tls).await
+            }
+        }
+    }
+
+    /// `sslmode=prefer`: without TLS where the server has none, where the handshake fails, and where the server lets
+    /// this client in only without.
+    async fn open_as_offered(&self, tls: &Tls) -> Result<Client, Error> {
+        let mut stream = self.dial().await?;
+        if !self.offers_tls(&mut stream).await? {
+            return self.plain(stream).await;
+        }
+        let refusal = match self.encrypted(stream, tls).await {
+            Err(error @ Error::Tls(_)) => error,
+            Err(Error::Database(error)) if error.code == NOT_LET_IN => Error::Database(error),
+            result => return result,
+        };
+        match self.plain(self.dial().await?).await {
+            Err(Error::Io(error)) => Err(Error::Io(error)),
+            // With TLS is how it should have worked.
+            Err(_) => Err(refusal),
+            Ok(client) => {
+                tracing::debug!("PostgreSQL: not encrypted, since with TLS: {refusal}");
+                Ok(client)
+            }
+        }
+    }
+
+    async fn plain(&self, stream: TcpStream) -> Result<Client, Error> {
+        let opened = plain(stream, self.options).await;
+        opened.map_err(|failure| located(error(failure), self.server))
+    }
+
+    async fn dial(&self) -> Result<TcpStream, Error> {
+        let stream = match self.address {
+            Some(address) => address::connect(&address.to_string(), self.port).await,
+            None => address::connect(self.host, self.port).await,
+        };
+        stream.map_err(|error| Error::Io(at(self.server, &error)))
+    }
+
+    /// Asked here and not by tokio-postgres, which takes a server that has no process left for this connection for one
+    /// without TLS.
+    async fn offers_tls(&self, stream: &mut TcpStream) -> Result<bool, Error> {
+        let mut answer = [0];
+        let asked = async {
+            stream.write_all(&SSL_REQUEST).await?;
+            stream.read_exact(&mut answer).await
+        };
+        if let Err(failure) = asked.await {
+            return Err(located(broken(failure, false), self.server));
+        }
+        match answer {
+            [b'S'] => Ok(true),
+            [b'N'] => Ok(false),
+            // The beginning of an error in words of an older protocol: the server cannot start a process.
+            [b'E'] => {
+                let kind = io::ErrorKind::ConnectionRefused;
+                let error = io::Error::new(kind, "it cannot take another connection now");
+                Err(Error::Io(at(self.server, &error)))
+            }
+            _ => Err(Error::Protocol(format!(
+                "{}: what answers there is no PostgreSQL",
+                self.server
+            ))),
+        }
+    }
+
+    async fn encrypted(&self, stream: TcpStream, tls: &Tls) -> Result<Client, Error> {
+        let name = self.certificate_name(&stream)?;
+        let mut connector = tls.connector();
+        let Ok(connector) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &name);
+        let mut config = self.options.config().clone();
+        // The server has been asked already.
+        config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
+        let opened = start(stream, connector, &config).await;
+        opened.map_err(|failure| {
+            let shows_certificate = tls.shows_certificate();
+            let asks = !shows_certificate && asks_for_certificate(&failure);
+            let error = located(mapped(failure, shows_certificate), self.server);
+            match asks {
+                true => hint(error, "; set sslcert and sslkey"),
+                false => error,
+            }
+        })
+    }
+
+    /// Whose certificate is expected. Where that is not checked, the name may be one that no certificate can be for.
+    fn certificate_name(&self, stream: &TcpStream) -> Result<String, Error> {
+        if ServerName::try_from(self.host).is_ok() {
+            return Ok(self.host.to_owned());
+        }
+        let peer = stream.peer_addr();
+        let peer = peer.map_err(|error| Error::Io(at(self.server, &error)))?;
+        Ok(peer.ip().to_string())
+    }
+}
+
+async fn plain<S>(stream: S, options: &PostgresOptions) -> Result<Client, tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut config = options.config().clone();
+    config.ssl_mode(SslMode::Disable);
+    start(stream, NoTls, &config).await
+}
+
+async fn start<S, T>(stream: S, tls: T, config: &Config) -> Result<Client, tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsConnect<S>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect_raw(stream, tls).await?;
+    tokio::spawn(drive(connection));
+    Ok(client)
+}
+
+/// Sends and receives until the client is dropped, or the connection breaks off: then the client's calls fail.
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                tracing::debug!("PostgreSQL: {}: {}", notice.severity(), notice.message());
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                tracing::debug!("PostgreSQL: {}", error(failure));
+                return;
+            }
+        }
+    }
+}
+
+/// What tokio-postgres says, as this crate says it.
+pub(crate) fn error(error: tokio_postgres::Error) -> Error {
+    mapped(error, false)
+}
+
+/// `shows_certificate`: this client has one of its own.
+fn mapped(error: tokio_postgres::Error, shows_certificate: bool) -> Error {
+    if let Some(said) = error.as_db_error() {
+        return Error::Database(DatabaseError {
+            code: said.code().code().to_owned(),
+            message: said.message().to_owned(),
+        });
+    }
+    if error.is_closed() {
+        return Error::Io(closed());
+    }
+    // Which kind it is can only be told by its first words.
+    let kind = error.to_string();
+    let cause = error.into_source();
+    let begins = |words: &[&str]| words.iter().any(|words| kind.starts_with(words));
+    if begins(&["error serializing", "error encoding", "expected "]) {
+        return Error::Encode(with_cause(&kind, cause.as_deref()).into());
+    }
+    if begins(&[
+        "error deserializing",
+        "invalid column",
+        "query returned an unexpected number of columns",
+    ]) {
+        return Error::Decode(with_cause(&kind, cause.as_deref()).into());
+    }
+    if begins(&["query returned an unexpected number of rows"]) {
+        return Error::RowNotFound;
+    }
+    if begins(&["authentication error", "invalid configuration"]) {
+        return Error::Configuration(authentication(&kind, cause.as_deref()));
+    }
+    if begins(&[
+        "error performing TLS",
+        "error communicating",
+        "error connecting",
+    ]) && let Some(cause) = cause
+    {
+        return match cause.downcast::<io::Error>() {
+            Ok(cause) => broken(*cause, shows_certificate),
+            Err(cause) => Error::Protocol(with_cause(&kind, Some(&*cause))),
+        };
+    }
+    Error::Protocol(with_cause(&kind, cause.as_deref()))
+}
+
+/// A connection that failed: lost, or refused by TLS.
+fn broken(error: io::Error, shows_certificate: bool) -> Error {
+    let refusal = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match refusal {
+        Some(refusal) => Error::Tls(tls::refusal(refusal, shows_certificate)),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::Io(closed()),
+        None => Error::Io(error),
+    }
+}
+
+/// Why server and client do not know each other.
+fn authentication(kind: &str, cause: Option<&(dyn StdError + Send + Sync)>) -> String {
+    match cause.map(ToString::to_string).as_deref() {
+        Some("password missing") => {
+            "password: the server asks for one, and there is none".to_owned()
+        }
+        Some("server did not use channel binding") => {
+            "channel_binding: the server does not use it, or the connection is not encrypted; set \
+             channel_binding=prefer, or give the server TLS and a password of scram-sha-256"
+                .to_owned()
+        }
+        _ => with_cause(kind, cause),
+    }
+}
+
+fn with_cause(kind: &str, cause: Option<&(dyn StdError + Send + Sync)>) -> String {
+    match cause {
+        Some(cause) => format!("{kind}: {cause}"),
+        None => kind.to_owned(),
+    }
+}
+
+fn closed() -> io::Error {
+    let text = "the server closed the connection";
+    io::Error::new(io::ErrorKind::ConnectionAborted, text)
+}
+
+fn at(server: &Server, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{server}: {error}"))
+}
+
+/// The same, with the server that it is about.
+fn located(error: Error, server: &Server) -> Error {
+    match error {
+        Error::Io(error) => Error::Io(at(server, &error)),
+        Error::Tls(text) => Error::Tls(format!("{server}: {text}")),
+        Error::Protocol(text) => Error::Protocol(format!("{server}: {text}")),
+        other => other,
+    }
+}
+
+/// Whether the server lets nobody in who comes like this client. How it says so depends on its language.
+fn lets_nobody_in(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        // The same code from this function: the role does not exist, or may not log in.
+        error.code().code() == NOT_LET_IN && error.routine() != Some("InitializeSessionUserId")
+    })
+}
+
+/// Whether the server lets in only those who show a certificate. In another language than English its own words have to
+/// do.
+fn asks_for_certificate(error: &tokio_postgres::Error) -> bool {
+    lets_nobody_in(error)
+        && error
+            .as_db_error()
+            .is_some_and(|error| error.message().contains("client certificate"))
+}
+
+fn hint(error: Error, hint: &str) -> Error {
+    match error {
+        Error::Database(mut error) => {
+            error.message.push_str(hint);
+            Error::Database(error)
+        }
+        other => other,
+    }
+}
