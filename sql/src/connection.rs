@@ -178,7 +178,7 @@ impl Connection {
     /// Ends it in order.
     pub(crate) async fn close(self) {
         match self.session {
-            Session::Postgres(session) => session.close().await,
+            Session::Postgres(session) => drop(session),
             #[cfg(feature = "sqlite")]
             Session::Sqlite(session) => session.close().await,
         }

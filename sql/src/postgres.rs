@@ -6,10 +6,14 @@ mod options;
 mod tls;
 mod types;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::{StreamExt as _, future};
+use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::{BorrowToSql, Type as ServerType};
 
+use self::connect::Opened;
 pub use self::options::PostgresOptions;
 pub(crate) use self::types::cell;
 use self::types::{Array, One, array_type, server_type};
@@ -24,6 +28,9 @@ pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
 /// A connection.
 pub(crate) struct Session {
     client: Client,
+    task: AbortHandle,
+    /// It was asked something that it has not answered.
+    asked: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -34,8 +41,12 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) async fn open(options: &PostgresOptions) -> Result<Self, Error> {
-        let client = connect::connect(options).await?;
-        Ok(Self { client })
+        let Opened { client, task } = connect::connect(options).await?;
+        Ok(Self {
+            client,
+            task,
+            asked: AtomicBool::new(false),
+        })
     }
 
     /// Begins a transaction in the same round trip, if `begins`.
@@ -68,12 +79,16 @@ impl Session {
                 }
             }
         };
-        if !begins {
-            return answer.await;
-        }
-        // In this order: each is sent when it is first asked for.
-        let (begun, answer) = future::join(self.tell("BEGIN"), answer).await;
-        begun?;
+        self.asked.store(true, Ordering::Relaxed);
+        let answer = match begins {
+            false => answer.await,
+            true => {
+                // In this order: each is sent when it is first asked for.
+                let (begun, answer) = future::join(self.send("BEGIN"), answer).await;
+                begun.and(answer)
+            }
+        };
+        self.asked.store(false, Ordering::Relaxed);
         answer
     }
 
@@ -115,9 +130,13 @@ impl Session {
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
+}
 
-    pub(crate) async fn close(self) {
-        // Told to the server by the connection's task.
-        drop(self.client);
+impl Drop for Session {
+    /// The server is told by the connection's task. One that hangs would never hear of it, and the connection stay.
+    fn drop(&mut self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.task.abort();
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection};
@@ -26,6 +27,13 @@ const NOT_LET_IN: &str = "28000";
 /// SQLSTATE `cannot_connect_now`: the server starts, stops or recovers.
 const NOT_NOW: &str = "57P03";
 
+/// A connection, and the task that drives it.
+pub(crate) struct Opened {
+    pub(super) client: Client,
+    /// Ends by itself when the client is dropped and the server has answered what it was asked.
+    pub(super) task: AbortHandle,
+}
+
 /// Opens a connection and spawns the task that drives it, which ends when the client is dropped. The caller limits the
 /// time; when this is dropped half-way, the connection is closed.
 ///
@@ -34,7 +42,7 @@ const NOT_NOW: &str = "57P03";
 /// # Errors
 /// [`Error::Tls`] and [`Error::Configuration`] stay until somebody changes a setting here or there. [`Error::Io`]:
 /// nobody answers, or the connection broke off.
-pub(crate) async fn connect(options: &PostgresOptions) -> Result<Client, Error> {
+pub(crate) async fn connect(options: &PostgresOptions) -> Result<Opened, Error> {
     let mut failure = None;
     for server in options.servers() {
         match open(options, server).await {
@@ -57,7 +65,7 @@ fn is_elsewhere(error: &Error) -> bool {
     }
 }
 
-async fn open(options: &PostgresOptions, server: &Server) -> Result<Client, Error> {
+async fn open(options: &PostgresOptions, server: &Server) -> Result<Opened, Error> {
     match server {
         Server::Socket(file) => {
             let stream = UnixStream::connect(file).await;
@@ -92,14 +100,14 @@ struct Tcp<'a> {
 }
 
 impl Tcp<'_> {
-    async fn open(&self) -> Result<Client, Error> {
+    async fn open(&self) -> Result<Opened, Error> {
         match self.options.encryption() {
             Encryption::Never => {
                 let opened = plain(self.dial().await?, self.options).await;
                 opened.map_err(|failure| {
-                    let refuses = lets_nobody_in(&failure);
+                    let may_demand = may_demand_encryption(&failure);
                     let error = located(error(failure), self.server);
-                    match refuses {
+                    match may_demand {
                         true => hint(
                             error,
                             "; if the server demands encryption, set sslmode=require",
@@ -125,7 +133,7 @@ impl Tcp<'_> {
 
     /// `sslmode=prefer`: without TLS where the server has none, where the handshake fails, and where the server lets
     /// this client in only without.
-    async fn open_as_offered(&self, tls: &Tls) -> Result<Client, Error> {
+    async fn open_as_offered(&self, tls: &Tls) -> Result<Opened, Error> {
         let mut stream = self.dial().await?;
         if !self.offers_tls(&mut stream).await? {
             return self.plain(stream).await;
@@ -146,7 +154,7 @@ impl Tcp<'_> {
         }
     }
 
-    async fn plain(&self, stream: TcpStream) -> Result<Client, Error> {
+    async fn plain(&self, stream: TcpStream) -> Result<Opened, Error> {
         let opened = plain(stream, self.options).await;
         opened.map_err(|failure| located(error(failure), self.server))
     }
@@ -186,7 +194,7 @@ impl Tcp<'_> {
         }
     }
 
-    async fn encrypted(&self, stream: TcpStream, tls: &Tls) -> Result<Client, Error> {
+    async fn encrypted(&self, stream: TcpStream, tls: &Tls) -> Result<Opened, Error> {
         let name = self.certificate_name(&stream)?;
         let mut connector = tls.connector();
         let Ok(connector) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &name);
@@ -218,7 +226,7 @@ impl Tcp<'_> {
     }
 }
 
-async fn plain<S>(stream: S, options: &PostgresOptions) -> Result<Client, tokio_postgres::Error>
+async fn plain<S>(stream: S, options: &PostgresOptions) -> Result<Opened, tokio_postgres::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -227,15 +235,15 @@ where
     start(stream, NoTls, &config).await
 }
 
-async fn start<S, T>(stream: S, tls: T, config: &Config) -> Result<Client, tokio_postgres::Error>
+async fn start<S, T>(stream: S, tls: T, config: &Config) -> Result<Opened, tokio_postgres::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: TlsConnect<S>,
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.connect_raw(stream, tls).await?;
-    tokio::spawn(drive(connection));
-    Ok(client)
+    let task = tokio::spawn(drive(connection)).abort_handle();
+    Ok(Opened { client, task })
 }
 
 /// Sends and receives until the client is dropped, or the connection breaks off: then the client's calls fail.
@@ -308,13 +316,19 @@ fn mapped(error: tokio_postgres::Error, shows_certificate: bool) -> Error {
     Error::Protocol(with_cause(&kind, cause.as_deref()))
 }
 
-/// A connection that failed: lost, or refused by TLS.
+/// A connection that failed: lost, refused by TLS, or of something that speaks otherwise.
 fn broken(error: io::Error, shows_certificate: bool) -> Error {
     let refusal = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match refusal {
-        Some(refusal) => Error::Tls(tls::refusal(refusal, shows_certificate)),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::Io(closed()),
-        None => Error::Io(error),
+    if let Some(refusal) = refusal {
+        return Error::Tls(tls::refusal(refusal, shows_certificate));
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Io(closed()),
+        // Of the decoder of messages.
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            Error::Protocol(error.to_string())
+        }
+        _ => Error::Io(error),
     }
 }
 
@@ -359,21 +373,22 @@ fn located(error: Error, server: &Server) -> Error {
     }
 }
 
-/// Whether the server lets nobody in who comes like this client. How it says so depends on its language.
-fn lets_nobody_in(error: &tokio_postgres::Error) -> bool {
+/// Whether the server may let nobody in without encryption. How PostgreSQL says so depends on its language; PgBouncer
+/// says "SSL required".
+fn may_demand_encryption(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         // The same code from this function: the role does not exist, or may not log in.
-        error.code().code() == NOT_LET_IN && error.routine() != Some("InitializeSessionUserId")
+        let of_role = error.routine() == Some("InitializeSessionUserId");
+        error.message().contains("SSL") || error.code().code() == NOT_LET_IN && !of_role
     })
 }
 
 /// Whether the server lets in only those who show a certificate. In another language than English its own words have to
 /// do.
 fn asks_for_certificate(error: &tokio_postgres::Error) -> bool {
-    lets_nobody_in(error)
-        && error
-            .as_db_error()
-            .is_some_and(|error| error.message().contains("client certificate"))
+    error.as_db_error().is_some_and(|error| {
+        error.code().code() == NOT_LET_IN && error.message().contains("client certificate")
+    })
 }
 
 fn hint(error: Error, hint: &str) -> Error {
@@ -383,5 +398,252 @@ fn hint(error: Error, hint: &str) -> Error {
             Error::Database(error)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// What a server says that lets everybody in: `AuthenticationOk`, `ReadyForQuery`.
+    const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+    /// What a client says last.
+    const TERMINATE: &[u8] = b"X\0\0\0\x04";
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind], &length.to_be_bytes()[..], body].concat()
+    }
+
+    /// What a server says that refuses.
+    fn refused(code: &str, text: &str) -> Vec<u8> {
+        let body = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
+        message(b'E', body.as_bytes())
+    }
+
+    /// Reads the message that begins a connection, which has no kind.
+    async fn beginning(stream: &mut TcpStream) -> Vec<u8> {
+        let length = stream.read_u32().await.unwrap();
+        let mut body = vec![0; length as usize - 4];
+        stream.read_exact(&mut body).await.unwrap();
+        body
+    }
+
+    async fn listening() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// A server that says this to each connection, a word for each message that begins it, and then reads what is said
+    /// to it until the client has closed.
+    async fn server(connections: Vec<Vec<Vec<u8>>>) -> (SocketAddr, JoinHandle<Vec<Vec<u8>>>) {
+        let (listener, address) = listening().await;
+        let task = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            for answers in connections {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for answer in answers {
+                    beginning(&mut stream).await;
+                    stream.write_all(&answer).await.unwrap();
+                }
+                let mut rest = Vec::new();
+                // It may be reset instead.
+                let _ = stream.read_to_end(&mut rest).await;
+                heard.push(rest);
+            }
+            heard
+        });
+        (address, task)
+    }
+
+    fn options(address: SocketAddr, parameters: &str) -> PostgresOptions {
+        PostgresOptions::parse(&format!("postgres://me@{address}/x?{parameters}")).unwrap()
+    }
+
+    async fn connected(address: SocketAddr, parameters: &str) -> Result<Client, Error> {
+        connect(&options(address, parameters)).await
+    }
+
+    #[tokio::test]
+    async fn a_dropped_client_takes_leave_of_the_server() {
+        let (address, server) = server(vec![vec![WELCOME.to_vec()]]).await;
+        drop(connected(address, "sslmode=disable").await.unwrap());
+        assert_eq!(server.await.unwrap(), [TERMINATE]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_given_up_half_way_is_closed() {
+        let (listener, address) = listening().await;
+        let options = options(address, "sslmode=disable");
+        let mut connecting = Box::pin(connect(&options));
+        let accepted = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            beginning(&mut stream).await;
+            stream
+        };
+        let mut stream = tokio::select! {
+            _ = &mut connecting => panic!("it was not answered"),
+            stream = accepted => stream,
+        };
+        drop(connecting);
+        let mut rest = Vec::new();
+        assert_eq!(stream.read_to_end(&mut rest).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_encryption_is_only_preferred_the_connection_goes_on_without() {
+        let no_tls = vec![b"N".to_vec(), WELCOME.to_vec()];
+        let broken_tls = vec![b"Sno TLS at all".to_vec()];
+        let plain = vec![WELCOME.to_vec()];
+        for connections in [vec![no_tls], vec![broken_tls, plain]] {
+            let (address, server) = server(connections).await;
+            drop(connected(address, "sslmode=prefer").await.unwrap());
+            assert_eq!(server.await.unwrap().pop().unwrap(), TERMINATE);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_speak_tls_is_refused_where_it_is_demanded() {
+        for (answers, part) in [
+            (vec![b"N".to_vec()], "does not speak TLS, and sslmode"),
+            (
+                vec![b"Sno TLS at all".to_vec()],
+                "offered TLS, and does not speak it",
+            ),
+        ] {
+            let (address, _server) = server(vec![answers]).await;
+            match connected(address, "sslmode=require").await {
+                Err(Error::Tls(text)) => {
+                    assert!(text.starts_with(&format!("{address}: ")), "{text}");
+                    assert!(text.contains(part), "{text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// A refusal would be taken for something that only an operator can mend.
+    #[tokio::test]
+    async fn a_connection_that_breaks_off_is_no_refusal() {
+        for (parameters, said) in [
+            ("sslmode=disable", ""),
+            ("sslmode=prefer", ""),
+            ("sslmode=prefer", "S"),
+            ("sslmode=require", ""),
+            ("sslmode=require", "S"),
+        ] {
+            let (listener, address) = listening().await;
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                beginning(&mut stream).await;
+                stream.write_all(said.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            };
+            match tokio::join!(connected(address, parameters), server).0 {
+                Err(Error::Io(error)) => {
+                    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error}");
+                }
+                other => panic!("{parameters}, {said:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_process_left_is_asked_later() {
+        for parameters in ["sslmode=prefer", "sslmode=require"] {
+            let answer = b"Ecould not fork\0".to_vec();
+            let (address, _server) = server(vec![vec![answer]]).await;
+            match connected(address, parameters).await {
+                Err(Error::Io(error)) => {
+                    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let (address, _server) = server(vec![vec![b"HTTP/1.1 400".to_vec()]]).await;
+        let other = connected(address, "sslmode=prefer").await;
+        assert!(matches!(other, Err(Error::Protocol(_))), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn servers_are_tried_in_their_order_until_one_takes_the_connection() {
+        let (closed, away) = listening().await;
+        drop(closed);
+        let starting = refused(NOT_NOW, "the database system is starting up");
+        let (starting, _starting) = server(vec![vec![starting]]).await;
+        let (there, server) = server(vec![vec![WELCOME.to_vec()]]).await;
+        let url = format!("postgres://me@{away},{starting},{there}/x?sslmode=disable");
+        let client = connect(&PostgresOptions::parse(&url).unwrap()).await;
+        drop(client.unwrap());
+        assert_eq!(server.await.unwrap(), [TERMINATE]);
+    }
+
+    /// The next server would say the same.
+    #[tokio::test]
+    async fn a_refusal_ends_the_search_for_a_server() {
+        let refusing = refused("28P01", "password authentication failed");
+        let (refusing, _refusing) = server(vec![vec![refusing]]).await;
+        let (there, server) = server(vec![vec![WELCOME.to_vec()]]).await;
+        let url = format!("postgres://me@{refusing},{there}/x?sslmode=disable");
+        match connect(&PostgresOptions::parse(&url).unwrap()).await {
+            Err(Error::Database(error)) => assert_eq!(error.code, "28P01"),
+            other => panic!("{other:?}"),
+        }
+        assert!(!server.is_finished());
+    }
+
+    #[tokio::test]
+    async fn who_is_not_known_has_a_mistake_in_the_configuration() {
+        let wants_password = message(b'R', &3u32.to_be_bytes());
+        for (answer, parameters, part) in [
+            (wants_password, "", "password: the server asks for one"),
+            (
+                WELCOME.to_vec(),
+                "&channel_binding=require",
+                "channel_binding: the server does not use it",
+            ),
+            (
+                message(b'R', &7u32.to_be_bytes()),
+                "",
+                "unsupported authentication method",
+            ),
+        ] {
+            let (address, _server) = server(vec![vec![answer]]).await;
+            match connected(address, &format!("sslmode=disable{parameters}")).await {
+                Err(Error::Configuration(text)) => assert!(text.contains(part), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_protocol_has_not_is_an_error_of_the_protocol() {
+        for answer in [message(b'T', b"\0\0"), message(b'?', b"")] {
+            let (address, _server) = server(vec![vec![answer]]).await;
+            let other = connected(address, "sslmode=disable").await;
+            assert!(matches!(other, Err(Error::Protocol(_))), "{other:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_to_set_where_encryption_may_be_what_is_missing() {
+        let no_entry = "no pg_hba.conf entry for host, no encryption";
+        let (address, _server) = server(vec![vec![refused(NOT_LET_IN, no_entry)]]).await;
+        match connected(address, "sslmode=disable").await {
+            Err(Error::Database(error)) => {
+                assert!(error.message.contains("set sslmode=require"), "{error}");
+                assert_eq!(error.code, NOT_LET_IN);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! How to reach a PostgreSQL, as its URL says.
 
+mod passfile;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -50,8 +52,8 @@ const VARIABLES: [(&str, &str); 11] = [
 ///
 /// `postgres://USER:PASSWORD@HOST:PORT/NAME?PARAMETER=VALUE`, with everything but the scheme left out at will, as libpq
 /// takes it. What the URL does not say is taken from libpq's variables (`PGHOST`, `PGUSER` and so on); then the host
-/// is the folder of a local server's socket, else `localhost`, the port 5432, the user the operating system's, and the
-/// database the user's name.
+/// is the folder of a local server's socket, else `localhost`, the port 5432, the user the operating system's, the
+/// database the user's name, and the password that of `PGPASSFILE`, else `~/.pgpass`.
 ///
 /// # Several hosts
 /// `HOST:PORT,HOST:PORT` are tried in this order until one takes the connection.
@@ -123,8 +125,8 @@ impl PostgresOptions {
     /// Reads a URL, and the files that it names.
     ///
     /// # Errors
-    /// [`Error::Configuration`]: what is wrong, by the name of the parameter. Shows neither the password nor any part of
-    /// the URL that may hold one.
+    /// [`Error::Configuration`]: what is wrong, by the name of the parameter. Shows neither the password nor any
+    /// part of the URL that may hold one.
     pub fn parse(url: &str) -> Result<Self, Error> {
         Self::parse_with(url, |variable| std::env::var(variable).ok())
     }
@@ -132,8 +134,9 @@ impl PostgresOptions {
     fn parse_with(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut given = Given::default();
         given.read_url(url)?;
-        given.read_variables(variable);
+        given.read_variables(&variable);
         let servers = given.servers()?;
+        given.read_passwords(&servers, variable);
         let encryption = given.encryption()?;
         if let Encryption::Always(tls) = &encryption
             && tls.checks_name()
@@ -174,6 +177,24 @@ impl fmt::Debug for PostgresOptions {
 }
 
 impl Server {
+    /// Host and port, as a file of passwords has them.
+    fn login(&self) -> (String, String) {
+        match self {
+            Self::Tcp { host, port, .. } => (host.clone(), port.to_string()),
+            Self::Socket(file) => {
+                let folder = file.parent().unwrap_or(file).display().to_string();
+                let port = file.extension().unwrap_or_default();
+                let is_default = SOCKET_FOLDERS.contains(&folder.as_str());
+                let host = if is_default {
+                    "localhost".to_owned()
+                } else {
+                    folder
+                };
+                (host, port.display().to_string())
+            }
+        }
+    }
+
     fn check_name(&self) -> Result<(), Error> {
         match self {
             Self::Tcp { host, .. } if ServerName::try_from(host.as_str()).is_err() => Err(mistake(
@@ -219,8 +240,8 @@ impl Given {
         // What looks like host and port would be the beginning of a password.
         if path.contains('@') || fragment.contains('@') {
             return Err(Error::Configuration(
-                "the URL has an @ behind the host: write / and # in the user's name and in the password as %2F and %23, \
-                 and @ in the database's name as %40"
+                "the URL has an @ behind the host: write / and # in the user's name and in the password as %2F \
+                 and %23, and @ in the database's name as %40"
                     .into(),
             ));
         }
@@ -342,6 +363,32 @@ impl Given {
     /// A parameter that cannot be used, by the name under which it was given.
     fn mistake(&self, name: &str, problem: impl fmt::Display) -> Error {
         mistake(self.0.get(name).map_or(name, |value| value.from), problem)
+    }
+
+    /// Of the first server that has one.
+    fn read_passwords(&mut self, servers: &[Server], variable: impl Fn(&str) -> Option<String>) {
+        if self.text("password").is_some() {
+            return;
+        }
+        let user = self.text("user").map(str::to_owned);
+        let Some(user) = user.or_else(|| variable("USER")) else {
+            return;
+        };
+        let file = match variable("PGPASSFILE") {
+            Some(file) => PathBuf::from(file),
+            None => match variable("HOME") {
+                Some(home) => Path::new(&home).join(".pgpass"),
+                None => return,
+            },
+        };
+        let database = self.text("dbname").unwrap_or(&user);
+        let found = servers.iter().find_map(|server| {
+            let (host, port) = server.login();
+            passfile::password(&file, [&host, &port, database, &user])
+        });
+        if let Some(password) = found {
+            self.set("password", password);
+        }
     }
 
     fn servers(&self) -> Result<Vec<Server>, Error> {
@@ -532,6 +579,7 @@ fn unknown(name: &str, shown: bool) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -663,6 +711,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_the_password_that_the_url_leaves_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".pgpass");
+        let lines = "db:5433:carts:me:one\nlocalhost:5432:me:me:two\n/s:5432:*:*:three\n";
+        fs::write(&file, lines).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let home = ("HOME", folder.path().to_str().unwrap());
+        let passfile = ("PGPASSFILE", file.to_str().unwrap());
+        let nowhere = ("HOME", "/nowhere");
+        for (url, variables, expected) in [
+            ("postgres://me@db:5433/carts", vec![home], Some("one")),
+            (
+                "postgres://me@db:5433/carts",
+                vec![nowhere, passfile],
+                Some("one"),
+            ),
+            ("postgres://me@db:5433/carts", vec![nowhere], None),
+            ("postgres://me:x@db:5433/carts", vec![home], Some("x")),
+            ("postgres://me@other,db:5433/carts", vec![home], Some("one")),
+            (
+                "postgres://localhost",
+                vec![home, ("USER", "me")],
+                Some("two"),
+            ),
+            ("postgres://me@%2Ftmp", vec![home], Some("two")),
+            ("postgres://me@%2Fs/x", vec![home], Some("three")),
+            ("postgres://you@db:5433/carts", vec![home], None),
+        ] {
+            let options = parse_in(url, &variables).unwrap();
+            let expected = expected.map(str::as_bytes);
+            assert_eq!(options.config.get_password(), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn settings_of_the_server_are_gathered() {
         for (query, expected) in [
             (
@@ -736,9 +819,10 @@ mod tests {
         ] {
             assert_eq!(encryption(&query), expected, "{query}");
         }
-        // An underscore is allowed in a name that is not checked.
-        let name = format!("sslmode=verify-ca&sslrootcert={authority}");
-        parse(&format!("postgres://my_-db/x?{name}")).unwrap();
+        // No certificate can be for this name.
+        let url = |mode| format!("postgres://a..b/x?sslmode={mode}&sslrootcert={authority}");
+        parse(&url("verify-ca")).unwrap();
+        assert!(mistake_in(&url("verify-full")).starts_with("host: "));
     }
 
     #[test]

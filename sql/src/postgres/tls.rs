@@ -8,14 +8,19 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
 use rustls::server::ParsedCertificate;
 use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::Error;
 
@@ -256,7 +261,14 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, shown, signed, &self.algorithms)
+        match verify_tls13_signature(message, shown, signed, &self.algorithms) {
+            // Of such a certificate rustls does not even take the key.
+            Err(error) if is_of_version_1(&error) && matches!(self.check, Check::Nothing) => {
+                let key = public_key(shown).ok_or(error)?;
+                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+            }
+            verified => verified,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -264,13 +276,29 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a server shows an authority's certificate; rustls has no name of its own for it.
+/// Whether a server shows an authority's certificate.
 fn is_authority(error: &rustls::Error) -> bool {
+    is_other(error, "CaUsedAsEndEntity")
+}
+
+/// Whether a server shows a certificate of X.509 version 1, as PostgreSQL's manual makes them.
+fn is_of_version_1(error: &rustls::Error) -> bool {
+    is_other(error, "UnsupportedCertVersion")
+}
+
+/// rustls has no names of its own for these problems.
+fn is_other(error: &rustls::Error, problem: &str) -> bool {
     matches!(
         error,
         rustls::Error::InvalidCertificate(CertificateError::Other(other))
-            if other.to_string() == "CaUsedAsEndEntity"
+            if other.to_string() == problem
     )
+}
+
+fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let key = certificate.tbs_certificate.subject_public_key_info;
+    Some(key.to_der().ok()?.into())
 }
 
 /// Why TLS failed, as said of the server ("its certificate …"); `shows_certificate`: this client has one of its own.
@@ -280,6 +308,11 @@ pub(super) fn refusal(error: &rustls::Error, shows_certificate: bool) -> String 
         Tls::InvalidCertificate(_) if is_authority(error) => {
             "its certificate is that of an authority and not named in sslrootcert itself; name it there, or give the \
              server a certificate with CA:FALSE"
+                .to_owned()
+        }
+        Tls::InvalidCertificate(_) if is_of_version_1(error) => {
+            "its certificate is of version 1 of X.509 and has no names; give the server one of version 3, with its \
+             names as subject alternative names (openssl x509 -extfile)"
                 .to_owned()
         }
         Tls::InvalidCertificate(problem) => certificate_problem(problem),
@@ -309,6 +342,12 @@ fn certificate_problem(problem: &CertificateError) -> String {
              signed it in sslrootcert"
                 .to_owned()
         }
+        // Another authority of the same name has signed it: one that was made again, say.
+        CertificateError::BadSignature => {
+            "its certificate is signed by nobody that this client trusts, or with another key than the one that this \
+             client trusts; name the certificate of the authority that signed it in sslrootcert"
+                .to_owned()
+        }
         CertificateError::NotValidForName => other_names(&[]),
         CertificateError::NotValidForNameContext { presented, .. } => other_names(presented),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -325,12 +364,24 @@ fn certificate_problem(problem: &CertificateError) -> String {
 fn other_names(names: &[String]) -> String {
     let names = match names {
         [] => "none (subject alternative names; a common name does not count)".to_owned(),
-        names => names.join(", "),
+        names => names
+            .iter()
+            .map(|name| bare(name))
+            .collect::<Vec<_>>()
+            .join(", "),
     };
     format!(
         "its certificate is not for this host but for {names}; connect by a name that it has, or give the server a \
          certificate with this one"
     )
+}
+
+/// What rustls writes as `DnsName("db.example")`.
+fn bare(name: &str) -> &str {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// What servers send when the client's certificate is missing or not to their liking.
@@ -346,6 +397,8 @@ fn is_about_client_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+            // Signed by another authority of the same name.
+            | AlertDescription::DecryptError
     )
 }
 
