@@ -36,6 +36,7 @@ pub mod logging;
 pub mod metrics;
 pub mod outbox;
 pub mod process_metrics;
+pub mod receipts;
 pub mod recent;
 
 pub use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
