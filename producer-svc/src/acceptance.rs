@@ -29,8 +29,9 @@ pub(crate) struct Acceptance {
     log: Mutex<Log>,
 }
 
+/// Which failures of many alike get a log line.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     last: Option<Instant>,
     /// Failures since, that got no line.
     unsaid: u64,
@@ -38,7 +39,7 @@ struct Log {
 
 impl Log {
     /// Whether a failure gets a line now, and how many got none before it.
-    fn line(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn line(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now - last < LOG_INTERVAL) {
             self.unsaid += 1;
             return None;

@@ -23,6 +23,8 @@ pub struct Config {
     pub order_view_retention: Duration,
     /// Recent ids of orders and book events that are remembered.
     pub intake_memory: usize,
+    /// How far the order view may be behind before orders are refused; zero: as far as it likes.
+    pub intake_max_view_lag: Duration,
     /// Whether this instance registers users and publishes their events.
     pub users: bool,
     pub users_topic: TopicName,
@@ -128,7 +130,15 @@ pub fn program() -> Program {
             "100000",
             group::SERVICE,
             "Recent ids of orders and book events remembered (32 to 64 bytes each), so that one that \
-             comes again with other content is refused; 0: none.",
+             comes again with other content is refused, and where recent orders lie (16 to 32), so \
+             that they are shown before the order view has them; 0: none.",
+        ),
+        Opt::new(
+            "INTAKE_MAX_VIEW_LAG",
+            "0",
+            group::SERVICE,
+            "How far the order view may be behind, such as 5s, before orders are answered 503 until \
+             it has caught up; 0: as far as it likes.",
         ),
         Opt::new(
             "USERS",
@@ -252,6 +262,7 @@ impl Config {
                 |retention: &Duration| !retention.is_zero(),
             ),
             intake_memory: values.get("INTAKE_MEMORY"),
+            intake_max_view_lag: values.get("INTAKE_MAX_VIEW_LAG"),
             users: values.get("USERS"),
             users_topic: values.get(topics::USERS_EVENTS.variable),
             password_hashes: values

@@ -24,7 +24,8 @@ use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::taken::Taken;
 use crate::users::{self, Passwords, UserStore};
-use crate::view::{self, ViewStore};
+use crate::view::{self, Accepted, Orders, ViewStore};
+use crate::view_lag::ViewLag;
 use crate::{Config, NAME, books, intake};
 
 thread_local! {
@@ -62,7 +63,14 @@ fn scene() -> (Runtime, Guard, Server) {
             .build()
             .expect("good settings");
         let database = Database::new(&config.common.database, &MIGRATIONS).expect("a good URL");
-        let store = ViewStore::new(database.clone(), &metrics);
+        // Nobody measures it: it stays unknown.
+        let lag = ViewLag::new(&config, &client, &metrics);
+        let accepted = Accepted::new(&config, client.admin());
+        let orders = Orders {
+            store: ViewStore::new(database.clone(), &metrics),
+            accepted: accepted.clone(),
+            lag: lag.clone(),
+        };
         let users = UserStore {
             database: database.clone(),
             outbox: Outbox::default(),
@@ -85,15 +93,24 @@ fn scene() -> (Runtime, Guard, Server) {
         let taken = Taken::new(config.intake_memory);
         let routes = service_routes(&health, &metrics, "{}")
             .merge(intake::routes(
-                &config, &producer, &gate, &taken, &metrics, &health,
+                &config,
+                &producer,
+                &gate,
+                &taken,
+                intake::Beside {
+                    accepted: Some(accepted),
+                    lag: Some(lag),
+                },
+                &metrics,
+                &health,
             ))
             .merge(books::routes(
                 &config, &producer, &gate, &taken, &metrics, &health,
             ))
             .merge(operators.around(guard.clone(), Guard::let_through))
-            .merge(view::routes(&store, &callers))
+            .merge(view::routes(&orders, &callers))
             .merge(users::routes(users, Passwords::new(1), patience))
-            .merge(status_feed::routes(&feed, &store, &callers, &stop));
+            .merge(status_feed::routes(&feed, &orders, &callers, &stop));
         let server = Server::new(routes, &config.common.http, &HttpMetrics::new(&metrics));
         (guard, server)
     });

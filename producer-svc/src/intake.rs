@@ -15,6 +15,8 @@ use service::metrics::Metrics;
 
 use crate::acceptance::{Acceptance, Outcomes};
 use crate::taken::{IdOrigin, Taken};
+use crate::view::Accepted;
+use crate::view_lag::ViewLag;
 use crate::{Config, SOURCE};
 use answer::Receipt;
 
@@ -29,6 +31,16 @@ pub(crate) struct Intake {
     outcomes: Outcomes,
     acceptance: Acceptance,
     taken: Taken,
+    beside: Beside,
+}
+
+/// What intake and the order view have to do with each other.
+#[derive(Clone, Default)]
+pub(crate) struct Beside {
+    /// Where orders are noted, to be shown before the view has them; `None` where this instance shows none.
+    pub(crate) accepted: Option<Accepted>,
+    /// What says whether the view is too far behind; `None` where nobody asks.
+    pub(crate) lag: Option<ViewLag>,
 }
 
 /// Both ways in, sharing a producer and what is counted.
@@ -40,6 +52,7 @@ pub(crate) fn routes(
     producer: &Producer,
     gate: &Gate,
     taken: &Taken,
+    beside: Beside,
     metrics: &Metrics,
     health: &Health,
 ) -> Router {
@@ -59,6 +72,7 @@ pub(crate) fn routes(
             outcomes: outcomes.clone(),
             acceptance: Acceptance::new("order", topic, health),
             taken: taken.clone(),
+            beside: beside.clone(),
         })
     };
     let camel = intake("/api/orders", Spelling::Camel, &config.order_topic);
@@ -86,6 +100,9 @@ impl Intake {
             asked.user_id = Some(user.into());
         }
         let (id, origin) = self.order_id(&asked, request)?;
+        if let Some(refusal) = self.beside.lag.as_ref().and_then(ViewLag::refusal) {
+            return Err(refusal.with(self.id_member(), &*id));
+        }
         // One memory for both routes: an order is known by its id on either topic.
         let content = (&asked.product, asked.quantity, &asked.user_id);
         let claim =
@@ -95,6 +112,9 @@ impl Intake {
             Ok(place) => {
                 claim.succeeded();
                 self.acceptance.accepted();
+                if let Some(accepted) = &self.beside.accepted {
+                    accepted.note(&id, self.spelling, &place);
+                }
                 let receipt = Receipt {
                     order_id: &id,
                     message: message(language),

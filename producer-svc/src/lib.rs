@@ -29,6 +29,7 @@ mod status_feed;
 mod taken;
 mod users;
 mod view;
+mod view_lag;
 
 pub use config::{Config, program};
 pub use run::run;

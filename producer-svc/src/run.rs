@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use kafka::{DeadLetters, Handler, Producer};
+use kafka::{ConsumerStatsHandle, DeadLetters, Handler, Producer};
 use proto::{BookEventKind, EventType, topics};
 use service::CancellationToken;
 use service::auth::Gate;
@@ -27,7 +27,8 @@ use crate::schema::MIGRATIONS;
 use crate::status_feed::{self, StatusSource};
 use crate::taken::Taken;
 use crate::users::{self, Passwords, Stages, UserStore};
-use crate::view::{self, ViewHandler, ViewStore};
+use crate::view::{self, Accepted, Orders, ViewHandler, ViewStore};
+use crate::view_lag::ViewLag;
 use crate::{Config, NAME, admin, books, intake};
 
 /// The service's document of its HTTP interface.
@@ -82,14 +83,28 @@ pub async fn run(
     guard.warn_of_default();
     let callers = Callers::new(&gate, &guard);
     let taken = Taken::new(config.intake_memory);
-    let mut routes = intake::routes(&config, &producer, &gate, &taken, &metrics, &health)
+    let admin = client.admin().with_timeout(common.http.request_timeout);
+    let accepted = config
+        .order_view
+        .then(|| Accepted::new(&config, admin.clone()));
+    // One without a view may take orders for those that have it.
+    let measured = config.order_view || !config.intake_max_view_lag.is_zero();
+    let lag = measured.then(|| ViewLag::new(&config, &client, &metrics));
+    if let Some(lag) = &lag {
+        let watch = lag.clone().watch(health.clone(), stop.clone());
+        duties.spawn_quiet("order view's lag", watch);
+    }
+    let beside = intake::Beside {
+        accepted: accepted.clone(),
+        lag: lag.clone(),
+    };
+    let mut routes = intake::routes(&config, &producer, &gate, &taken, beside, &metrics, &health)
         .merge(service_routes(&health, &metrics, OPENAPI))
         .merge(match config.books {
             true => books::routes(&config, &producer, &gate, &taken, &metrics, &health),
             false => books::routes_without_books(),
         });
     // Behind the guard.
-    let admin = client.admin().with_timeout(common.http.request_timeout);
     let live = Live::new(admin, &health, &config, &stop);
     let mut operators = admin::routes(&config, &client, &live).map_err(start)?;
     duties.spawn_quiet("cluster watch", live.run());
@@ -108,9 +123,9 @@ pub async fn run(
     };
     let dead_letters = common.kafka.producer(&client).build().map_err(start)?;
     stats.add_producer(&dead_letters);
-    match &database {
-        Some(database) if config.order_view => {
-            let view = View::start(&mut parts, database, &dead_letters)?;
+    match (&database, accepted, lag) {
+        (Some(database), Some(accepted), Some(lag)) => {
+            let view = View::start(&mut parts, database, &dead_letters, accepted, lag)?;
             routes = routes.merge(view.routes(&callers, &stop));
         }
         _ => routes = routes.merge(view::routes_without_view()),
@@ -265,7 +280,7 @@ impl Parts<'_> {
         group: &Group<'_>,
         database: &Database,
         handler: impl Handler,
-    ) -> Result<(), RunError> {
+    ) -> Result<ConsumerStatsHandle, RunError> {
         let stop = self.duties.stop();
         let common = &self.config.common;
         let topics = group.topics.iter().copied();
@@ -279,7 +294,8 @@ impl Parts<'_> {
             .shutdown_drain(common.shutdown.drain())
             .build(handler)
             .map_err(start)?;
-        self.stats.add_consumer(consumer.stats());
+        let stats = consumer.stats();
+        self.stats.add_consumer(stats.clone());
         let health = ConsumerHealth {
             consumes: self.health.optional(group.name),
             unhindered: self.health.optional(group.in_part),
@@ -290,7 +306,7 @@ impl Parts<'_> {
         self.duties.spawn(group.name, async move {
             consume_after(database.admitted(), consumer, &stop).await
         });
-        Ok(())
+        Ok(stats)
     }
 }
 
@@ -368,7 +384,7 @@ fn start_users(parts: &mut Parts<'_>, database: &Database) -> Result<Router, Run
 
 /// The order view and its event streams.
 struct View {
-    store: ViewStore,
+    orders: Orders,
     feed: Feed,
 }
 
@@ -377,6 +393,8 @@ impl View {
         parts: &mut Parts<'_>,
         database: &Database,
         dead_letters: &Producer,
+        accepted: Accepted,
+        lag: ViewLag,
     ) -> Result<Self, RunError> {
         let config = parts.config;
         parts.retain(
@@ -398,7 +416,7 @@ impl View {
             dead_letters,
         };
         let handler = ViewHandler::new(config, store.clone(), parts.metrics);
-        parts.consume(&group, database, handler)?;
+        lag.is_stored_by(parts.consume(&group, database, handler)?);
 
         let feed = Feed::new(
             parts.client.clone(),
@@ -408,11 +426,16 @@ impl View {
         );
         let stop = parts.duties.stop();
         parts.duties.spawn("status feed", feed.clone().follow(stop));
-        Ok(Self { store, feed })
+        let orders = Orders {
+            store,
+            accepted,
+            lag,
+        };
+        Ok(Self { orders, feed })
     }
 
     fn routes(&self, callers: &Callers, stop: &CancellationToken) -> Router {
-        let streams = status_feed::routes(&self.feed, &self.store, callers, stop);
-        view::routes(&self.store, callers).merge(streams)
+        let streams = status_feed::routes(&self.feed, &self.orders, callers, stop);
+        view::routes(&self.orders, callers).merge(streams)
     }
 }

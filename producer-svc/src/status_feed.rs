@@ -9,7 +9,7 @@ use service::feed::{Feed, FeedEvent, FeedSource, SeenRecord, Since};
 use service::http::{EventFrame, Problem, Request, Response, Router, StatusCode};
 
 use crate::callers::Callers;
-use crate::view::{OrderEvent, OrderEvents, ViewStore, asked_id};
+use crate::view::{OrderEvent, OrderEvents, Orders, asked_id};
 
 /// The name of the events.
 const STATUS: &str = "status";
@@ -17,20 +17,20 @@ const STATUS: &str = "status";
 #[derive(Clone)]
 struct Streams {
     feed: Feed,
-    store: ViewStore,
+    orders: Orders,
     callers: Callers,
     stop: CancellationToken,
 }
 
 pub(crate) fn routes(
     feed: &Feed,
-    store: &ViewStore,
+    orders: &Orders,
     callers: &Callers,
     stop: &CancellationToken,
 ) -> Router {
     let streams = Streams {
         feed: feed.clone(),
-        store: store.clone(),
+        orders: orders.clone(),
         callers: callers.clone(),
         stop: stop.clone(),
     };
@@ -64,7 +64,7 @@ async fn of_one(streams: Streams, request: Request) -> Result<Response, Problem>
     let id = asked_id(&request)?;
     if caller.user().is_some() {
         // Whose it is, the order itself says, which the view has to have seen.
-        streams.store.shown_to(&caller, &id).await?;
+        streams.orders.shown_to(&caller, &id).await?;
     }
     if let Some(last) = request.header_named("last-event-id") {
         let since = Since::Event(streams.feed.position(last)?);
@@ -73,10 +73,15 @@ async fn of_one(streams: Streams, request: Request) -> Result<Response, Problem>
             .stream(Some(id), Vec::new(), since, &streams.stop));
     }
     // Without its database the stream is still worth having.
-    let history = streams.store.events_of(&id).await.unwrap_or_else(|error| {
-        tracing::warn!("order view: {error}; the stream begins without history");
-        OrderEvents::default()
-    });
+    let history = streams
+        .orders
+        .store
+        .events_of(&id)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!("order view: {error}; the stream begins without history");
+            OrderEvents::default()
+        });
     let mut history = history.events;
     history.sort_by_key(|event| (event.time, event.offset));
     let first = history
