@@ -400,10 +400,10 @@ async fn what_alerts_and_dashboard_ask_for_is_exported() {
         for address in [shop.producer[0], shop.consumer, shop.notifier] {
             exported += &http::get(address, "/metrics").await.body;
         }
-        // Lag is there once a group has asked where its topics end.
-        exported
-            .contains("\nkafka_consumergroup_lag{")
-            .then_some(exported)
+        // Lag is there once a group, and the watch of the order view, have asked where their topics end.
+        let lags = ["kafka_consumergroup_lag", "order_view_lag_seconds"];
+        let has = |lag: &&str| exported.contains(&format!("\n{lag}{{"));
+        lags.iter().all(has).then_some(exported)
     })
     .await;
 
