@@ -262,7 +262,12 @@ impl Config {
                 |retention: &Duration| !retention.is_zero(),
             ),
             intake_memory: values.get("INTAKE_MEMORY"),
-            intake_max_view_lag: values.get("INTAKE_MAX_VIEW_LAG"),
+            // It is measured to 0.75 s.
+            intake_max_view_lag: values.checked(
+                "INTAKE_MAX_VIEW_LAG",
+                "must be 0 or at least 1s",
+                |lag: &Duration| lag.is_zero() || *lag >= Duration::from_secs(1),
+            ),
             users: values.get("USERS"),
             users_topic: values.get(topics::USERS_EVENTS.variable),
             password_hashes: values

@@ -108,6 +108,7 @@ fn mistakes_are_told_at_once_and_nothing_is_opened() {
         .env("HTTP_ADDR", taken.local_addr().unwrap().to_string())
         .env("REQUEST_TIMEOUT", "5")
         .env("KAFKA_AUTO_OFFSET_RESET", "sometimes")
+        .env("INTAKE_MAX_VIEW_LAG", "500ms")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -118,6 +119,7 @@ fn mistakes_are_told_at_once_and_nothing_is_opened() {
         "DATABASE_URL",
         "REQUEST_TIMEOUT",
         "KAFKA_AUTO_OFFSET_RESET",
+        "INTAKE_MAX_VIEW_LAG",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
