@@ -21,7 +21,7 @@ pub struct Batch {
 /// A statement whose text has `{rows}` in it once, where a `VALUES` list or a query may stand: `INSERT INTO … {rows}`,
 /// `… IN ({rows})`, `… FROM ({rows}) AS new`, where the columns are called `column1`, `column2` and so on.
 ///
-/// PostgreSQL takes all rows at once, in their order. SQLite, which is in this process, runs the statement for each row, one
+/// PostgreSQL takes all rows at once, in their order. SQLite, which is in this process, takes some at a time, one statement
 /// after another; so it may only say what is right for each row alone. Without rows nothing runs.
 pub fn batch(text: impl Into<Cow<'static, str>>, columns: &'static [Type]) -> Batch {
     Batch {
@@ -107,16 +107,20 @@ pub(crate) fn with_arrays(text: &str, columns: &[Type]) -> String {
     text.replacen(ROWS, &rows, 1)
 }
 
-/// `text` with a parameter for each column of one row.
+/// `text` with a parameter for each column of so many rows.
 #[cfg(feature = "sqlite")]
-pub(crate) fn with_one_row(text: &str, columns: &[Type]) -> String {
-    let mut row = String::from("VALUES (");
-    for number in 1..=columns.len() {
-        let comma = if number == 1 { "" } else { ", " };
-        let _ = write!(row, "{comma}${number}");
+pub(crate) fn with_values(text: &str, columns: usize, rows: usize) -> String {
+    let mut values = String::from("VALUES ");
+    for number in 1..=rows * columns {
+        let before = match (number - 1) % columns {
+            0 if number == 1 => "(",
+            0 => "), (",
+            _ => ", ",
+        };
+        let _ = write!(values, "{before}${number}");
     }
-    row.push(')');
-    text.replacen(ROWS, &row, 1)
+    values.push(')');
+    text.replacen(ROWS, &values, 1)
 }
 
 #[cfg(test)]
@@ -135,8 +139,8 @@ mod tests {
         );
         #[cfg(feature = "sqlite")]
         assert_eq!(
-            with_one_row(text, COLUMNS),
-            "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+            with_values(text, COLUMNS.len(), 2),
+            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING"
         );
     }
 

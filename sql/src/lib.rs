@@ -6,7 +6,7 @@
 //!
 //! On PostgreSQL no statement has a name: types of parameters are told with it, so that it goes through in one round trip, and
 //! through a PgBouncer that pools transactions. A batch is one statement with an array for each column. On SQLite statements
-//! are kept prepared, and a batch runs one for each row.
+//! are kept prepared, and a batch runs one for 64 rows.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), sql::Error> {

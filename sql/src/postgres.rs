@@ -111,10 +111,15 @@ impl Session {
 
     /// A statement that answers with nothing. A commit of a transaction that the server has given up answers well.
     pub(crate) async fn tell(&self, text: &str) -> Result<(), Error> {
-        self.client
-            .batch_execute(text)
-            .await
-            .map_err(connect::error)
+        self.asked.store(true, Ordering::Relaxed);
+        let told = self.send(text).await;
+        self.asked.store(false, Ordering::Relaxed);
+        told
+    }
+
+    async fn send(&self, text: &str) -> Result<(), Error> {
+        let sent = self.client.batch_execute(text).await;
+        sent.map_err(connect::error)
     }
 
     /// Ends what it was asked, with the transaction if there is one.

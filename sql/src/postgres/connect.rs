@@ -468,7 +468,8 @@ mod tests {
     }
 
     async fn connected(address: SocketAddr, parameters: &str) -> Result<Client, Error> {
-        connect(&options(address, parameters)).await
+        let opened = connect(&options(address, parameters)).await?;
+        Ok(opened.client)
     }
 
     #[tokio::test]
@@ -524,7 +525,7 @@ mod tests {
                     assert!(text.starts_with(&format!("{address}: ")), "{text}");
                     assert!(text.contains(part), "{text}");
                 }
-                other => panic!("{other:?}"),
+                other => panic!("{:?}", other.map(drop)),
             }
         }
     }
@@ -566,7 +567,7 @@ mod tests {
                 Err(Error::Io(error)) => {
                     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
                 }
-                other => panic!("{other:?}"),
+                other => panic!("{:?}", other.map(drop)),
             }
         }
         let (address, _server) = server(vec![vec![b"HTTP/1.1 400".to_vec()]]).await;
@@ -596,7 +597,7 @@ mod tests {
         let url = format!("postgres://me@{refusing},{there}/x?sslmode=disable");
         match connect(&PostgresOptions::parse(&url).unwrap()).await {
             Err(Error::Database(error)) => assert_eq!(error.code, "28P01"),
-            other => panic!("{other:?}"),
+            other => panic!("{:?}", other.map(drop)),
         }
         assert!(!server.is_finished());
     }
@@ -620,7 +621,7 @@ mod tests {
             let (address, _server) = server(vec![vec![answer]]).await;
             match connected(address, &format!("sslmode=disable{parameters}")).await {
                 Err(Error::Configuration(text)) => assert!(text.contains(part), "{text}"),
-                other => panic!("{other:?}"),
+                other => panic!("{:?}", other.map(drop)),
             }
         }
     }
@@ -643,7 +644,7 @@ mod tests {
                 assert!(error.message.contains("set sslmode=require"), "{error}");
                 assert_eq!(error.code, NOT_LET_IN);
             }
-            other => panic!("{other:?}"),
+            other => panic!("{:?}", other.map(drop)),
         }
     }
 }

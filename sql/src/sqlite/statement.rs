@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql};
 
 use super::session::{error, execute};
-use crate::batch::with_one_row;
+use crate::batch::with_values;
 use crate::connection::{Answer, Statement};
 use crate::error::Error;
 use crate::row::Row;
@@ -114,13 +114,12 @@ pub(super) fn run(connection: &Connection, statement: &Statement) -> Result<Answ
             columns,
             arguments,
         } => {
-            let text = with_one_row(text, columns);
             // All of it or nothing, as everywhere.
             let alone = connection.is_autocommit();
             if alone {
                 execute(connection, "BEGIN IMMEDIATE")?;
             }
-            let answer = many(connection, &text, columns.len(), arguments);
+            let answer = many(connection, text, columns.len(), arguments);
             if alone {
                 match answer {
                     Ok(_) => execute(connection, "COMMIT")?,
@@ -132,17 +131,33 @@ pub(super) fn run(connection: &Connection, statement: &Statement) -> Result<Answ
     }
 }
 
+/// Rows of one statement of a batch. What it costs to begin and to end one, as the table in which `RETURNING` collects its
+/// answer, is so a small part of it; and what is left over runs row by row, so that a batch of any length has but two
+/// statements to prepare.
+const ROWS: usize = 64;
+
 fn many(
     connection: &Connection,
     text: &str,
     columns: usize,
     arguments: &Arguments,
 ) -> Result<Answer, Error> {
-    let mut run = Run::new(connection, text)?;
-    for from in (0..arguments.len()).step_by(columns) {
-        run.once(arguments, from, columns)?;
+    let mut answer = Answer::default();
+    let whole = arguments.len() - arguments.len() % (ROWS * columns);
+    for (rows, part) in [(ROWS, 0..whole), (1, whole..arguments.len())] {
+        if part.is_empty() {
+            continue;
+        }
+        let count = rows * columns;
+        let mut run = Run::new(connection, &with_values(text, columns, rows))?;
+        for from in part.clone().step_by(count) {
+            run.once(arguments, from, count)?;
+        }
+        let part = run.answer();
+        answer.rows.extend(part.rows);
+        answer.changed += part.changed;
     }
-    Ok(run.answer())
+    Ok(answer)
 }
 
 /// A prepared statement, and what it has come to.
