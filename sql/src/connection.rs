@@ -1,12 +1,15 @@
 use std::borrow::Cow;
 
-use crate::error::Error;
+use crate::error::{DatabaseError, Error};
 use crate::options::{DatabaseKind, Options};
 use crate::postgres;
 use crate::row::Row;
 #[cfg(feature = "sqlite")]
 use crate::sqlite;
 use crate::value::{Arguments, Type};
+
+/// SQLSTATE `in_failed_sql_transaction`.
+const FAILED_TRANSACTION: &str = "25P02";
 
 /// A connection to a database, and what is known of the transaction on it.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ enum Progress {
     Due,
     /// As far as is known: the server may have been told, and may have ended it.
     Open,
+    /// A statement failed: nothing of it is kept.
+    Failed,
 }
 
 /// A statement as it is handed to a connection.
@@ -77,6 +82,9 @@ impl Executor for &mut Connection {
             Session::Sqlite(session) => session.run(statement).await,
         };
         self.unanswered = false;
+        if answer.is_err() && self.transaction == Progress::Open {
+            self.transaction = Progress::Failed;
+        }
         answer
     }
 }
@@ -125,6 +133,13 @@ impl Connection {
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
+        if self.transaction == Progress::Failed {
+            // PostgreSQL would roll it back and say that all is well.
+            return Err(Error::Database(DatabaseError {
+                code: FAILED_TRANSACTION.to_owned(),
+                message: "a transaction with a failed statement cannot be committed".to_owned(),
+            }));
+        }
         self.finish("COMMIT").await
     }
 
@@ -133,7 +148,7 @@ impl Connection {
     }
 
     async fn finish(&mut self, how: &'static str) -> Result<(), Error> {
-        if self.transaction == Progress::Open {
+        if self.is_in_transaction() {
             self.unanswered = true;
             let finished = match &self.session {
                 Session::Postgres(session) => session.tell(how).await,
@@ -149,11 +164,11 @@ impl Connection {
 
     /// Whether it can go to somebody else as it is.
     pub(crate) fn is_clean(&self) -> bool {
-        self.transaction != Progress::Open && !self.unanswered
+        !self.is_in_transaction() && !self.unanswered
     }
 
     pub(crate) fn is_in_transaction(&self) -> bool {
-        self.transaction == Progress::Open
+        matches!(self.transaction, Progress::Open | Progress::Failed)
     }
 
     /// As one that was just opened, or cleaned.

@@ -272,7 +272,7 @@ impl Pool {
     }
 }
 
-/// Whether it can be used. SQLite, which is in this process, always answers.
+/// Whether it can be used. SQLite, which is in this process, answers as long as its thread lives.
 async fn answers(idle: &Idle) -> bool {
     match idle.connection.session() {
         Session::Postgres(session) => {
@@ -281,7 +281,7 @@ async fn answers(idle: &Idle) -> bool {
                     || matches!(timeout(ANSWER_LIMIT, session.ping()).await, Ok(Ok(()))))
         }
         #[cfg(feature = "sqlite")]
-        Session::Sqlite(_) => true,
+        Session::Sqlite(session) => !session.is_closed(),
     }
 }
 

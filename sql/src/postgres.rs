@@ -109,7 +109,7 @@ impl Session {
         })
     }
 
-    /// A statement that answers with nothing. A commit of a transaction that the server has given up answers well.
+    /// A statement that answers with nothing.
     pub(crate) async fn tell(&self, text: &str) -> Result<(), Error> {
         self.asked.store(true, Ordering::Relaxed);
         let told = self.send(text).await;

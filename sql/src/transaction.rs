@@ -19,7 +19,7 @@ impl Transaction {
     /// Makes its changes last, and seen by others.
     ///
     /// # Errors
-    /// The database's; where the connection broke off, it may have been committed nevertheless.
+    /// A statement of it has failed, and so nothing of it is kept. Or the database's; where the connection broke off, it may have been committed nevertheless.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.connection.commit().await
     }

@@ -214,6 +214,21 @@ async fn a_transaction_that_is_rolled_back_or_dropped_has_changed_nothing() {
 }
 
 #[tokio::test]
+async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
+    let (_own, pool) = things().await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(0..2).execute(&mut tx).await.unwrap();
+    let again = sql::query("INSERT INTO things (id) VALUES (1)");
+    again.execute(&mut tx).await.unwrap_err();
+    let refused = tx.commit().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Database(error) if error.code == "25P02"),
+        "{refused}"
+    );
+    assert_eq!(count(&pool).await, 0);
+}
+
+#[tokio::test]
 async fn a_closed_pool_gives_out_no_connection_and_waits_for_those_that_are_out() {
     let (_own, pool) = things().await;
     let mut tx = pool.begin().await.unwrap();

@@ -479,6 +479,23 @@ mod tests {
         assert_eq!(server.await.unwrap(), [TERMINATE]);
     }
 
+    /// It never answers the question, and would be waited for.
+    #[tokio::test]
+    async fn a_client_dropped_with_an_open_question_closes_its_connection() {
+        let (address, server) = server(vec![vec![WELCOME.to_vec()]]).await;
+        let options = options(address, "sslmode=disable");
+        let session = super::super::Session::open(&options).await.unwrap();
+        let mut asking = Box::pin(session.ping());
+        assert!(futures::poll!(&mut asking).is_pending());
+        // The question is sent.
+        tokio::task::yield_now().await;
+        drop(asking);
+        drop(session);
+        let limit = std::time::Duration::from_secs(10);
+        let heard = tokio::time::timeout(limit, server).await;
+        heard.expect("it is closed").unwrap();
+    }
+
     #[tokio::test]
     async fn a_connection_given_up_half_way_is_closed() {
         let (listener, address) = listening().await;

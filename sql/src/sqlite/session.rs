@@ -22,6 +22,7 @@ type Job = Box<dyn FnOnce(&rusqlite::Connection) + Send>;
 pub(crate) struct Session {
     jobs: mpsc::Sender<Job>,
     interrupt: Arc<InterruptHandle>,
+    thread: thread::JoinHandle<()>,
     /// Resolves when the thread has closed it.
     closed: oneshot::Receiver<()>,
 }
@@ -62,7 +63,7 @@ impl Session {
             drop(connection);
             let _ = ended.send(());
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("sqlite".to_owned())
             .spawn(run)
             .map_err(Error::Io)?;
@@ -70,6 +71,7 @@ impl Session {
         Ok(Self {
             jobs,
             interrupt: Arc::new(interrupt),
+            thread,
             closed,
         })
     }
@@ -102,6 +104,11 @@ impl Session {
             jobs: self.jobs.clone(),
             interrupt: self.interrupt.clone(),
         }
+    }
+
+    /// Whether nothing can be asked of it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Behind everything that it was asked to do.
