@@ -123,6 +123,12 @@ bench-books *arguments:
     cargo build --release -p consumer-svc
     KAFKA_BOOTSTRAP_SERVERS=${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:{{ kafka_port }}} bench/books {{ arguments }}
 
+# The whole shop, embedded, with its defaults: the highest rate of orders that it sustains; --help lists the options.
+bench-shop *arguments:
+    cargo build --release
+    cargo build --release -p bench --bin shop
+    "${CARGO_TARGET_DIR:-target}/release/shop" {{ arguments }}
+
 # The services beside other order systems, on a running Apache Kafka; peers is their folder.
 compare peers *arguments:
     bench/shop/build
