@@ -11,6 +11,7 @@ use bench::shop::program::Shop;
 use bench::shop::search::Search;
 use bench::shop::step::{self, Step};
 use bench::shop::{chart, report};
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
 shop [OPTIONS]
@@ -52,7 +53,7 @@ async fn main() -> ExitCode {
     let ended = tokio::select! {
         ended = run(&options) => ended,
         // The shop is killed and its folder removed on the way out.
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        ended = interrupted() => ended,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,6 +62,15 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn interrupted() -> Result<(), Failure> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        asked = tokio::signal::ctrl_c() => asked?,
+        _ = terminated.recv() => {}
+    }
+    Err("interrupted".into())
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {

@@ -17,14 +17,14 @@ const LINES: f64 = 8.0;
 
 /// Colours by class, so that a page's scheme decides them.
 const STYLE: &str = "
+.page, .missed { fill: #ffffff }
 text { font: 12px system-ui, sans-serif; fill: #24292f }
 .grid { stroke: #d0d7de } .limit { stroke: #57606a; stroke-dasharray: 6 4 }
 .view { stroke: #0969da; fill: #0969da } .notifications { stroke: #bc4c00; fill: #bc4c00 }
-polyline { stroke-width: 2; fill: none !important } .missed { fill: #ffffff }
+polyline { stroke-width: 2; fill: none !important }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .grid { stroke: #30363d } .limit { stroke: #9198a1 }
+.page, .missed { fill: #0d1117 } text { fill: #e6edf3 } .grid { stroke: #30363d } .limit { stroke: #9198a1 }
 .view { stroke: #58a6ff; fill: #58a6ff } .notifications { stroke: #f0883e; fill: #f0883e }
-.missed { fill: #0d1117 }
 }
 ";
 
@@ -54,7 +54,8 @@ pub fn svg(steps: &[Step], limit: Duration) -> String {
 
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
-         <title>Largest lag of each step by its rate</title>\n<style>{STYLE}</style>\n"
+         <title>Largest lag of each step by its rate</title>\n<style>{STYLE}</style>\n\
+         <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
     );
     // Writing to a string does not fail.
     for value in ticks(x_step, x_end) {

@@ -77,6 +77,7 @@ struct Shared {
     arrived: Semaphore,
     next: AtomicU64,
     acknowledged: AtomicU64,
+    in_time: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -95,6 +96,7 @@ impl Load {
             arrived: Semaphore::new(0),
             next: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
+            in_time: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
         let connections = streams
@@ -119,6 +121,11 @@ impl Load {
         self.shared.acknowledged.load(Relaxed)
     }
 
+    /// Those of them that were answered before one more order would have arrived.
+    pub fn in_time(&self) -> u64 {
+        self.shared.in_time.load(Relaxed)
+    }
+
     /// Orders answered with anything else.
     pub fn refused(&self) -> u64 {
         self.shared.refused.load(Relaxed)
@@ -137,7 +144,7 @@ impl Load {
 
     /// Waits for the answers; gives the time from the arrival of each acknowledged order to its
     /// answer, in microseconds.
-    pub async fn latencies(mut self) -> Result<Vec<u32>, Failure> {
+    pub async fn latencies(&mut self) -> Result<Vec<u32>, Failure> {
         let mut all = Vec::new();
         while let Some(latencies) = self.connections.join_next().await {
             all.extend(latencies??);
@@ -188,11 +195,12 @@ async fn serve(
         let sent = http::exchange(&mut stream, request.as_bytes(), &mut answer).await;
         let (status, _) = sent.inspect_err(|_| shared.arrived.close())?;
         if status == 200 {
-            let latency = shared
-                .begin
-                .elapsed()
-                .saturating_sub(shared.schedule.arrival(number));
+            let (now, schedule) = (shared.begin.elapsed(), &shared.schedule);
+            let latency = now.saturating_sub(schedule.arrival(number));
             latencies.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+            if now <= schedule.arrival(schedule.orders) {
+                shared.in_time.fetch_add(1, Relaxed);
+            }
             shared.acknowledged.fetch_add(1, Relaxed);
         } else {
             shared.refused.fetch_add(1, Relaxed);

@@ -18,7 +18,7 @@ const NOTES_A_LOOK: u32 = 5;
 /// The load is broken off at so many times the limit: what follows only makes the backlog longer.
 const BREAK_OFF: u32 = 3;
 
-/// Of the orders offered, so many percent have to be acknowledged when the last has arrived.
+/// Of the orders offered, so many percent have to be acknowledged before the time is over.
 const IN_TIME_PERCENT: u64 = 99;
 
 /// How long the shop may store nothing of a backlog.
@@ -34,7 +34,7 @@ pub struct Step {
     pub limit: Duration,
     pub acknowledged: u64,
     pub refused: u64,
-    /// Acknowledged when the last order should have been.
+    /// Acknowledged before the time was over.
     pub in_time: u64,
     pub is_broken_off: bool,
     /// Of the shop's process, until all was through.
@@ -78,10 +78,10 @@ pub async fn run(shop: &Shop, rate: u64, seconds: u64, limit: Duration) -> Resul
     };
     let (cpu, disk) = (shop.cpu()?, shop.disk()?);
     let before = shop.progress().await?.notified;
-    let load = Load::start(shop.producer, Schedule::steady(rate, seconds)).await?;
+    let mut load = Load::start(shop.producer, Schedule::steady(rate, seconds)).await?;
     watch(shop, &load, before, &mut step).await?;
-    step.refused = load.refused();
     let mut latencies = load.latencies().await?;
+    (step.refused, step.in_time) = (load.refused(), load.in_time());
     step.acknowledged = latencies.len() as u64;
     step.through_after = through(shop, before + step.acknowledged).await?;
     step.cpu = shop.cpu()? - cpu;
@@ -102,9 +102,6 @@ async fn watch(shop: &Shop, load: &Load, before: u64, step: &mut Step) -> Result
         notes.tick().await;
         let (now, acknowledged) = (load.elapsed(), load.acknowledged());
         trail.note(now, acknowledged);
-        if now <= end + NOTE_INTERVAL {
-            step.in_time = acknowledged;
-        }
         until_look -= 1;
         if until_look > 0 {
             continue;
@@ -124,17 +121,13 @@ async fn watch(shop: &Shop, load: &Load, before: u64, step: &mut Step) -> Result
             load.break_off();
         }
     }
-    // Over between two notes.
-    if load.elapsed() <= end + NOTE_INTERVAL {
-        step.in_time = load.acknowledged();
-    }
     Ok(())
 }
 
 /// Fills the shop with orders, as fast as it takes them; returns when all are through.
 pub async fn store(shop: &Shop, orders: u64) -> Result<(), Failure> {
     let before = shop.progress().await?.notified;
-    let load = Load::start(shop.producer, Schedule::at_once(orders)).await?;
+    let mut load = Load::start(shop.producer, Schedule::at_once(orders)).await?;
     let acknowledged = load.latencies().await?.len() as u64;
     if acknowledged < orders {
         return Err(format!("only {acknowledged} of {orders} orders were accepted").into());
