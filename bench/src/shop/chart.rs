@@ -9,7 +9,7 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 /// The plot's edges.
 const LEFT: f64 = 60.0;
-const RIGHT: f64 = WIDTH - 20.0;
+const RIGHT: f64 = WIDTH - 30.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = HEIGHT - 50.0;
 /// The most lines of a grid, each way.
@@ -164,19 +164,19 @@ mod tests {
         let svg = svg(&[step(4_000, 2_000), step(2_000, 500)], limit);
         // 2,000 of 4,000 is the middle of the plot, 0.5 of 2 s a quarter of its height.
         assert!(
-            svg.contains(r#"<polyline points="380.0,275.0 700.0,50.0"/>"#),
+            svg.contains(r#"<polyline points="375.0,275.0 690.0,50.0"/>"#),
             "{svg}"
         );
         assert!(
-            svg.contains(r#"<circle cx="380.0" cy="275.0" r="4"/>"#),
+            svg.contains(r#"<circle cx="375.0" cy="275.0" r="4"/>"#),
             "{svg}"
         );
         assert!(
-            svg.contains(r#"<circle class="missed" cx="700.0" cy="50.0" r="4"/>"#),
+            svg.contains(r#"<circle class="missed" cx="690.0" cy="50.0" r="4"/>"#),
             "{svg}"
         );
         assert!(
-            svg.contains(r#"<path class="limit" d="M60 200.0H700"/>"#),
+            svg.contains(r#"<path class="limit" d="M60 200.0H690"/>"#),
             "{svg}"
         );
         assert!(svg.contains("prefers-color-scheme: dark") && svg.ends_with("</svg>\n"));
