@@ -1,15 +1,12 @@
 //! Behind a PgBouncer that pools transactions: a client has another connection of the server for each of them.
 
-mod support;
-
 use std::collections::HashSet;
 
 use futures::future::try_join_all;
 use sql::{Error, Options, Pool, query};
-
-use support::certificates::Authority;
-use support::pgbouncer::PgBouncer;
-use support::postgres::{Postgres, rules};
+use testkit::certificates::Authority;
+use testkit::pgbouncer::PgBouncer;
+use testkit::postgres::{Postgres, rules};
 
 /// A client with one connection to PgBouncer.
 fn client(url: &str) -> Pool {
@@ -25,17 +22,17 @@ async fn one(url: &str) -> Result<i64, Error> {
 
 #[tokio::test]
 async fn a_connection_goes_through_it_with_and_without_tls() {
-    let server = Postgres::start(rules::ANY, None, None).await;
+    let server = Postgres::guarded(rules::ANY, None, None).await;
     let plain = PgBouncer::start(&server, 1, None).await;
     for parameters in ["", "sslmode=disable", "sslmode=prefer"] {
         assert_eq!(
-            one(&plain.url(parameters)).await.unwrap(),
+            one(&plain.url("postgres", parameters)).await.unwrap(),
             1,
             "{parameters}"
         );
     }
     assert!(plain.log().contains(" tls=no"), "{}", plain.log());
-    match one(&plain.url("sslmode=require")).await {
+    match one(&plain.url("postgres", "sslmode=require")).await {
         Err(Error::Tls(text)) => assert!(text.contains("does not speak TLS"), "{text}"),
         other => panic!("{other:?}"),
     }
@@ -45,16 +42,16 @@ async fn a_connection_goes_through_it_with_and_without_tls() {
     let encrypted = PgBouncer::start(&server, 1, Some(&identity)).await;
     let full = format!(
         "sslmode=verify-full&sslrootcert={}",
-        authority.file().display()
+        authority.ca().display()
     );
     for parameters in ["", "sslmode=require", &full] {
-        let answer = one(&encrypted.url(parameters)).await;
+        let answer = one(&encrypted.url("postgres", parameters)).await;
         assert_eq!(answer.unwrap(), 1, "{parameters}");
     }
     let log = encrypted.log();
     assert!(log.contains(" tls=TLSv1.3"), "{log}");
     assert!(!log.contains(" tls=no"), "{log}");
-    match one(&encrypted.url("sslmode=disable")).await {
+    match one(&encrypted.url("postgres", "sslmode=disable")).await {
         Err(Error::Database(error)) => {
             assert!(error.message.contains("set sslmode=require"), "{error}");
         }
@@ -65,10 +62,10 @@ async fn a_connection_goes_through_it_with_and_without_tls() {
 /// Their statements are of other texts and types, and meet on the same connections of the server.
 #[tokio::test]
 async fn statements_of_many_clients_do_not_clash() {
-    let server = Postgres::start(rules::ANY, None, None).await;
+    let server = Postgres::guarded(rules::ANY, None, None).await;
     let pgbouncer = PgBouncer::start(&server, 2, None).await;
     let clients = (0..8i64).map(|number| {
-        let pool = client(&pgbouncer.url(""));
+        let pool = client(&pgbouncer.url("postgres", ""));
         async move {
             for round in 0..25 {
                 let sum = format!("SELECT $1 + {number}");
@@ -91,14 +88,14 @@ async fn statements_of_many_clients_do_not_clash() {
 async fn transactions_of_many_clients_share_two_connections_of_the_server() {
     const CLIENTS: i64 = 8;
     const ROUNDS: i64 = 25;
-    let server = Postgres::start(rules::ANY, None, None).await;
+    let server = Postgres::guarded(rules::ANY, None, None).await;
     let pgbouncer = PgBouncer::start(&server, 2, None).await;
-    let setup = client(&pgbouncer.url(""));
+    let setup = client(&pgbouncer.url("postgres", ""));
     let create =
         "CREATE TABLE entries (client BIGINT NOT NULL, round BIGINT NOT NULL, note TEXT NOT NULL)";
     query(create).execute(&setup).await.unwrap();
     let clients = (0..CLIENTS).map(|number| {
-        let pool = client(&pgbouncer.url(""));
+        let pool = client(&pgbouncer.url("postgres", ""));
         async move {
             let mut servers = HashSet::new();
             for round in 0..ROUNDS {

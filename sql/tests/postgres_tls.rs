@@ -6,10 +6,10 @@ use std::path::Path;
 
 use sql::Error;
 
-use support::certificates::{Authority, Identity};
 use support::interceptor::Interceptor;
-use support::is_encrypted;
-use support::postgres::{Postgres, rules};
+use support::{is_encrypted, url};
+use testkit::certificates::{Authority, Identity};
+use testkit::postgres::{Postgres, rules};
 
 /// The text of an error that only an operator can mend: what TLS refused.
 async fn tls_refusal(url: &str) -> String {
@@ -47,17 +47,17 @@ fn assert_says(text: &str, parts: &[&str]) {
 #[tokio::test]
 async fn a_server_without_tls_is_taken_unless_tls_is_demanded() {
     let authority = Authority::new();
-    let server = Postgres::start(rules::ANY, None, None).await;
+    let server = Postgres::guarded(rules::ANY, None, None).await;
     for parameters in ["", "sslmode=disable", "sslmode=allow", "sslmode=prefer"] {
-        let encrypted = is_encrypted(&server.url("localhost", parameters)).await;
+        let encrypted = is_encrypted(&url(&server, "localhost", parameters)).await;
         assert!(!encrypted.unwrap(), "{parameters}");
     }
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &authority.file());
-        let text = tls_refusal(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &authority.ca());
+        let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
         assert_says(&text, &["localhost:", "does not speak TLS", "sslmode"]);
     }
-    let text = tls_refusal(&server.url("localhost", "sslmode=require")).await;
+    let text = tls_refusal(&url(&server, "localhost", "sslmode=require")).await;
     assert_says(&text, &["does not speak TLS"]);
 }
 
@@ -65,17 +65,17 @@ async fn a_server_without_tls_is_taken_unless_tls_is_demanded() {
 async fn a_server_that_demands_tls_has_it_in_every_mode_but_disable() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     for parameters in ["", "sslmode=allow", "sslmode=prefer", "sslmode=require"] {
-        let encrypted = is_encrypted(&server.url("localhost", parameters)).await;
+        let encrypted = is_encrypted(&url(&server, "localhost", parameters)).await;
         assert!(encrypted.unwrap(), "{parameters}");
     }
     for mode in ["prefer", "require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &authority.file());
-        let encrypted = is_encrypted(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &authority.ca());
+        let encrypted = is_encrypted(&url(&server, "localhost", &parameters)).await;
         assert!(encrypted.unwrap(), "{mode}");
     }
-    let (code, text) = server_refusal(&server.url("localhost", "sslmode=disable")).await;
+    let (code, text) = server_refusal(&url(&server, "localhost", "sslmode=disable")).await;
     assert_eq!(code, "28000");
     assert_says(&text, &["no encryption", "set sslmode=require"]);
 }
@@ -84,9 +84,9 @@ async fn a_server_that_demands_tls_has_it_in_every_mode_but_disable() {
 async fn a_certificate_is_for_its_names_alone_where_they_are_checked() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost", "db.example"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
-    let full = trusting("verify-full", &authority.file());
-    let text = tls_refusal(&server.url("127.0.0.1", &full)).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
+    let full = trusting("verify-full", &authority.ca());
+    let text = tls_refusal(&url(&server, "127.0.0.1", &full)).await;
     assert_says(
         &text,
         &[
@@ -95,18 +95,18 @@ async fn a_certificate_is_for_its_names_alone_where_they_are_checked() {
         ],
     );
     for mode in ["require", "verify-ca"] {
-        let parameters = trusting(mode, &authority.file());
-        let encrypted = is_encrypted(&server.url("127.0.0.1", &parameters)).await;
+        let parameters = trusting(mode, &authority.ca());
+        let encrypted = is_encrypted(&url(&server, "127.0.0.1", &parameters)).await;
         assert!(encrypted.unwrap(), "{mode}");
     }
     // The name is that of the host, whatever its address.
     let elsewhere = format!("{full}&hostaddr=127.0.0.1");
     assert!(
-        is_encrypted(&server.url("db.example", &elsewhere))
+        is_encrypted(&url(&server, "db.example", &elsewhere))
             .await
             .unwrap()
     );
-    let text = tls_refusal(&server.url("other.example", &elsewhere)).await;
+    let text = tls_refusal(&url(&server, "other.example", &elsewhere)).await;
     assert_says(
         &text,
         &["other.example:", "not for this host", "db.example"],
@@ -117,23 +117,27 @@ async fn a_certificate_is_for_its_names_alone_where_they_are_checked() {
 async fn a_certificate_for_an_address_is_taken_at_the_address() {
     let authority = Authority::new();
     let identity = authority.server(&["127.0.0.1"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
-    let full = trusting("verify-full", &authority.file());
-    assert!(is_encrypted(&server.url("127.0.0.1", &full)).await.unwrap());
-    let text = tls_refusal(&server.url("localhost", &full)).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
+    let full = trusting("verify-full", &authority.ca());
+    assert!(
+        is_encrypted(&url(&server, "127.0.0.1", &full))
+            .await
+            .unwrap()
+    );
+    let text = tls_refusal(&url(&server, "localhost", &full)).await;
     assert_says(&text, &["not for this host but for 127.0.0.1;"]);
 }
 
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_refused_where_an_authority_is_named() {
     let identity = Authority::named("authority").server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     let other = Authority::new();
     let namesake = Authority::named("authority");
     for mode in ["require", "verify-ca", "verify-full"] {
         for authority in [&other, &namesake] {
-            let parameters = trusting(mode, &authority.file());
-            let text = tls_refusal(&server.url("localhost", &parameters)).await;
+            let parameters = trusting(mode, &authority.ca());
+            let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
             assert_says(&text, &["localhost:", "signed by nobody", "sslrootcert"]);
         }
     }
@@ -144,14 +148,14 @@ async fn a_certificate_of_another_authority_is_refused_where_an_authority_is_nam
         "sslrootcert=system",
         "sslmode=require&sslrootcert=system",
     ] {
-        match is_encrypted(&server.url("localhost", parameters)).await {
+        match is_encrypted(&url(&server, "localhost", parameters)).await {
             Err(Error::Tls(text)) => assert_says(&text, &["signed by nobody"]),
             Err(Error::Configuration(text)) => assert_says(&text, &["no certificates to trust"]),
             other => panic!("{parameters}: {other:?}"),
         }
     }
-    for parameters in ["sslmode=require", &trusting("prefer", &other.file())] {
-        let encrypted = is_encrypted(&server.url("localhost", parameters)).await;
+    for parameters in ["sslmode=require", &trusting("prefer", &other.ca())] {
+        let encrypted = is_encrypted(&url(&server, "localhost", parameters)).await;
         assert!(encrypted.unwrap(), "{parameters}");
     }
 }
@@ -160,14 +164,14 @@ async fn a_certificate_of_another_authority_is_refused_where_an_authority_is_nam
 async fn an_expired_certificate_is_refused_where_certificates_are_checked() {
     let authority = Authority::new();
     let identity = authority.expired_server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &authority.file());
-        let text = tls_refusal(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &authority.ca());
+        let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
         assert_says(&text, &["localhost:", "expired"]);
     }
     assert!(
-        is_encrypted(&server.url("localhost", "sslmode=require"))
+        is_encrypted(&url(&server, "localhost", "sslmode=require"))
             .await
             .unwrap()
     );
@@ -177,20 +181,20 @@ async fn an_expired_certificate_is_refused_where_certificates_are_checked() {
 #[tokio::test]
 async fn a_certificate_that_signs_itself_is_taken_where_it_is_named() {
     let identity = Identity::self_signed(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &identity.certificate_file());
-        let encrypted = is_encrypted(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &identity.certificate);
+        let encrypted = is_encrypted(&url(&server, "localhost", &parameters)).await;
         assert!(encrypted.unwrap(), "{mode}");
     }
-    let full = trusting("verify-full", &identity.certificate_file());
-    let text = tls_refusal(&server.url("127.0.0.1", &full)).await;
+    let full = trusting("verify-full", &identity.certificate);
+    let text = tls_refusal(&url(&server, "127.0.0.1", &full)).await;
     assert_says(&text, &["not for this host"]);
     // Of the same name, with another key.
     let other = Identity::self_signed(&["localhost"]);
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &other.certificate_file());
-        let text = tls_refusal(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &other.certificate);
+        let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
         assert_says(&text, &["sslrootcert"]);
     }
 }
@@ -198,10 +202,10 @@ async fn a_certificate_that_signs_itself_is_taken_where_it_is_named() {
 #[tokio::test]
 async fn a_certificate_that_signs_itself_expires_like_others() {
     let identity = Identity::expired_self_signed(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &identity.certificate_file());
-        let text = tls_refusal(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &identity.certificate);
+        let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
         assert_says(&text, &["expired"]);
     }
 }
@@ -210,15 +214,15 @@ async fn a_certificate_that_signs_itself_expires_like_others() {
 #[tokio::test]
 async fn a_certificate_of_version_1_is_taken_where_none_is_checked() {
     let identity = Identity::of_version_1();
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     for parameters in ["", "sslmode=require", "channel_binding=require"] {
-        let encrypted = is_encrypted(&server.url("localhost", parameters)).await;
+        let encrypted = is_encrypted(&url(&server, "localhost", parameters)).await;
         assert!(encrypted.unwrap(), "{parameters}");
     }
     let authority = Authority::new();
     for mode in ["require", "verify-ca", "verify-full"] {
-        let parameters = trusting(mode, &authority.file());
-        let text = tls_refusal(&server.url("localhost", &parameters)).await;
+        let parameters = trusting(mode, &authority.ca());
+        let text = tls_refusal(&url(&server, "localhost", &parameters)).await;
         assert_says(&text, &["version 1", "subject alternative names"]);
     }
 }
@@ -228,38 +232,38 @@ async fn a_server_that_wants_a_certificate_gets_that_of_the_url() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
     let clients = Authority::named("clients");
-    let server = Postgres::start(
+    let server = Postgres::guarded(
         rules::ONLY_WITH_CERTIFICATE,
         Some(&identity),
-        Some(&clients.pem()),
+        Some(&clients),
     )
     .await;
     for parameters in [
         String::new(),
         "sslmode=require".to_owned(),
-        trusting("verify-full", &authority.file()),
+        trusting("verify-full", &authority.ca()),
     ] {
-        let (code, text) = server_refusal(&server.url("localhost", &parameters)).await;
+        let (code, text) = server_refusal(&url(&server, "localhost", &parameters)).await;
         assert_eq!(code, "28000", "{text}");
         assert_says(&text, &["client certificate", "set sslcert and sslkey"]);
     }
     let own = |identity: &Identity| {
         format!(
             "{}&sslcert={}&sslkey={}",
-            trusting("verify-full", &authority.file()),
-            identity.certificate_file().display(),
-            identity.key_file().display(),
+            trusting("verify-full", &authority.ca()),
+            identity.certificate.display(),
+            identity.key.display(),
         )
     };
     let client = clients.client("postgres");
     assert!(
-        is_encrypted(&server.url("localhost", &own(&client)))
+        is_encrypted(&url(&server, "localhost", &own(&client)))
             .await
             .unwrap()
     );
     for stranger in [Authority::new(), Authority::named("clients")] {
         let stranger = stranger.client("postgres");
-        let text = tls_refusal(&server.url("localhost", &own(&stranger))).await;
+        let text = tls_refusal(&url(&server, "localhost", &own(&stranger))).await;
         assert_says(&text, &["does not accept this client's certificate"]);
     }
 }
@@ -268,12 +272,12 @@ async fn a_server_that_wants_a_certificate_gets_that_of_the_url() {
 async fn a_server_that_lets_nobody_in_with_tls_has_none_where_it_is_only_preferred() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_PLAIN, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_PLAIN, Some(&identity), None).await;
     for parameters in ["", "sslmode=allow", "sslmode=disable"] {
-        let encrypted = is_encrypted(&server.url("localhost", parameters)).await;
+        let encrypted = is_encrypted(&url(&server, "localhost", parameters)).await;
         assert!(!encrypted.unwrap(), "{parameters}");
     }
-    let (code, text) = server_refusal(&server.url("localhost", "sslmode=require")).await;
+    let (code, text) = server_refusal(&url(&server, "localhost", "sslmode=require")).await;
     assert_eq!(code, "28000", "{text}");
 }
 
@@ -281,17 +285,19 @@ async fn a_server_that_lets_nobody_in_with_tls_has_none_where_it_is_only_preferr
 async fn a_socket_is_never_encrypted() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     let folder = server.folder().display().to_string();
     for parameters in [
         "",
         "sslmode=require",
-        &trusting("verify-full", &authority.file()),
+        &trusting("verify-full", &authority.ca()),
     ] {
-        let url = server.url("", &format!("host={folder}&{parameters}"));
-        assert!(!is_encrypted(&url).await.unwrap(), "{parameters}");
-        let url = server.url(&folder.replace('/', "%2F"), parameters);
-        assert!(!is_encrypted(&url).await.unwrap(), "{parameters}");
+        for url in [
+            url(&server, "", &format!("host={folder}&{parameters}")),
+            url(&server, &folder.replace('/', "%2F"), parameters),
+        ] {
+            assert!(!is_encrypted(&url).await.unwrap(), "{parameters}");
+        }
     }
 }
 
@@ -299,9 +305,9 @@ async fn a_socket_is_never_encrypted() {
 async fn a_wrong_password_is_refused_and_a_missing_one_is_asked_for() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
-    let server = Postgres::start(rules::ANY, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ANY, Some(&identity), None).await;
     for mode in ["disable", "prefer", "require"] {
-        let port = server.port();
+        let port = server.address().port();
         let wrong = format!("postgres://postgres:wrong@localhost:{port}/postgres?sslmode={mode}");
         let (code, text) = server_refusal(&wrong).await;
         assert_eq!(code, "28P01");
@@ -309,7 +315,7 @@ async fn a_wrong_password_is_refused_and_a_missing_one_is_asked_for() {
         let none = format!("postgres://postgres@localhost:{port}/postgres?sslmode={mode}");
         assert_says(&mistake(&none).await, &["password: "]);
     }
-    let unknown = server.url("localhost", "user=nobody&sslmode=disable");
+    let unknown = url(&server, "localhost", "user=nobody&sslmode=disable");
     assert_eq!(server_refusal(&unknown).await.0, "28P01");
 }
 
@@ -317,15 +323,23 @@ async fn a_wrong_password_is_refused_and_a_missing_one_is_asked_for() {
 async fn the_password_is_bound_to_the_certificate() {
     let authority = Authority::new();
     let identity = authority.server(&["localhost"]);
-    let server = Postgres::start(rules::ANY, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ANY, Some(&identity), None).await;
     for mode in ["prefer", "require"] {
         let parameters = format!("sslmode={mode}&channel_binding=require");
-        let encrypted = is_encrypted(&server.url("localhost", &parameters)).await;
+        let encrypted = is_encrypted(&url(&server, "localhost", &parameters)).await;
         assert!(encrypted.unwrap(), "{mode}");
     }
-    let disabled = server.url("localhost", "sslmode=require&channel_binding=disable");
+    let disabled = url(
+        &server,
+        "localhost",
+        "sslmode=require&channel_binding=disable",
+    );
     assert!(is_encrypted(&disabled).await.unwrap());
-    let plain = server.url("localhost", "sslmode=disable&channel_binding=require");
+    let plain = url(
+        &server,
+        "localhost",
+        "sslmode=disable&channel_binding=require",
+    );
     assert_says(&mistake(&plain).await, &["channel_binding: "]);
 }
 
@@ -333,19 +347,19 @@ async fn the_password_is_bound_to_the_certificate() {
 #[tokio::test]
 async fn who_stands_between_is_found_out_by_the_password() {
     let identity = Authority::new().server(&["localhost"]);
-    let server = Postgres::start(rules::ONLY_TLS, Some(&identity), None).await;
+    let server = Postgres::guarded(rules::ONLY_TLS, Some(&identity), None).await;
     let other = Authority::new().server(&["localhost"]);
-    let between = Interceptor::start(server.port(), &other).await;
+    let between = Interceptor::start(server.address().port(), &other).await;
     let parameters = format!("port={}&sslmode=require", between.port());
     let trusting = format!("{parameters}&channel_binding=disable");
     assert!(
-        is_encrypted(&server.url("localhost", &trusting))
+        is_encrypted(&url(&server, "localhost", &trusting))
             .await
             .unwrap()
     );
     for binding in ["prefer", "require"] {
         let parameters = format!("{parameters}&channel_binding={binding}");
-        let (code, text) = server_refusal(&server.url("localhost", &parameters)).await;
+        let (code, text) = server_refusal(&url(&server, "localhost", &parameters)).await;
         assert_eq!(code, "28000", "{text}");
         assert_says(&text, &["channel binding"]);
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Kafka::start`] is Apache Kafka if `TEST_KAFKA_BOOTSTRAP_SERVERS` names one, otherwise an
 //! embedded broker of the test's own; [`Kafka::own_broker`] is always the latter, for tests that
-//! make it misbehave; [`apache`] and [`postgres`] start servers of a test's own, [`disk`] mounts one that is
+//! make it misbehave; [`apache`], [`postgres`] and [`pgbouncer`] start servers of a test's own, [`disk`] mounts one that is
 //! full on request; [`guard`] puts TLS and
 //! SASL before an embedded broker. [`raw`] speaks the protocol frame by frame, [`corpus`] runs those
 //! of the fuzz targets, `openapi` tries a service against its own document, [`tokens`] are what users show, [`polled`] drops futures
@@ -20,6 +20,7 @@ mod kafka;
 pub mod metrics;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+pub mod pgbouncer;
 mod polled;
 pub mod postgres;
 pub mod raw;

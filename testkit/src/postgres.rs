@@ -3,8 +3,9 @@
 //! It is started from `TEST_POSTGRES_BIN`, the folder of `initdb` and `postgres` (`scripts/postgres
 //! bin` prints it), and ends with the [`Postgres`] that started it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::apache::free_address;
+use crate::certificates::{Authority, Identity};
 use crate::disk::Disk;
 use crate::eventually;
 
@@ -23,11 +25,26 @@ const BIN_VARIABLE: &str = "TEST_POSTGRES_BIN";
 /// How long the server may take to start, or to end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server on loopback that lets everybody in. Dropping it ends it and deletes its data.
+/// The superuser's, of a [`Postgres::guarded`], with characters that a URL has to encode.
+pub const PASSWORD: &str = "p@ss/w:rd";
+pub(crate) const LOGIN: &str = "postgres:p%40ss%2Fw%3Ard";
+
+/// Whom `pg_hba.conf` lets in over TCP.
+pub mod rules {
+    pub const ANY: &str = "host all all 127.0.0.1/32 scram-sha-256";
+    pub const ONLY_TLS: &str = "hostssl all all 127.0.0.1/32 scram-sha-256";
+    pub const ONLY_PLAIN: &str = "hostnossl all all 127.0.0.1/32 scram-sha-256";
+    pub const ONLY_WITH_CERTIFICATE: &str =
+        "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca";
+}
+
+/// A server on loopback and on a socket that lets everybody in, unless it is guarded. Dropping it ends it and deletes its data.
 pub struct Postgres {
     dir: TempDir,
     data: PathBuf,
     port: u16,
+    /// The superuser's, as URLs have it.
+    login: &'static str,
     /// `None` while it is not running.
     process: Option<Child>,
 }
@@ -63,10 +80,52 @@ impl Postgres {
         Self::start_in(dir, data, disk.path().join("wal")).await
     }
 
+    /// A fresh server that wants the superuser's password ([`PASSWORD`], SCRAM), and over TCP lets in only whom
+    /// one of the [`rules`] does. `identity`: it speaks TLS; `clients`: the authority of clients' certificates.
+    ///
+    /// # Panics
+    /// When `TEST_POSTGRES_BIN` is not set, or the server does not start.
+    pub async fn guarded(
+        rules: &str,
+        identity: Option<&Identity>,
+        clients: Option<&Authority>,
+    ) -> Self {
+        let dir = folder();
+        let [data, wal] = ["data", "wal"].map(|name| dir.path().join(name));
+        let password = dir.path().join("password");
+        write(&password, PASSWORD);
+        let file = format!("--pwfile={}", password.display());
+        let mut postgres = Self::initialised(dir, data, wal, &["--auth=scram-sha-256", &file]);
+        postgres.login = LOGIN;
+        let hba = format!("local all all scram-sha-256\n{rules}\n");
+        write(&postgres.data.join("pg_hba.conf"), &hba);
+        let mut settings = String::new();
+        if let Some(identity) = identity {
+            copy(&identity.certificate, &postgres.data.join("server.crt"));
+            copy(&identity.key, &postgres.data.join("server.key"));
+            settings += "ssl = on\n";
+        }
+        if let Some(authority) = clients {
+            copy(&authority.ca(), &postgres.data.join("clients.crt"));
+            settings += "ssl_ca_file = 'clients.crt'\n";
+        }
+        write(&postgres.data.join("postgresql.auto.conf"), &settings);
+        postgres.start_again().await;
+        postgres
+    }
+
     async fn start_in(dir: TempDir, data: PathBuf, wal: PathBuf) -> Self {
+        let mut postgres = Self::initialised(dir, data, wal, &["--auth=trust"]);
+        postgres.start_again().await;
+        postgres
+    }
+
+    /// One that has not been started yet.
+    fn initialised(dir: TempDir, data: PathBuf, wal: PathBuf, access: &[&str]) -> Self {
         let output = program("initdb", dir.path())
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
+            .args(["--username=postgres", "--encoding=UTF8"])
             .args(["--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"])
+            .args(access)
             .arg("-D")
             .arg(&data)
             .arg("--waldir")
@@ -79,15 +138,14 @@ impl Postgres {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        let mut postgres = Self {
+        Self {
             dir,
             data,
             // It is to be there again after a restart.
             port: free_address().port(),
+            login: "postgres",
             process: None,
-        };
-        postgres.start_again().await;
-        postgres
+        }
     }
 
     /// Where it listens.
@@ -95,12 +153,33 @@ impl Postgres {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Its URL, with its superuser and first database.
-    pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
-    /// The URL of another role or database.
+    /// What it has said since its last start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    /// Its URL, with its superuser and first database.
+    pub fn url(&self) -> String {
+        self.url_at("127.0.0.1", "postgres", "")
+    }
+
+    /// The URL of its superuser at a name of its host, with a database and parameters.
+    pub fn url_at(&self, host: &str, database: &str, parameters: &str) -> String {
+        let Self { login, port, .. } = self;
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        format!("postgres://{login}@{host}:{port}/{database}{mark}{parameters}")
+    }
+
+    /// The URL of another role or database; not of a server that is guarded.
     pub fn url_of(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
@@ -180,7 +259,7 @@ impl Postgres {
     /// When it runs, or does not start.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "PostgreSQL runs");
-        let log = self.dir.path().join("server.log");
+        let log = self.log_file();
         let output = File::create(&log).expect("a file for its log");
         let errors = output.try_clone().expect("a second handle of a file");
         let child = program("postgres", self.dir.path())
@@ -188,7 +267,11 @@ impl Postgres {
             .arg(&self.data)
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
-            .args(["-c", "unix_socket_directories="])
+            .arg("-c")
+            .arg(format!(
+                "unix_socket_directories={}",
+                self.dir.path().display()
+            ))
             .args(["-c", "fsync=off"])
             .stdin(Stdio::null())
             .stdout(output)
@@ -249,15 +332,19 @@ impl Drop for Postgres {
     }
 }
 
-/// A program of the server. It refuses to run as root: then it runs as the package's user, else as
-/// nobody.
+/// A program of the server.
 fn program(name: &str, folder: &Path) -> Command {
     let bin = std::env::var_os(BIN_VARIABLE).unwrap_or_else(|| {
         panic!(
             "{BIN_VARIABLE} must name the folder of PostgreSQL's programs (scripts/postgres bin)"
         )
     });
-    let path = PathBuf::from(bin).join(name);
+    as_server(&PathBuf::from(bin).join(name), folder)
+}
+
+/// A program of a server's kind, in `folder`. They refuse to run as root: then it runs as PostgreSQL's
+/// package's user, else as nobody.
+pub(crate) fn as_server(path: &Path, folder: &Path) -> Command {
     let mut command = match server_user() {
         Some(user) => {
             let mut command = Command::new("setpriv");
@@ -275,7 +362,8 @@ fn program(name: &str, folder: &Path) -> Command {
         }
         None => Command::new(path),
     };
-    command.current_dir(folder);
+    // Not the home of root, whose files they may not read.
+    command.current_dir(folder).env("HOME", folder);
     command
 }
 
@@ -296,13 +384,29 @@ fn group_of(user: &str) -> String {
 }
 
 /// One that the server's user may have.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = TempDir::with_prefix("postgres-").expect("a folder for PostgreSQL");
+    give_to_server(folder.path());
+    folder
+}
+
+/// A file that the server's user may read, and nobody else.
+pub(crate) fn write(file: &Path, text: &str) {
+    fs::write(file, text).expect("a file for PostgreSQL");
+    fs::set_permissions(file, Permissions::from_mode(0o600)).expect("a file of ours");
+    give_to_server(file);
+}
+
+/// The same, with what lies in another.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    write(to, &fs::read_to_string(from).expect("a file to copy"));
+}
+
+fn give_to_server(path: &Path) {
     if let Some(user) = server_user() {
-        let status = Command::new("chown").arg(user).arg(folder.path()).status();
+        let status = Command::new("chown").arg(user).arg(path).status();
         assert!(status.is_ok_and(|status| status.success()), "chown failed");
     }
-    folder
 }
 
 fn children(of: u32) -> Vec<u32> {
@@ -314,7 +418,7 @@ fn children(of: u32) -> Vec<u32> {
 }
 
 /// A process that has ended meanwhile needs no signal.
-fn signal(id: u32, wanted: Signal) {
+pub(crate) fn signal(id: u32, wanted: Signal) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, wanted);
     }

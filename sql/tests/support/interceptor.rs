@@ -9,12 +9,11 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use testkit::certificates::Identity;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-use super::certificates::Identity;
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
@@ -80,9 +79,9 @@ async fn intercept(
 }
 
 fn acceptor(identity: &Identity) -> TlsAcceptor {
-    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).expect("a certificate");
     let chain = chain.collect::<Result<Vec<_>, _>>().expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions of TLS")

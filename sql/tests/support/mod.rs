@@ -1,15 +1,14 @@
-//! Servers and certificates of a test's own.
+//! What tests of TLS share.
 
-// Each test file uses a part of it.
-#![allow(dead_code)]
-
-pub mod certificates;
 pub mod interceptor;
-pub mod pgbouncer;
-pub mod postgres;
-mod process;
 
 use sql::{Error, Options, Pool, query};
+use testkit::postgres::Postgres;
+
+/// The URL of the server's superuser and first database.
+pub fn url(server: &Postgres, host: &str, parameters: &str) -> String {
+    server.url_at(host, "postgres", parameters)
+}
 
 /// Whether a connection to `url` is encrypted, as the server sees it.
 pub async fn is_encrypted(url: &str) -> Result<bool, Error> {
