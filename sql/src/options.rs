@@ -13,7 +13,7 @@ pub enum DatabaseKind {
 /// How to open a database, as its URL says.
 #[derive(Clone, Debug)]
 pub enum Options {
-    Postgres(PostgresOptions),
+    Postgres(Box<PostgresOptions>),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteOptions),
 }
@@ -25,7 +25,9 @@ impl Options {
     /// [`Error::Configuration`]; its text holds neither the URL nor the password.
     pub fn parse(url: &str) -> Result<Self, Error> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => PostgresOptions::parse(url).map(Self::Postgres),
+            Some("postgres" | "postgresql") => {
+                PostgresOptions::parse(url).map(|options| Self::Postgres(Box::new(options)))
+            }
             #[cfg(feature = "sqlite")]
             Some("sqlite") => SqliteOptions::parse(url).map(Self::Sqlite),
             #[cfg(not(feature = "sqlite"))]
