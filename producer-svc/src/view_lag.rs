@@ -239,6 +239,17 @@ impl ViewLag {
     }
 }
 
+/// The lag in milliseconds where it is beyond `limit`; 0: orders are taken. `looked`: how long ago Kafka
+/// last said how far everybody is. What is older than the limit is not known any more, and would grow by itself.
+fn beyond(lag: Duration, limit: Option<Duration>, looked: Option<Duration>) -> u64 {
+    match (limit, looked) {
+        (Some(limit), Some(looked)) if lag > limit && looked <= limit => {
+            u64::try_from(lag.as_millis()).unwrap_or(u64::MAX).max(1)
+        }
+        _ => 0,
+    }
+}
+
 impl Inner {
     fn now(&self) -> Moment {
         Moment(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
@@ -336,11 +347,9 @@ impl Inner {
             }
         }
         let lag = state.partitions.longest(self.now());
+        let looked = state.known.map(|at| at.elapsed());
         drop(state);
-        let beyond = self.limit.is_some_and(|limit| lag > limit);
-        let millis = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
-        self.beyond
-            .store(if beyond { millis.max(1) } else { 0 }, Relaxed);
+        self.beyond.store(beyond(lag, self.limit, looked), Relaxed);
     }
 
     /// Tells `/readyz`; gives the lag as far as is known.
@@ -408,5 +417,27 @@ impl Inner {
             Age(lag),
             Age(self.limit.unwrap_or_default())
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_refused_by_a_lag_that_is_known_alone() {
+        let second = Duration::from_secs(1);
+        let beyond = |lag, limit: Option<u32>, looked: Option<u32>| {
+            beyond(
+                second * lag,
+                limit.map(|s| second * s),
+                looked.map(|s| second * s),
+            )
+        };
+        assert_eq!(beyond(6, Some(5), Some(0)), 6_000);
+        assert_eq!(beyond(5, Some(5), Some(0)), 0);
+        assert_eq!(beyond(600, None, Some(0)), 0, "no limit");
+        assert_eq!(beyond(600, Some(5), None), 0, "never known");
+        assert_eq!(beyond(600, Some(5), Some(6)), 0, "not known any more");
     }
 }

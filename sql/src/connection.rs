@@ -35,7 +35,7 @@ enum Progress {
     Due,
     /// As far as is known: the server may have been told, and may have ended it.
     Open,
-    /// A statement failed: nothing of it is kept.
+    /// A statement failed, or nobody waited for its answer: nothing of it is kept.
     Failed,
 }
 
@@ -70,6 +70,7 @@ pub trait Executor: Send {
 
 impl Executor for &mut Connection {
     async fn run(self, statement: Statement) -> Result<Answer, Error> {
+        self.note_abandoned();
         let begins = self.transaction == Progress::Due;
         if begins {
             // Before it is sent: dropped half-way, it is open.
@@ -133,14 +134,23 @@ impl Connection {
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
+        self.note_abandoned();
         if self.transaction == Progress::Failed {
             // PostgreSQL would roll it back and say that all is well.
             return Err(Error::Database(DatabaseError {
                 code: FAILED_TRANSACTION.to_owned(),
-                message: "a transaction with a failed statement cannot be committed".to_owned(),
+                message: "a transaction with a failed or abandoned statement cannot be committed"
+                    .to_owned(),
             }));
         }
         self.finish("COMMIT").await
+    }
+
+    /// What became of a statement whose answer was not waited for is not known: it may have failed.
+    fn note_abandoned(&mut self) {
+        if self.unanswered && self.transaction == Progress::Open {
+            self.transaction = Progress::Failed;
+        }
     }
 
     pub(crate) async fn roll_back(&mut self) -> Result<(), Error> {
@@ -190,7 +200,7 @@ impl Connection {
         }
     }
 
-    /// Ends it in order.
+    /// Ends it: SQLite when it is closed; PostgreSQL is told so by the connection's task, which nobody waits for.
     pub(crate) async fn close(self) {
         match self.session {
             Session::Postgres(session) => drop(session),

@@ -301,6 +301,13 @@ fn may_pass(error: &Error) -> bool {
 
 impl Executor for &Pool {
     async fn run(self, statement: Statement) -> Result<Answer, Error> {
+        if self.kind() == DatabaseKind::Sqlite && matches!(statement, Statement::Many { .. }) {
+            // Several statements there: all of them or none, as everywhere.
+            let mut transaction = self.begin().await?;
+            let answer = (&mut transaction).run(statement).await?;
+            transaction.commit().await?;
+            return Ok(answer);
+        }
         let mut connection = self.acquire().await?;
         (&mut *connection).run(statement).await
     }

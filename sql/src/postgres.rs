@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::{BorrowToSql, Type as ServerType};
 
+pub(crate) use self::connect::CANNOT_CONNECT_NOW;
 use self::connect::Opened;
 pub use self::options::PostgresOptions;
 pub(crate) use self::types::cell;
@@ -21,9 +22,6 @@ use crate::batch::with_arrays;
 use crate::connection::{Answer, Statement};
 use crate::error::Error;
 use crate::row::{Cells, Row};
-
-/// SQLSTATE: the server starts up or shuts down.
-pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
 
 /// A connection.
 pub(crate) struct Session {
@@ -83,7 +81,8 @@ impl Session {
         let answer = match begins {
             false => answer.await,
             true => {
-                // In this order: each is sent when it is first asked for.
+                // In this order: each is sent when it is first asked for. A server that takes the statement has taken BEGIN
+                // before it.
                 let (begun, answer) = future::join(self.send("BEGIN"), answer).await;
                 begun.and(answer)
             }

@@ -19,7 +19,8 @@ impl Transaction {
     /// Makes its changes last, and seen by others.
     ///
     /// # Errors
-    /// A statement of it has failed, and so nothing of it is kept. Or the database's; where the connection broke off, it may have been committed nevertheless.
+    /// A statement of it has failed, or was dropped before its answer, and so nothing of it is kept. Or the database's: where
+    /// the connection broke off, it may have been committed nevertheless.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.connection.commit().await
     }

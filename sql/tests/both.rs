@@ -229,6 +229,22 @@ async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
 }
 
 #[tokio::test]
+async fn a_transaction_with_an_abandoned_statement_cannot_be_committed() {
+    let (_own, pool) = things().await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(0..2).execute(&mut tx).await.unwrap();
+    let mut abandoned = Box::pin(insert(2..4).execute(&mut tx));
+    assert!(futures::poll!(&mut abandoned).is_pending());
+    drop(abandoned);
+    let refused = tx.commit().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Database(error) if error.code == "25P02"),
+        "{refused}"
+    );
+    assert_eq!(count(&pool).await, 0);
+}
+
+#[tokio::test]
 async fn a_closed_pool_gives_out_no_connection_and_waits_for_those_that_are_out() {
     let (_own, pool) = things().await;
     let mut tx = pool.begin().await.unwrap();

@@ -72,29 +72,30 @@ impl Sub for Disk {
 impl Shop {
     /// Starts it in a fresh folder under the system's temporary one, and waits until it is ready.
     pub async fn start(program: &Path) -> Result<Self, Failure> {
+        let program = fs::canonicalize(program).map_err(|error| {
+            format!(
+                "{}: {error}; build it or name it by --program",
+                program.display()
+            )
+        })?;
         let name = format!("bench-shop-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let [broker, producer, consumer, notifier] = free_addresses()?;
         let output = File::create(folder.join("output"))?;
         // Neither this environment nor an env file of this folder changes a default.
-        let child = Command::new(fs::canonicalize(program).map_err(|error| {
-            format!(
-                "{}: {error}; build it or name it by --program",
-                program.display()
-            )
-        })?)
-        .current_dir(&folder)
-        .env_clear()
-        .env("BROKER_ADDR", broker.to_string())
-        .env("PRODUCER_HTTP_ADDR", producer.to_string())
-        .env("CONSUMER_HTTP_ADDR", consumer.to_string())
-        .env("NOTIFIER_HTTP_ADDR", notifier.to_string())
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .kill_on_drop(true)
-        .spawn()?;
+        let child = Command::new(program)
+            .current_dir(&folder)
+            .env_clear()
+            .env("BROKER_ADDR", broker.to_string())
+            .env("PRODUCER_HTTP_ADDR", producer.to_string())
+            .env("CONSUMER_HTTP_ADDR", consumer.to_string())
+            .env("NOTIFIER_HTTP_ADDR", notifier.to_string())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()?;
         let mut shop = Self {
             child,
             folder,

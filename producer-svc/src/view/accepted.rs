@@ -10,7 +10,7 @@ use crate::Config;
 
 /// The orders that this instance has accepted lately, for who asks before the view has them. Clones share it.
 ///
-/// It knows where they lie; what they are, Kafka is asked. So an order costs 16 bytes here, and what is shown is what
+/// It knows where they lie; what they are, Kafka is asked. So an order costs 16 to 32 bytes here, and what is shown is what
 /// is in the log.
 #[derive(Clone)]
 pub(crate) struct Accepted(Arc<Inner>);

@@ -1,5 +1,6 @@
 /// Whether the database, not what was to be written, is at fault: away, overloaded, locked, full,
-/// read-only, without its schema. What failed may succeed later, unchanged.
+/// read-only, without its schema; or this instance's configuration, which an operator mends. What failed may succeed later,
+/// unchanged.
 ///
 /// An error that is not known to blame the data counts as the database's: waiting can be seen and
 /// ended by an operator, records thrown away for nothing cannot.
@@ -7,6 +8,7 @@ pub fn is_unavailable(error: &sql::Error) -> bool {
     match error {
         sql::Error::Io(_)
         | sql::Error::Tls(_)
+        | sql::Error::Configuration(_)
         | sql::Error::Protocol(_)
         | sql::Error::PoolTimedOut
         | sql::Error::PoolClosed => true,
@@ -74,6 +76,9 @@ mod tests {
             assert!(!blames_the_data(code), "{code}");
         }
         assert!(is_unavailable(&sql::Error::PoolTimedOut));
+        // A server that now asks for a password, which the URL has not.
+        let refused = sql::Error::Configuration("password: is missing".to_owned());
+        assert!(is_unavailable(&refused) && is_refusal(&refused));
         assert!(!is_unavailable(&sql::Error::RowNotFound));
     }
 

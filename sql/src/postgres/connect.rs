@@ -4,11 +4,13 @@ use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection};
@@ -21,11 +23,14 @@ use crate::{DatabaseError, Error};
 /// Asks whether the server speaks TLS (message `SSLRequest`: its length, its code).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
+/// How long a server of several has before the next one is tried: one may swallow what is sent to it.
+const HOST_LIMIT: Duration = Duration::from_secs(2);
+
 /// SQLSTATE `invalid_authorization_specification`: no entry of `pg_hba.conf` lets this client in as it comes.
 const NOT_LET_IN: &str = "28000";
 
 /// SQLSTATE `cannot_connect_now`: the server starts, stops or recovers.
-const NOT_NOW: &str = "57P03";
+pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
 
 /// A connection, and the task that drives it.
 pub(crate) struct Opened {
@@ -43,24 +48,25 @@ pub(crate) struct Opened {
 /// [`Error::Tls`] and [`Error::Configuration`] stay until somebody changes a setting here or there. [`Error::Io`]:
 /// nobody answers, or the connection broke off.
 pub(crate) async fn connect(options: &PostgresOptions) -> Result<Opened, Error> {
-    let mut failure = None;
-    for server in options.servers() {
-        match open(options, server).await {
-            Err(error) if is_elsewhere(&error) => {
-                tracing::debug!("PostgreSQL: {error}");
-                failure = Some(error);
-            }
-            result => return result,
+    let (last, others) = options
+        .servers()
+        .split_last()
+        .expect("a URL names at least one server");
+    for server in others {
+        match timeout(HOST_LIMIT, open(options, server)).await {
+            Ok(Err(error)) if is_elsewhere(&error) => tracing::debug!("PostgreSQL: {error}"),
+            Ok(result) => return result,
+            Err(_) => tracing::debug!("PostgreSQL: {server} does not answer"),
         }
     }
-    Err(failure.expect("a URL names at least one server"))
+    open(options, last).await
 }
 
 /// Whether another server of the URL may do: this one is away.
 fn is_elsewhere(error: &Error) -> bool {
     match error {
         Error::Io(_) => true,
-        Error::Database(error) => error.code == NOT_NOW,
+        Error::Database(error) => error.code == CANNOT_CONNECT_NOW,
         _ => false,
     }
 }
@@ -479,6 +485,18 @@ mod tests {
         assert_eq!(server.await.unwrap(), [TERMINATE]);
     }
 
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_passed_where_there_is_another() {
+        let (silent, at) = listening().await;
+        let (address, _server) = server(vec![vec![WELCOME.to_vec()]]).await;
+        let url = format!("postgres://me@{at},{address}/x?sslmode=disable");
+        connect(&PostgresOptions::parse(&url).unwrap())
+            .await
+            .map(drop)
+            .unwrap();
+        drop(silent);
+    }
+
     /// It never answers the question, and would be waited for.
     #[tokio::test]
     async fn a_client_dropped_with_an_open_question_closes_its_connection() {
@@ -596,7 +614,7 @@ mod tests {
     async fn servers_are_tried_in_their_order_until_one_takes_the_connection() {
         let (closed, away) = listening().await;
         drop(closed);
-        let starting = refused(NOT_NOW, "the database system is starting up");
+        let starting = refused(CANNOT_CONNECT_NOW, "the database system is starting up");
         let (starting, _starting) = server(vec![vec![starting]]).await;
         let (there, server) = server(vec![vec![WELCOME.to_vec()]]).await;
         let url = format!("postgres://me@{away},{starting},{there}/x?sslmode=disable");

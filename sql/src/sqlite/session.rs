@@ -120,7 +120,7 @@ impl Session {
 
 impl Last {
     /// Does `then` when the connection is done with what it was asked, and its transaction is rolled back if it has one.
-    /// What is only read is broken off: nobody waits for it.
+    /// What runs outside of a transaction is broken off: nobody waits for it.
     pub(crate) fn run(self, in_transaction: bool, then: impl FnOnce() + Send + 'static) {
         if !in_transaction {
             self.interrupt.interrupt();
@@ -154,7 +154,7 @@ fn open(options: &SqliteOptions) -> Result<rusqlite::Connection, Error> {
     Ok(connection)
 }
 
-pub(super) fn execute(connection: &rusqlite::Connection, text: &'static str) -> Result<(), Error> {
+fn execute(connection: &rusqlite::Connection, text: &'static str) -> Result<(), Error> {
     let mut statement = connection.prepare_cached(text).map_err(error)?;
     statement.raw_execute().map_err(error)?;
     Ok(())

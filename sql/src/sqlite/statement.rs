@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql};
 
-use super::session::{error, execute};
+use super::session::error;
 use crate::batch::with_values;
 use crate::connection::{Answer, Statement};
 use crate::error::Error;
@@ -113,21 +113,7 @@ pub(super) fn run(connection: &Connection, statement: &Statement) -> Result<Answ
             text,
             columns,
             arguments,
-        } => {
-            // All of it or nothing, as everywhere.
-            let alone = connection.is_autocommit();
-            if alone {
-                execute(connection, "BEGIN IMMEDIATE")?;
-            }
-            let answer = many(connection, text, columns.len(), arguments);
-            if alone {
-                match answer {
-                    Ok(_) => execute(connection, "COMMIT")?,
-                    Err(_) => execute(connection, "ROLLBACK")?,
-                }
-            }
-            answer
-        }
+        } => many(connection, text, columns.len(), arguments),
     }
 }
 
