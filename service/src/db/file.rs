@@ -38,6 +38,7 @@ type Identity = (u64, u64);
 
 impl DatabaseFile {
     /// `None` for a database in memory.
+    #[cfg(any(feature = "embedded", test))]
     pub(super) fn of(options: &SqliteOptions) -> Option<Self> {
         Some(Self {
             path: options.file()?.to_owned(),

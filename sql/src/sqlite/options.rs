@@ -25,10 +25,7 @@ pub struct SqliteOptions {
     /// `None`: in memory.
     file: Option<PathBuf>,
     mode: Mode,
-    #[cfg_attr(
-        not(feature = "sqlite"),
-        expect(dead_code, reason = "nothing opens it")
-    )]
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "nothing opens it"))]
     uri: String,
 }
 
