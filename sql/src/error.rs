@@ -4,7 +4,8 @@ use std::io;
 /// Why a database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be used as it is configured: an unreadable URL, a file that is no database. Never holds a password.
+    /// The configuration is wrong: an unreadable URL, a file that is not a database, a missing password. The text holds no
+    /// password.
     #[error("{0}")]
     Configuration(String),
     /// No encrypted connection that can be trusted: the certificate, its name, its time, its authority.

@@ -1,7 +1,7 @@
 //! The connections of a process to one database.
 //!
-//! A connection that somebody let go of in the middle of something comes back only when its transaction is rolled back and it
-//! has answered; one that does not is thrown away. SQLite lets one transaction write at a time, so those of one pool
+//! A connection that is dropped within a transaction, or before it has answered, is rolled back first, and goes back to the
+//! pool when that is done; if the server does not answer, the connection is closed. SQLite lets one transaction write at a time, so those of one pool
 //! stand in line, each in the order in which it came, rather than try again and again.
 
 use std::collections::VecDeque;
@@ -239,7 +239,7 @@ impl Pool {
         });
     }
 
-    /// Takes back one that was let go of in the middle of something.
+    /// Takes back one that was dropped within a transaction or before it had answered.
     fn clean(&self, mut out: Out) {
         let pool = self.clone();
         let in_transaction = out.connection.is_in_transaction();

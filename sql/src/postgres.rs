@@ -2,6 +2,7 @@
 
 mod address;
 mod connect;
+mod failure;
 mod options;
 mod tls;
 mod types;
@@ -13,8 +14,8 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::{BorrowToSql, Type as ServerType};
 
-pub(crate) use self::connect::CANNOT_CONNECT_NOW;
 use self::connect::Opened;
+pub(crate) use self::failure::CANNOT_CONNECT_NOW;
 pub use self::options::PostgresOptions;
 pub(crate) use self::types::cell;
 use self::types::{Array, One, array_type, server_type};
@@ -97,10 +98,10 @@ impl Session {
         parameters: impl ExactSizeIterator<Item = (P, ServerType)>,
     ) -> Result<Answer, Error> {
         let stream = self.client.query_typed_raw(text, parameters).await;
-        let mut stream = std::pin::pin!(stream.map_err(connect::error)?);
+        let mut stream = std::pin::pin!(stream.map_err(failure::error)?);
         let mut rows = Vec::new();
         while let Some(row) = stream.next().await {
-            rows.push(Row(Cells::Postgres(row.map_err(connect::error)?)));
+            rows.push(Row(Cells::Postgres(row.map_err(failure::error)?)));
         }
         Ok(Answer {
             rows,
@@ -118,7 +119,7 @@ impl Session {
 
     async fn send(&self, text: &str) -> Result<(), Error> {
         let sent = self.client.batch_execute(text).await;
-        sent.map_err(connect::error)
+        sent.map_err(failure::error)
     }
 
     /// Ends what it was asked, with the transaction if there is one.

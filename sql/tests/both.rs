@@ -32,6 +32,16 @@ fn insert(ids: impl IntoIterator<Item = i64>) -> sql::Batch {
         })
 }
 
+/// Of what such a transaction did, nothing is kept.
+async fn cannot_be_committed(tx: sql::Transaction, pool: &Pool) {
+    let refused = tx.commit().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Database(error) if error.code == "25P02"),
+        "{refused}"
+    );
+    assert_eq!(count(pool).await, 0);
+}
+
 async fn count(pool: &Pool) -> i64 {
     let count = sql::query("SELECT COUNT(*) FROM things");
     count.fetch_value(pool).await.unwrap()
@@ -220,12 +230,7 @@ async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
     insert(0..2).execute(&mut tx).await.unwrap();
     let again = sql::query("INSERT INTO things (id) VALUES (1)");
     again.execute(&mut tx).await.unwrap_err();
-    let refused = tx.commit().await.unwrap_err();
-    assert!(
-        matches!(&refused, Error::Database(error) if error.code == "25P02"),
-        "{refused}"
-    );
-    assert_eq!(count(&pool).await, 0);
+    cannot_be_committed(tx, &pool).await;
 }
 
 #[tokio::test]
@@ -236,12 +241,7 @@ async fn a_transaction_with_an_abandoned_statement_cannot_be_committed() {
     let mut abandoned = Box::pin(insert(2..4).execute(&mut tx));
     assert!(futures::poll!(&mut abandoned).is_pending());
     drop(abandoned);
-    let refused = tx.commit().await.unwrap_err();
-    assert!(
-        matches!(&refused, Error::Database(error) if error.code == "25P02"),
-        "{refused}"
-    );
-    assert_eq!(count(&pool).await, 0);
+    cannot_be_committed(tx, &pool).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::Error;
 /// What a server's certificate has to show.
 #[derive(Debug)]
 pub(super) enum Check {
-    /// Nothing: whoever answers is taken for the server.
+    /// No check: anybody may pose as the server.
     Nothing,
     /// That a trusted authority signed it, for whichever host.
     Authority(Trust),

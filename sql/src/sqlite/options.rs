@@ -25,7 +25,6 @@ pub struct SqliteOptions {
     /// `None`: in memory.
     file: Option<PathBuf>,
     mode: Mode,
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "nothing opens it"))]
     uri: String,
 }
 
@@ -44,7 +43,7 @@ impl SqliteOptions {
     /// Reads a URL that begins with `sqlite:`.
     ///
     /// # Errors
-    /// [`Error::Configuration`]: an unknown parameter, or a path that is no UTF-8.
+    /// [`Error::Configuration`]: an unknown parameter, or a path that is not UTF-8.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let name = url.trim_start_matches("sqlite:").trim_start_matches("//");
         let (path, query) = name.split_once('?').unwrap_or((name, ""));
@@ -110,8 +109,8 @@ impl SqliteOptions {
         self.mode == Mode::Create
     }
 
-    #[cfg(any(feature = "sqlite", test))]
-    pub(crate) fn uri(&self) -> &str {
+    /// What SQLite opens it by.
+    pub fn uri(&self) -> &str {
         &self.uri
     }
 
