@@ -77,8 +77,7 @@ struct State {
     problem: Option<String>,
 }
 
-/// The lag as it was at a moment, and the time of which the view had all that was in the topics; as far as they were
-/// known.
+/// The lag at one moment, and a time: the view has all that was in the topics then. Either may be unknown.
 #[derive(Clone, Copy)]
 pub(crate) struct SeenLag(Option<(Duration, Option<Rfc3339>)>);
 

@@ -1,8 +1,8 @@
 //! Remembers where recent records lie in Kafka, by their ids.
 //!
-//! Best effort: it is bounded, lies in memory and knows only what this instance has sent. An answer is a hint: two ids
-//! may share a hash, and a place may be read while it is written, so whoever uses it reads the record and compares the
-//! id.
+//! Best effort: it is bounded, lies in memory and knows only what this instance has sent. An answer is a hint, since two
+//! ids may have one hash, and a place is read without a lock while another is written over it. So the caller reads the
+//! record and compares its id.
 //!
 //! Cost of noting one: a hash, and one cache line that is written without a lock; nothing is allocated.
 

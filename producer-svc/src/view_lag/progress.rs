@@ -152,7 +152,7 @@ impl Partitions {
         self.0.get_mut(partition)
     }
 
-    /// Those of which it has to be found out since when they are behind, each with its first offset not stored.
+    /// Partitions that are behind for an unknown time, each with the offset of its first record that is not stored.
     pub(super) fn unknown_since(&self) -> Vec<(TopicPartition, i64)> {
         let unknown = |(partition, progress): (&TopicPartition, &Progress)| {
             Some((partition.clone(), progress.unknown_since()?))
@@ -346,7 +346,7 @@ mod tests {
         let by_topic = partitions.by_topic(at(1_500));
         assert_eq!(by_topic["a"], lag(1_500, 10, 0).unwrap());
         assert_eq!(by_topic["b"], lag(1_500, 20, 0).unwrap());
-        // One of which nothing is known.
+        // Nothing is known of this one.
         let more = TopicPartition::new("a", 2);
         partitions.are(&[names[0].clone(), names[2].clone(), more]);
         assert_eq!(partitions.lag(at(1_500)), None);
